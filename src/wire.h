@@ -1,0 +1,304 @@
+/* The wire: every frame's encode and decode, and every limit, in one place.
+ *
+ * docs/PROTOCOL.md is the reference; a change here edits it and a byte-exact test in one
+ * commit. Control bodies are canonical bencode dictionaries with the one-letter keys named
+ * below; unknown keys and frame types are ignored. Decoders hand out views into the
+ * caller's bytes (they die with them), never allocate, refuse what is out of bounds, and
+ * leave outputs unspecified on failure. Encoders write to a struct wr and latch overflow.
+ *
+ * An encoded frame is type(1) ‖ length(2, big-endian) ‖ payload; a link's transport body is
+ * a sequence of frames, filled up with zero bytes (type 0 ends it). */
+#ifndef LINNET_WIRE_H
+#define LINNET_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/bencode.h"
+#include "base/buf.h"
+#include "crypto/keys.h"
+
+enum {
+    WIRE_VERSION = 1, /* of the link protocol, in its prologue */
+
+    /* identifiers */
+    WIRE_ID = 32,   /* entries, conversations, devices, roots */
+    WIRE_GEN = 8,   /* generation of a feed */
+    WIRE_MID = 16,  /* a message's own id */
+    WIRE_SIGN = 64, /* Ed25519 signature in groups */
+
+    /* text */
+    WIRE_NAME_MAX = 64,    /* bytes of a name, UTF-8 */
+    WIRE_TEXT_MAX = 32768, /* bytes of a message's text, UTF-8 */
+
+    /* link records */
+    WIRE_RECORD1 = 192,     /* first record, always: tag ‖ masked message 1 */
+    WIRE_RECORD2 = 512,     /* second record, always: masked ephemeral ‖ rest */
+    WIRE_RECORD3 = 512,     /* third record (XX), always */
+    WIRE_HS_PAYLOAD1 = 128, /* payload of message 1: counter 8, zeros */
+    WIRE_FRAME_HEAD = 3,
+    WIRE_FRAME_MAX = 65519 - 3, /* payload of a frame in a transport body */
+
+    /* beacons */
+    WIRE_BEACON = 40,
+    WIRE_BEACON_PORT = 7678, /* multicast, receive only */
+    WIRE_LINK_PORT = 7679,   /* links and unicast beacons, by default */
+
+    /* feeds */
+    WIRE_ENTRY_MAX = 49152, /* header + box + authenticators */
+    WIRE_HEADER_MAX = 1024,
+    WIRE_BOX_MAX = 46080,
+    WIRE_BODY_MAX = 34816, /* plaintext of a box, padded */
+    WIRE_PARENTS_MAX = 8,
+    WIRE_MEMBERS_MAX = 256,
+    WIRE_DEVICES_MAX = 800,     /* that a `keys` entry can address */
+    WIRE_GENERATIONS_MAX = 64,  /* a device in a conversation */
+    WIRE_CHAIN_ENTRIES_MAX = 500,
+    WIRE_HAVE_FEEDS_MAX = 256,  /* feeds in one HAVE frame */
+    WIRE_DIGESTS_MAX = 512,     /* conversations in one DIGEST frame */
+    WIRE_ADDRS_MAX = 16,        /* addresses in one frame */
+
+    /* invites */
+    WIRE_CODE_MAX = 200, /* characters of an invite code */
+    WIRE_CODE_ADDRS_MAX = 2,
+};
+
+enum frame_type {
+    FRAME_PAD = 0,
+    /* 1..15: the link's own */
+    FRAME_KEEPALIVE = 1,
+    FRAME_CLOSE = 2,
+    FRAME_REHS = 3,   /* a handshake message of a KKpsk0 inside the link */
+    FRAME_SWITCH = 4, /* the sender's last frame under the old keys */
+    /* 16..31: devices */
+    FRAME_HELLO = 16,
+    FRAME_PAIR = 17,
+    FRAME_PAIRED = 18,
+    /* 32..47: feeds */
+    FRAME_DIGEST = 32,
+    FRAME_HAVE = 33,
+    FRAME_WANT = 34,
+    FRAME_ENTRY = 35,
+    /* 48..63: ephemeral, never logged */
+    FRAME_READ = 48,
+};
+
+/* Appends one frame (type, length, payload). */
+void wire_frame(struct wr *w, enum frame_type type, const uint8_t *payload, size_t len);
+/* Takes the next frame off a transport body. False at its end (padding reached) and, with
+ * r->bad, when the body is malformed (a length beyond the end, padding that is not zero).
+ */
+bool wire_frame_next(struct rd *r, uint8_t *type, const uint8_t **payload, size_t *len);
+/* The padded length of a transport body: 256, 1,024, 4,096, 16,384 or 65,519. */
+size_t wire_padded(size_t len);
+
+/* CLOSE {c: code} */
+enum close_code {
+    CLOSE_NORMAL = 0,
+    CLOSE_REPLACED = 1, /* a newer link took over */
+    CLOSE_PAIRED = 2,   /* pairing is done; meet again as contacts */
+    CLOSE_USED = 3,     /* invite: used by somebody else */
+    CLOSE_REVOKED = 4,
+    CLOSE_EXPIRED = 5,
+    CLOSE_PROTOCOL = 6, /* the other side broke the rules */
+    CLOSE_SHUTDOWN = 7,
+    CLOSE_BUSY = 8,
+};
+void wire_close_put(struct wr *w, unsigned code);
+bool wire_close_get(const uint8_t *p, size_t len, unsigned *code);
+
+/* HELLO {a: own listening addresses, k: newest handshake counter seen of you, p: presence}
+ * The first frame of each side. */
+struct wire_hello {
+    struct addr addrs[WIRE_ADDRS_MAX];
+    size_t n_addrs;
+    uint64_t counter;
+    uint64_t presence;
+};
+void wire_hello_put(struct wr *w, const struct wire_hello *v);
+bool wire_hello_get(const uint8_t *p, size_t len, struct wire_hello *v);
+
+/* The *device* dictionary {a: presence point A, b: current box key, c: certificate,
+ * n: name, p: presence secret p, t: box key's time (s)}; in PAIR frames and `device`
+ * bodies. a and p are absent towards strangers. */
+struct wire_device {
+    const uint8_t *cert;
+    size_t cert_len;
+    uint8_t box[KEYS_PUB];
+    uint64_t box_time;
+    bool has_presence;
+    uint8_t presence_p[32], presence_a[32];
+    char name[WIRE_NAME_MAX + 1]; /* UTF-8, checked, no control characters */
+};
+void wire_device_put(struct wr *w, const struct wire_device *v);
+bool wire_device_get(struct ben dict, struct wire_device *v);
+
+/* PAIR {d: device dictionary, k: X25519 public of this pairing, n: 32 fresh bytes}
+ * (key `m` is reserved for ML-KEM-768). */
+struct wire_pair {
+    uint8_t dh[32], nonce[32];
+    struct wire_device device;
+};
+void wire_pair_put(struct wr *w, const struct wire_pair *v);
+bool wire_pair_get(const uint8_t *p, size_t len, struct wire_pair *v);
+/* PAIRED {}: the contact is stored here. */
+void wire_paired_put(struct wr *w);
+
+/* An entry's header, canonical bencode: b hash of the box, c conversation, d device,
+ * g generation, k first seq of the chain (`keys` entry), o order, p prev, q seq,
+ * r parents [[g, q, id] …] sorted by g. seq starts at 1, prev of seq 1 is 32 zeros. A
+ * `keys` entry has k == q. */
+struct wire_parent {
+    uint8_t gen[WIRE_GEN];
+    uint64_t seq;
+    uint8_t id[WIRE_ID];
+};
+struct wire_header {
+    uint8_t conv[WIRE_ID], device[WIRE_ID], gen[WIRE_GEN];
+    uint64_t seq;
+    uint8_t prev[WIRE_ID];
+    struct wire_parent parents[WIRE_PARENTS_MAX];
+    size_t n_parents;
+    uint64_t order;
+    uint64_t chain;
+    uint8_t box_hash[WIRE_ID];
+};
+/* with_box false leaves b out: the associated data of the box's AEAD. */
+void wire_header_put(struct wr *w, const struct wire_header *v, bool with_box);
+bool wire_header_get(const uint8_t *p, size_t len, struct wire_header *v);
+/* id = BLAKE2b-256(label, header bytes); box hash likewise under its own label. */
+void wire_entry_id(const uint8_t *header, size_t len, uint8_t id[WIRE_ID]);
+void wire_box_hash(const uint8_t *box, size_t len, uint8_t hash[WIRE_ID]);
+
+/* ENTRY {b: box (absent when redacted), h: header, m: self MAC, s: signature} */
+struct wire_entry {
+    const uint8_t *header, *box; /* box NULL: dropped */
+    size_t header_len, box_len;
+    bool has_self, has_sig;
+    uint8_t self[KEYS_SELF_MAC];
+    uint8_t sig[WIRE_SIGN];
+};
+void wire_entry_put(struct wr *w, const struct wire_entry *v);
+bool wire_entry_get(const uint8_t *p, size_t len, struct wire_entry *v);
+
+/* DIGEST {l: [[conversation, digest 32] …]} */
+struct wire_digest {
+    uint8_t conv[WIRE_ID], hash[32];
+};
+void wire_digest_put(struct wr *w, const struct wire_digest *v, size_t n);
+/* Decodes at most max; false when malformed or more. */
+bool wire_digest_get(const uint8_t *p, size_t len, struct wire_digest *v, size_t max,
+                     size_t *n);
+
+/* HAVE {c: conversation, e: 1 when all feeds have been told, f: [{d: device, g:
+ * generation, i: id of the head, n: head, o: opened, x: first seq that cannot be opened,
+ * z: 1 frozen} …]}. x and z are absent when 0; i is absent when n is 0. */
+struct wire_have_feed {
+    uint8_t device[WIRE_ID], gen[WIRE_GEN], id[WIRE_ID];
+    uint64_t n, opened, closed;
+    bool frozen;
+};
+struct wire_have {
+    uint8_t conv[WIRE_ID];
+    bool full_end;
+    struct wire_have_feed *feeds; /* the caller's, WIRE_HAVE_FEEDS_MAX on decoding */
+    size_t n_feeds;
+};
+void wire_have_put(struct wr *w, const struct wire_have *v);
+bool wire_have_get(const uint8_t *p, size_t len, struct wire_have *v);
+
+/* WANT {c: conversation, d: device, f: first seq, g: generation, t: last seq} */
+struct wire_want {
+    uint8_t conv[WIRE_ID], device[WIRE_ID], gen[WIRE_GEN];
+    uint64_t from, to;
+};
+void wire_want_put(struct wr *w, const struct wire_want *v);
+bool wire_want_get(const uint8_t *p, size_t len, struct wire_want *v);
+
+/* READ {c: conversation, f: [[device, generation, seq] …]} */
+struct wire_read_feed {
+    uint8_t device[WIRE_ID], gen[WIRE_GEN];
+    uint64_t seq;
+};
+struct wire_read {
+    uint8_t conv[WIRE_ID];
+    struct wire_read_feed *feeds; /* the caller's, WIRE_HAVE_FEEDS_MAX on decoding */
+    size_t n_feeds;
+};
+void wire_read_put(struct wr *w, const struct wire_read *v);
+bool wire_read_get(const uint8_t *p, size_t len, struct wire_read *v);
+
+/* Bodies, the plaintext of boxes: a bencode dictionary followed by zeros up to a padded
+ * length (wire_body_padded). Keys: k kind, then by kind
+ *   text    i message id, o original order (repeats only), r reply to, s text, t time ms
+ *   device  v device dictionary
+ * A `keys` entry's box is no body but: ephemeral 32 ‖ signing key 32 (zeros between two) ‖
+ * n × CHAIN_SEAL. */
+enum body_kind {
+    BODY_TEXT = 1,
+    BODY_DEVICE = 2,
+    /* edit, reaction, redaction, file offer, sealed, membership, profile: not yet sent;
+     * unknown kinds are kept, counted as opened and not shown */
+};
+struct wire_body {
+    uint64_t kind; /* may be unknown */
+    uint8_t mid[WIRE_MID];
+    bool has_order, has_reply;
+    uint64_t order;
+    uint8_t reply[WIRE_MID];
+    const uint8_t *text; /* UTF-8, 1..WIRE_TEXT_MAX bytes, checked */
+    size_t text_len;
+    uint64_t time_ms;
+    struct wire_device device;
+};
+/* Encodes and pads. */
+void wire_body_put(struct wr *w, const struct wire_body *v);
+bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v);
+size_t wire_body_padded(size_t len);
+
+/* UTF-8 that may be stored and shown: well-formed, no NUL; for names also no control,
+ * bidi or line-break characters, not blank, at most WIRE_NAME_MAX bytes. */
+bool wire_text_ok(const uint8_t *p, size_t len);
+bool wire_name_ok(const uint8_t *p, size_t len);
+
+/* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1, zeros
+ * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key, tag
+ * label, nonce ‖ source ip with family ‖ source port ‖ the 8 clear bytes). */
+enum {
+    BEACON_FLAG_ADD = 1,   /* under an invite's key: I hold the code */
+    BEACON_FLAG_REPLY = 2, /* under an invite's key: the inviter's answer */
+};
+struct wire_beacon {
+    uint8_t nonce[16];
+    uint16_t port;
+    uint8_t presence, flags;
+};
+void wire_beacon_put(uint8_t out[WIRE_BEACON], const uint8_t key[32],
+                     const struct addr *source, const struct wire_beacon *v);
+/* True when the beacon is under this key and from this source. */
+bool wire_beacon_get(const uint8_t *p, size_t len, const uint8_t key[32],
+                     const struct addr *source, struct wire_beacon *v);
+/* Keys of beacons: of a presence secret p, of a pair's secret (by sending device), of an
+ * invite's secret. */
+void wire_beacon_key_presence(const uint8_t p[32], uint8_t key[32]);
+void wire_beacon_key_pair(const uint8_t pair[32], const uint8_t sender[WIRE_ID],
+                          uint8_t key[32]);
+void wire_beacon_key_invite(const uint8_t secret[32], uint8_t key[32]);
+
+/* An invite code: bech32m (BIP 350), prefix "linnet", over version 1 ‖ flags ‖ root 32 ‖
+ * secret 32 ‖ expiry 4 (s since 1970) ‖ addresses (7 or 19 bytes each). */
+struct wire_code {
+    uint8_t root[KEYS_ROOT], secret[32];
+    uint32_t expiry_s;
+    struct addr addrs[WIRE_CODE_ADDRS_MAX];
+    size_t n_addrs;
+};
+/* NUL-terminated, lower case, into out. 0 or ERR_LIMIT. */
+int wire_code_put(const struct wire_code *v, char out[WIRE_CODE_MAX + 1]);
+/* Surrounding blanks are dropped. ERR_FORMAT (mistyped: checksum, characters, mixed case,
+ * padding, trailing data), ERR_NEWER (version). */
+int wire_code_get(const char *s, size_t len, struct wire_code *v);
+
+#endif
