@@ -13,7 +13,10 @@
 
 #include "base/buf.h"
 
-enum { BENCODE_DEPTH_MAX = 8 };
+enum {
+    BENCODE_DEPTH_MAX = 8,     /* containers in containers */
+    BENCODE_LAX_KEYS_MAX = 64, /* keys of one dictionary, for bencode_check_lax() */
+};
 
 /* A value: a view of its bytes, which stay the caller's. A zeroed struct (p NULL) is
  * "absent": every accessor refuses it, so lookups can be chained. */
@@ -24,7 +27,8 @@ struct ben {
 
 /* True when buf holds exactly one canonical value; out is a view of it. */
 bool bencode_check(const uint8_t *buf, size_t len, struct ben *out);
-/* The same, but dictionary keys may be unsorted (not repeated). */
+/* The same, but dictionary keys may be unsorted (not repeated), at most
+ * BENCODE_LAX_KEYS_MAX in each. */
 bool bencode_check_lax(const uint8_t *buf, size_t len, struct ben *out);
 
 bool ben_is_dict(struct ben v);

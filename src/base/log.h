@@ -23,7 +23,8 @@ __attribute__((format(printf, 2, 3))) void log_line(enum log_level level, const 
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
 /* Like log_line, for lines that a peer can trigger: at most LOG_PEER_BURST lines in a
- * second for the whole program, the rest is counted and told once ("12 lines left out"). */
+ * second for the whole program, the rest is counted and told once ("12 lines left out").
+ */
 enum { LOG_PEER_BURST = 10 };
 __attribute__((format(printf, 3, 4))) void log_peer(uint64_t now_ms, enum log_level level,
                                                     const char *fmt, ...);

@@ -18,13 +18,14 @@ enum { MAP_KEY_MAX = 80 };
 struct map {
     uint8_t *slots;
     size_t key_len, count, cap, max;
+    size_t used; /* slots taken by entries or left by deleted ones */
     uint8_t seed[16];
 };
 
 /* key_len 1..MAP_KEY_MAX; at most max entries. */
 void map_init(struct map *m, const struct env *env, size_t key_len, size_t max);
 void map_release(struct map *m);
-/* 0, ERR_EXISTS, ERR_LIMIT or ERR_NOMEM. */
+/* value must not be NULL. 0, ERR_EXISTS, ERR_LIMIT or ERR_NOMEM. */
 int map_put(struct map *m, const void *key, void *value);
 /* The value, or NULL. */
 void *map_get(const struct map *m, const void *key);

@@ -1,0 +1,387 @@
+#include "base/bencode.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { INT_CHARS_MAX = 24 };
+
+/* Reads decimal digits without a leading zero up to the character `end`, which is taken
+ * too. At most `limit`. */
+static bool scan_number(struct rd *r, char end, uint64_t limit, uint64_t *out)
+{
+    uint64_t v = 0;
+    size_t digits = 0;
+    bool zero_first = false;
+    for (;; digits++) {
+        uint8_t c = rd_u8(r);
+        if (!rd_ok(r)) {
+            return false;
+        }
+        if (c == (uint8_t)end) {
+            break;
+        }
+        if (c < '0' || c > '9' || zero_first) {
+            return false;
+        }
+        uint64_t d = (uint64_t)(c - '0');
+        if (v > (limit - d) / 10) {
+            return false;
+        }
+        v = v * 10 + d;
+        zero_first = digits == 0 && d == 0;
+    }
+    *out = v;
+    return digits > 0;
+}
+
+/* A whole string, "4:spam". */
+static bool scan_str(struct rd *r, const uint8_t **p, size_t *n)
+{
+    uint64_t len;
+    if (!scan_number(r, ':', r->n, &len)) {
+        return false;
+    }
+    *n = (size_t)len;
+    *p = rd_bytes(r, *n);
+    return *p != NULL;
+}
+
+/* A whole integer, "i-3e". */
+static bool scan_int(struct rd *r, int64_t *out)
+{
+    if (rd_u8(r) != 'i' || r->n == 0) {
+        return false;
+    }
+    uint64_t v;
+    if (*r->p != '-') {
+        if (!scan_number(r, 'e', INT64_MAX, &v)) {
+            return false;
+        }
+        *out = (int64_t)v;
+        return true;
+    }
+    (void)rd_u8(r);
+    if (!scan_number(r, 'e', (uint64_t)INT64_MAX + 1, &v) || v == 0) {
+        return false;
+    }
+    *out = -(int64_t)(v - 1) - 1;
+    return true;
+}
+
+struct view {
+    const uint8_t *p;
+    size_t n;
+};
+
+/* One open container of the value under check. */
+struct level {
+    bool dict, want_value;
+    size_t keys;
+    struct view last;
+};
+
+/* A check in progress. In lax mode all keys of the open dictionaries are kept, to find
+ * repeated ones wherever they stand; a cap on their number keeps the time linear. */
+struct check {
+    struct level levels[BENCODE_DEPTH_MAX];
+    size_t depth;
+    bool lax;
+    struct view seen[BENCODE_DEPTH_MAX][BENCODE_LAX_KEYS_MAX];
+};
+
+static int compare(struct view a, struct view b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int c = n == 0 ? 0 : memcmp(a.p, b.p, n);
+    return c != 0 ? c : (a.n > b.n) - (a.n < b.n);
+}
+
+static bool check_key(struct check *c, struct rd *r)
+{
+    struct level *l = &c->levels[c->depth - 1];
+    struct view key;
+    if (!scan_str(r, &key.p, &key.n)) {
+        return false;
+    }
+    if (!c->lax) {
+        if (l->keys > 0 && compare(l->last, key) >= 0) {
+            return false;
+        }
+        l->last = key;
+    } else {
+        struct view *seen = c->seen[c->depth - 1];
+        if (l->keys == BENCODE_LAX_KEYS_MAX) {
+            return false;
+        }
+        for (size_t i = 0; i < l->keys; i++) {
+            if (compare(seen[i], key) == 0) {
+                return false;
+            }
+        }
+        seen[l->keys] = key;
+    }
+    l->keys++;
+    l->want_value = true;
+    return true;
+}
+
+/* Takes one token: a scalar, the start or end of a container, or a key. */
+static bool check_token(struct check *c, struct rd *r)
+{
+    struct level *top = c->depth > 0 ? &c->levels[c->depth - 1] : NULL;
+    if (r->n == 0) {
+        return false;
+    }
+    uint8_t t = *r->p;
+    if (top != NULL && t == 'e') {
+        if (top->want_value) {
+            return false;
+        }
+        (void)rd_u8(r);
+        c->depth--;
+        return true;
+    }
+    if (top != NULL && top->dict && !top->want_value) {
+        return check_key(c, r);
+    }
+    if (top != NULL) {
+        top->want_value = false;
+    }
+    if (t == 'd' || t == 'l') {
+        if (c->depth == BENCODE_DEPTH_MAX) {
+            return false;
+        }
+        (void)rd_u8(r);
+        c->levels[c->depth++] = (struct level){.dict = t == 'd'};
+        return true;
+    }
+    if (t == 'i') {
+        int64_t v;
+        return scan_int(r, &v);
+    }
+    const uint8_t *p;
+    size_t n;
+    return scan_str(r, &p, &n);
+}
+
+static bool check(const uint8_t *buf, size_t len, bool lax, struct ben *out)
+{
+    struct check c;
+    c.depth = 0;
+    c.lax = lax;
+    struct rd r = rd_init(buf, len);
+    do {
+        if (!check_token(&c, &r)) {
+            return false;
+        }
+    } while (c.depth > 0);
+    if (!rd_end(&r)) {
+        return false;
+    }
+    *out = (struct ben){buf, len};
+    return true;
+}
+
+bool bencode_check(const uint8_t *buf, size_t len, struct ben *out)
+{
+    return check(buf, len, false, out);
+}
+
+bool bencode_check_lax(const uint8_t *buf, size_t len, struct ben *out)
+{
+    return check(buf, len, true, out);
+}
+
+/* Steps over one value of checked bytes; false at the end of a container. */
+static bool skip(struct rd *r, struct ben *value)
+{
+    const uint8_t *start = r->p;
+    size_t before = r->n, depth = 0;
+    if (r->n == 0 || *r->p == 'e') {
+        return false;
+    }
+    do {
+        const uint8_t *p;
+        size_t n;
+        int64_t v;
+        uint8_t t = r->n > 0 ? *r->p : 0;
+        if (t == 'd' || t == 'l') {
+            (void)rd_u8(r);
+            depth++;
+        } else if (t == 'e' && depth > 0) {
+            (void)rd_u8(r);
+            depth--;
+        } else if (!(t == 'i' ? scan_int(r, &v) : scan_str(r, &p, &n))) {
+            return false;
+        }
+    } while (depth > 0);
+    *value = (struct ben){start, before - r->n};
+    return true;
+}
+
+static bool has_type(struct ben v, char type)
+{
+    return v.p != NULL && v.n > 0 && v.p[0] == (uint8_t)type;
+}
+
+bool ben_is_dict(struct ben v)
+{
+    return has_type(v, 'd');
+}
+
+bool ben_is_list(struct ben v)
+{
+    return has_type(v, 'l');
+}
+
+bool ben_str(struct ben v, const uint8_t **p, size_t *n)
+{
+    if (v.p == NULL || v.n == 0 || v.p[0] < '0' || v.p[0] > '9') {
+        return false;
+    }
+    const uint8_t *s;
+    size_t len;
+    struct rd r = rd_init(v.p, v.n);
+    if (!scan_str(&r, &s, &len) || !rd_end(&r)) {
+        return false;
+    }
+    *p = s;
+    *n = len;
+    return true;
+}
+
+bool ben_fixed(struct ben v, void *out, size_t n)
+{
+    const uint8_t *p;
+    size_t len;
+    if (!ben_str(v, &p, &len) || len != n) {
+        return false;
+    }
+    if (n > 0) {
+        memcpy(out, p, n);
+    }
+    return true;
+}
+
+bool ben_int(struct ben v, int64_t *out)
+{
+    if (!has_type(v, 'i')) {
+        return false;
+    }
+    int64_t value;
+    struct rd r = rd_init(v.p, v.n);
+    if (!scan_int(&r, &value) || !rd_end(&r)) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool ben_uint(struct ben v, uint64_t *out)
+{
+    int64_t value;
+    if (!ben_int(v, &value) || value < 0) {
+        return false;
+    }
+    *out = (uint64_t)value;
+    return true;
+}
+
+/* A reader of the container v at the iterator's place, behind its first character. */
+static struct rd resume(struct ben v, const struct ben_iter *it)
+{
+    size_t off = it->off == 0 ? 1 : it->off;
+    return off > v.n ? rd_init(v.p, 0) : rd_init(v.p + off, v.n - off);
+}
+
+bool ben_list_next(struct ben list, struct ben_iter *it, struct ben *value)
+{
+    if (!ben_is_list(list)) {
+        return false;
+    }
+    struct rd r = resume(list, it);
+    struct ben v;
+    if (!skip(&r, &v)) {
+        return false;
+    }
+    it->off = list.n - r.n;
+    *value = v;
+    return true;
+}
+
+bool ben_dict_next(struct ben dict, struct ben_iter *it, struct ben *key,
+                   struct ben *value)
+{
+    if (!ben_is_dict(dict)) {
+        return false;
+    }
+    struct rd r = resume(dict, it);
+    struct ben k, v;
+    if (!skip(&r, &k) || !skip(&r, &v)) {
+        return false;
+    }
+    it->off = dict.n - r.n;
+    *key = k;
+    *value = v;
+    return true;
+}
+
+struct ben ben_get(struct ben dict, const char *key)
+{
+    size_t len = strlen(key);
+    struct ben_iter it = {0};
+    struct ben k, v;
+    while (ben_dict_next(dict, &it, &k, &v)) {
+        const uint8_t *p;
+        size_t n;
+        if (ben_str(k, &p, &n) && n == len && memcmp(p, key, len) == 0) {
+            return v;
+        }
+    }
+    return (struct ben){NULL, 0};
+}
+
+void wr_ben_dict(struct wr *w)
+{
+    wr_u8(w, 'd');
+}
+
+void wr_ben_list(struct wr *w)
+{
+    wr_u8(w, 'l');
+}
+
+void wr_ben_end(struct wr *w)
+{
+    wr_u8(w, 'e');
+}
+
+void wr_ben_str(struct wr *w, const void *p, size_t n)
+{
+    char head[INT_CHARS_MAX];
+    int len = snprintf(head, sizeof head, "%zu:", n);
+    wr_bytes(w, head, (size_t)len);
+    wr_bytes(w, p, n);
+}
+
+void wr_ben_key(struct wr *w, const char *key)
+{
+    wr_ben_str(w, key, strlen(key));
+}
+
+void wr_ben_int(struct wr *w, int64_t v)
+{
+    char text[INT_CHARS_MAX];
+    int len = snprintf(text, sizeof text, "i%" PRId64 "e", v);
+    wr_bytes(w, text, (size_t)len);
+}
+
+void wr_ben_uint(struct wr *w, uint64_t v)
+{
+    if (v > INT64_MAX) {
+        w->bad = true;
+        return;
+    }
+    wr_ben_int(w, (int64_t)v);
+}
