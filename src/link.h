@@ -1,0 +1,156 @@
+/* The link: Noise over one carrier, an ordered stream of bytes (docs/PROTOCOL.md, "Link").
+ *
+ *   dialler                                listener
+ *   HS1 --- record 1 --->                  WAIT1 (reads to the fixed size; no match: silence,
+ *   HS2 <-- record 2 ----                         closes after a random delay)
+ *   (XX: --- record 3 --->                 HS3)
+ *   UP  --- transport ...                  CONFIRM until the first transport frame opens, then UP
+ *
+ * A link owns the handshake, the framing, padding, classes, keepalive, rekey, the new
+ * handshake in place, and CLOSE. It does not know what frames above type 15 mean. Candidates
+ * (whose first record we would answer) are lent to it by the node as a keyring. Nothing is
+ * allocated for the session, and no event is given, before the dialler has proved itself.
+ *
+ * Shape: recv, tick, deadline, next_out, next_event. */
+#ifndef LINNET_LINK_H
+#define LINNET_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/env.h"
+#include "crypto/keys.h"
+#include "wire.h"
+
+enum {
+    LINK_HANDSHAKE_MS = 10000,     /* from open to UP */
+    LINK_SILENCE_MIN_MS = 500,     /* an unrecognised listener's carrier ends after */
+    LINK_SILENCE_MAX_MS = 5000,
+    LINK_KEEPALIVE_MS = 60000,     /* sent when nothing else was for so long */
+    LINK_DEAD_MS = 150000,         /* nothing received for so long: a cut */
+    LINK_REHANDSHAKE_MS = 15 * 60 * 1000,
+    LINK_REHANDSHAKE_WAIT_MS = 30000, /* for its answer */
+    LINK_INFLIGHT_MAX = 256 * 1024,   /* handed to the carrier, not yet gone */
+    LINK_QUEUE_MAX = 4 * 1024 * 1024, /* bytes waiting in one class */
+    LINK_TAGS = 64,                   /* tags remembered for each candidate */
+    LINK_COUNTER_AHEAD_US = 86400000000, /* see link_counter_fresh */
+    LINK_CANDIDATES_MAX = 4096,
+};
+
+enum carrier { CARRIER_TCP = 1, CARRIER_UDP = 2 };
+
+enum link_kind {
+    LINK_CONTACT = 1, /* KKpsk0 */
+    LINK_INVITE = 2,  /* XXpsk0 under an invite's secret */
+};
+
+/* Who we are. Borrowed by links for their life. */
+struct link_self {
+    const struct env *env;
+    uint8_t root[KEYS_ROOT], stat_sec[32], stat_pub[32];
+    uint8_t cert[KEYS_CERT_MAX];
+    size_t cert_len;
+};
+
+/* Somebody whose first record we answer (keys: the peer dials), or whom we dial (keys: we
+ * dial). */
+struct link_candidate {
+    enum link_kind kind;
+    uint32_t ref; /* device row, or invite id */
+    struct link_keys keys;
+    uint8_t remote_static[32]; /* LINK_CONTACT */
+    uint8_t remote_root[KEYS_ROOT]; /* LINK_CONTACT, and LINK_INVITE when dialling */
+    uint64_t counter_seen;          /* LINK_CONTACT: newest of record 1 */
+    uint8_t tags[LINK_TAGS][KEYS_TAG];
+    unsigned n_tags, next_tag;
+};
+
+/* The listener's candidates; contacts stand before invites. The node owns and changes it;
+ * links hold the pointer, never a candidate's. */
+struct keyring {
+    struct link_candidate *v;
+    size_t n, cap;
+};
+/* Adds or replaces (kind, ref). 0, ERR_LIMIT, ERR_NOMEM. Keeps tags of a replaced one
+ * whose keys are the same. */
+int keyring_put(struct keyring *k, const struct link_candidate *c);
+void keyring_del(struct keyring *k, enum link_kind kind, uint32_t ref);
+struct link_candidate *keyring_get(const struct keyring *k, enum link_kind kind,
+                                   uint32_t ref);
+void keyring_release(struct keyring *k);
+
+/* counter > min(seen, wall_us + LINK_COUNTER_AHEAD_US). */
+bool link_counter_fresh(uint64_t counter, uint64_t seen, uint64_t wall_us);
+
+struct link;
+
+/* A dialler's link over a fresh carrier. counter is what record 1 carries. as->keys.k_*[0]
+ * are the dialler's direction. NULL: out of memory or unusable keys. */
+struct link *link_dial(const struct link_self *self, const struct link_candidate *as,
+                       enum carrier carrier, uint64_t counter, uint64_t now_ms);
+/* A listener's link. ring must outlive it. */
+struct link *link_listen(const struct link_self *self, struct keyring *ring,
+                         enum carrier carrier, uint64_t now_ms);
+void link_free(struct link *l); /* wipes; tolerates NULL */
+
+/* Bytes from the carrier. 0, or negative when the link is over (a LINK_CLOSED event
+ * follows; the listener's silence is not an error: bytes are swallowed). */
+int link_recv(struct link *l, const uint8_t *p, size_t n, uint64_t now_ms);
+void link_tick(struct link *l, uint64_t now_ms);
+uint64_t link_deadline(const struct link *l);
+/* Bytes for the carrier, at most cap (≥ 65,600 to make progress). Returns the length, 0
+ * when there is nothing or LINK_INFLIGHT_MAX is out. Frames waiting in a class go out in
+ * class order, many in one transport body. */
+size_t link_next_out(struct link *l, uint8_t *out, size_t cap, uint64_t now_ms);
+/* The carrier got rid of n bytes of those. */
+void link_sent(struct link *l, size_t n);
+
+enum link_class { LINK_CONTROL, LINK_CHAT, LINK_BULK, LINK_CLASSES };
+/* Queues one frame (copied). Only in UP. 0, ERR_LIMIT (LINK_QUEUE_MAX), ERR_STATE,
+ * ERR_NOMEM. */
+int link_send(struct link *l, enum link_class cls, enum frame_type type,
+              const uint8_t *payload, size_t len);
+/* Bytes that may still be queued in a class before it holds more than a good buffer
+ * (LINK_INFLIGHT_MAX): replication fills up to this. */
+size_t link_room(const struct link *l, enum link_class cls);
+/* Ends the link: with a CLOSE frame when the session is up (frames queued before are
+ * sent first), else at once. A LINK_CLOSED event follows when all is out. */
+void link_close(struct link *l, enum close_code code, uint64_t now_ms);
+
+enum link_event_kind {
+    LINK_EV_UP,      /* proved on both sides; frames may be sent */
+    LINK_EV_FRAME,   /* a frame of type ≥ 16 */
+    LINK_EV_CLOSED,  /* the last event: the carrier is to be closed, the link freed */
+    LINK_EV_COUNTER, /* a listener accepted a contact's record 1 with this counter */
+};
+struct link_event {
+    enum link_event_kind kind;
+    uint8_t type;           /* FRAME */
+    const uint8_t *payload; /* FRAME; dies with the next call */
+    size_t len;
+    unsigned code;      /* CLOSED: enum close_code; CLOSE_NORMAL with cut */
+    bool cut;           /* CLOSED without an authenticated CLOSE */
+    bool by_peer;       /* CLOSED by the peer's CLOSE */
+    uint64_t counter;   /* COUNTER */
+};
+bool link_next_event(struct link *l, struct link_event *ev);
+
+/* The carrier has ended. */
+void link_carrier_closed(struct link *l, uint64_t now_ms);
+
+/* What is known once the candidate is: kind 0 before. */
+enum link_kind link_kind(const struct link *l);
+uint32_t link_ref(const struct link *l);
+bool link_is_up(const struct link *l);
+bool link_is_dialler(const struct link *l);
+/* A listener that has not yet recognised anybody: the first to go under pressure. */
+bool link_is_half_open(const struct link *l);
+const uint8_t *link_hash(const struct link *l);          /* 64 bytes, of the handshake */
+const uint8_t *link_remote_static(const struct link *l); /* 32 bytes */
+/* LINK_INVITE in UP: the peer's certificate, verified, its static the handshake's. */
+const struct cert *link_remote_cert(const struct link *l, const uint8_t **bytes,
+                                    size_t *len);
+
+#endif
