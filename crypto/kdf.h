@@ -19,8 +19,9 @@ void kdf_hkdf(const uint8_t ck[KDF_HASHLEN], const uint8_t *ikm, size_t ikm_len,
               uint8_t out1[KDF_HASHLEN], uint8_t out2[KDF_HASHLEN],
               uint8_t out3[KDF_HASHLEN]);
 
-/* BLAKE2b-256 (or any out_len 16..64) over label ‖ 0x00 ‖ the parts, keyed when key is not
- * NULL (32 bytes). The list of parts ends with a NULL pointer: pairs of (pointer, size_t).
+/* BLAKE2b-256 (or any out_len 16..64) over label ‖ 0x00 ‖ the parts, keyed when key is
+ * not NULL (32 bytes). The list of parts ends with a NULL pointer: pairs of (pointer,
+ * size_t).
  */
 void kdf_hash(uint8_t *out, size_t out_len, const uint8_t key[KDF_KEY], const char *label,
               ...);

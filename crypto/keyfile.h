@@ -20,18 +20,18 @@ enum {
     KEYFILE_MAX = 1024,
     KEYFILE_MEM_KIB = 256 * 1024, /* Argon2id for new files */
     KEYFILE_PASSES = 3,
-    KEYFILE_MEM_KIB_MIN = 64 * 1024, /* floor on load */
+    KEYFILE_MEM_KIB_MIN = 64 * 1024,       /* floor on load */
     KEYFILE_MEM_KIB_MAX = 4 * 1024 * 1024, /* cap on load */
     KEYFILE_PASSES_MAX = 16,
     KEYFILE_PASSPHRASE_MAX = 1024,
 };
 
 struct keyfile {
-    uint8_t seed[32];        /* of the account; all zero on a device that does not sign */
-    uint8_t device_sec[32];  /* Noise static */
-    uint8_t self[32];        /* key of `self` MACs */
-    uint8_t db_key[32];      /* reserved for the encrypting VFS */
-    uint8_t presence_p[32];  /* presence secret: p, and the seed of scalar a */
+    uint8_t seed[32];       /* of the account; all zero on a device that does not sign */
+    uint8_t device_sec[32]; /* Noise static */
+    uint8_t self[32];       /* key of `self` MACs */
+    uint8_t db_key[32];     /* reserved for the encrypting VFS */
+    uint8_t presence_p[32]; /* presence secret: p, and the seed of scalar a */
     uint8_t presence_a[32];
 };
 

@@ -11,11 +11,11 @@
 
 enum {
     KEYS_SEED = 32,
-    KEYS_ROOT = 32,     /* Ed25519 public key of an account */
+    KEYS_ROOT = 32,      /* Ed25519 public key of an account */
     KEYS_DEVICE_ID = 32, /* BLAKE2b-256 over root and static */
-    KEYS_PUB = 32,      /* X25519 public */
-    KEYS_SEC = 32,      /* X25519 private */
-    KEYS_SELF = 32,     /* the account's key of `self` MACs */
+    KEYS_PUB = 32,       /* X25519 public */
+    KEYS_SEC = 32,       /* X25519 private */
+    KEYS_SELF = 32,      /* the account's key of `self` MACs */
     KEYS_SELF_MAC = 16,
     KEYS_CERT_VERSION = 1,
     KEYS_CERT_MAX = 320,

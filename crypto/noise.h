@@ -59,10 +59,10 @@ struct noise_setup {
     bool initiator;
     const uint8_t *prologue;
     size_t prologue_len;
-    const uint8_t *s;        /* private static, 32 bytes, or NULL */
-    const uint8_t *rs;       /* peer's public static, or NULL */
-    const uint8_t *e;        /* private ephemeral, or NULL: given later */
-    const uint8_t *re;       /* peer's public ephemeral known beforehand, or NULL */
+    const uint8_t *s;  /* private static, 32 bytes, or NULL */
+    const uint8_t *rs; /* peer's public static, or NULL */
+    const uint8_t *e;  /* private ephemeral, or NULL: given later */
+    const uint8_t *re; /* peer's public ephemeral known beforehand, or NULL */
     const uint8_t *psks[NOISE_PSKS_MAX]; /* in the order of the psk tokens */
     unsigned n_psks;
 };
@@ -88,7 +88,8 @@ int noise_init(struct noise_handshake *hs, const struct noise_setup *setup);
 void noise_set_ephemeral(struct noise_handshake *hs, const uint8_t e[NOISE_KEY]);
 /* True when the next message is ours to write. */
 bool noise_my_turn(const struct noise_handshake *hs);
-/* Bytes that message adds to a payload (keys and tags), for the message that comes next. */
+/* Bytes that message adds to a payload (keys and tags), for the message that comes next.
+ */
 size_t noise_overhead(const struct noise_handshake *hs);
 /* WriteMessage: out needs len + noise_overhead() bytes. 0, ERR_STATE, ERR_LIMIT (longer
  * than NOISE_MSG_MAX or out_cap), ERR_AUTH (a DH gave zero). */

@@ -1,15 +1,18 @@
-/* The link: Noise over one carrier, an ordered stream of bytes (docs/PROTOCOL.md, "Link").
+/* The link: Noise over one carrier, an ordered stream of bytes (docs/PROTOCOL.md,
+ * "Link").
  *
  *   dialler                                listener
- *   HS1 --- record 1 --->                  WAIT1 (reads to the fixed size; no match: silence,
- *   HS2 <-- record 2 ----                         closes after a random delay)
+ *   HS1 --- record 1 --->                  WAIT1 (reads to the fixed size; no match:
+ * silence, HS2 <-- record 2 ----                         closes after a random delay)
  *   (XX: --- record 3 --->                 HS3)
- *   UP  --- transport ...                  CONFIRM until the first transport frame opens, then UP
+ *   UP  --- transport ...                  CONFIRM until the first transport frame opens,
+ * then UP
  *
  * A link owns the handshake, the framing, padding, classes, keepalive, rekey, the new
- * handshake in place, and CLOSE. It does not know what frames above type 15 mean. Candidates
- * (whose first record we would answer) are lent to it by the node as a keyring. Nothing is
- * allocated for the session, and no event is given, before the dialler has proved itself.
+ * handshake in place, and CLOSE. It does not know what frames above type 15 mean.
+ * Candidates (whose first record we would answer) are lent to it by the node as a
+ * keyring. Nothing is allocated for the session, and no event is given, before the
+ * dialler has proved itself.
  *
  * Shape: recv, tick, deadline, next_out, next_event. */
 #ifndef LINNET_LINK_H
@@ -25,16 +28,16 @@
 #include "wire.h"
 
 enum {
-    LINK_HANDSHAKE_MS = 10000,     /* from open to UP */
-    LINK_SILENCE_MIN_MS = 500,     /* an unrecognised listener's carrier ends after */
+    LINK_HANDSHAKE_MS = 10000, /* from open to UP */
+    LINK_SILENCE_MIN_MS = 500, /* an unrecognised listener's carrier ends after */
     LINK_SILENCE_MAX_MS = 5000,
-    LINK_KEEPALIVE_MS = 60000,     /* sent when nothing else was for so long */
-    LINK_DEAD_MS = 150000,         /* nothing received for so long: a cut */
+    LINK_KEEPALIVE_MS = 60000, /* sent when nothing else was for so long */
+    LINK_DEAD_MS = 150000,     /* nothing received for so long: a cut */
     LINK_REHANDSHAKE_MS = 15 * 60 * 1000,
-    LINK_REHANDSHAKE_WAIT_MS = 30000, /* for its answer */
-    LINK_INFLIGHT_MAX = 256 * 1024,   /* handed to the carrier, not yet gone */
-    LINK_QUEUE_MAX = 4 * 1024 * 1024, /* bytes waiting in one class */
-    LINK_TAGS = 64,                   /* tags remembered for each candidate */
+    LINK_REHANDSHAKE_WAIT_MS = 30000,    /* for its answer */
+    LINK_INFLIGHT_MAX = 256 * 1024,      /* handed to the carrier, not yet gone */
+    LINK_QUEUE_MAX = 4 * 1024 * 1024,    /* bytes waiting in one class */
+    LINK_TAGS = 64,                      /* tags remembered for each candidate */
     LINK_COUNTER_AHEAD_US = 86400000000, /* see link_counter_fresh */
     LINK_CANDIDATES_MAX = 4096,
 };
@@ -60,7 +63,7 @@ struct link_candidate {
     enum link_kind kind;
     uint32_t ref; /* device row, or invite id */
     struct link_keys keys;
-    uint8_t remote_static[32]; /* LINK_CONTACT */
+    uint8_t remote_static[32];      /* LINK_CONTACT */
     uint8_t remote_root[KEYS_ROOT]; /* LINK_CONTACT, and LINK_INVITE when dialling */
     uint64_t counter_seen;          /* LINK_CONTACT: newest of record 1 */
     uint8_t tags[LINK_TAGS][KEYS_TAG];
@@ -86,8 +89,8 @@ bool link_counter_fresh(uint64_t counter, uint64_t seen, uint64_t wall_us);
 
 struct link;
 
-/* A dialler's link over a fresh carrier. counter is what record 1 carries. as->keys.k_*[0]
- * are the dialler's direction. NULL: out of memory or unusable keys. */
+/* A dialler's link over a fresh carrier. counter is what record 1 carries.
+ * as->keys.k_*[0] are the dialler's direction. NULL: out of memory or unusable keys. */
 struct link *link_dial(const struct link_self *self, const struct link_candidate *as,
                        enum carrier carrier, uint64_t counter, uint64_t now_ms);
 /* A listener's link. ring must outlive it. */
@@ -130,10 +133,10 @@ struct link_event {
     uint8_t type;           /* FRAME */
     const uint8_t *payload; /* FRAME; dies with the next call */
     size_t len;
-    unsigned code;      /* CLOSED: enum close_code; CLOSE_NORMAL with cut */
-    bool cut;           /* CLOSED without an authenticated CLOSE */
-    bool by_peer;       /* CLOSED by the peer's CLOSE */
-    uint64_t counter;   /* COUNTER */
+    unsigned code;    /* CLOSED: enum close_code; CLOSE_NORMAL with cut */
+    bool cut;         /* CLOSED without an authenticated CLOSE */
+    bool by_peer;     /* CLOSED by the peer's CLOSE */
+    uint64_t counter; /* COUNTER */
 };
 bool link_next_event(struct link *l, struct link_event *ev);
 

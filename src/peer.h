@@ -1,11 +1,11 @@
 /* Peers: for each known device, its addresses, whether and when to dial, which link is
  * the one. Knows no bytes: links are named by their carrier's number (conn).
  *
- * Dialled are: a device that something waits for; one whose digest is unknown since it was
- * seen last (a beacon after silence); any seen one while fewer than PEER_LINKS_FREE links
- * are up. Failures back off, per device, PEER_RETRY_MIN_MS doubling to PEER_RETRY_MAX_MS
- * with jitter; a beacon or a new address resets that. Addresses are tried newest first,
- * one at a time, PEER_ADDR_MS apart, at most PEER_ADDRS of them.
+ * Dialled are: a device that something waits for; one whose digest is unknown since it
+ * was seen last (a beacon after silence); any seen one while fewer than PEER_LINKS_FREE
+ * links are up. Failures back off, per device, PEER_RETRY_MIN_MS doubling to
+ * PEER_RETRY_MAX_MS with jitter; a beacon or a new address resets that. Addresses are
+ * tried newest first, one at a time, PEER_ADDR_MS apart, at most PEER_ADDRS of them.
  *
  * Two links of one device: the newer completed handshake replaces the older (the other
  * side may have lost power); when both completed within PEER_RACE_MS, the one whose

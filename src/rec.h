@@ -32,7 +32,7 @@ enum rec_kind {
     REC_ENTRY, /* not given back at start; read by store_entries() */
     REC_FORK,  /* proof of a fork; not given back */
     /* what people see; not given back */
-    REC_MSG,   /* a message: inserted unless (conv, author, mid) is there; makes an event */
+    REC_MSG, /* a message: inserted unless (conv, author, mid) is there; makes an event */
     REC_STATE, /* our entries from..to reached a state; makes events where it is news */
     REC_EVENT, /* any other durable event */
 };
@@ -87,9 +87,9 @@ struct rec_invite { /* key: id */
 
 struct rec_adding { /* key: secret */
     uint8_t secret[32], root[WIRE_ID];
-    struct blob code;             /* the whole code, text */
-    char as[WIRE_NAME_MAX + 1];   /* empty: the announced name */
-    uint64_t started_ms;          /* wall */
+    struct blob code;           /* the whole code, text */
+    char as[WIRE_NAME_MAX + 1]; /* empty: the announced name */
+    uint64_t started_ms;        /* wall */
 };
 
 enum conv_kind { CONV_PAIR = 1, CONV_GROUP = 2 };
@@ -113,7 +113,8 @@ struct rec_feed { /* key: id */
     uint32_t flags;
     uint64_t head, head_order;
     uint8_t head_id[WIRE_ID];
-    uint64_t opened, opened_order; /* entries 1..opened are opened or given up as closed */
+    uint64_t opened,
+        opened_order; /* entries 1..opened are opened or given up as closed */
     uint8_t opened_id[WIRE_ID];
     uint64_t closed_from; /* first seq whose chain we cannot open, 0: none */
     /* chain: ours, of the next entry to seal; others', of the next entry to open */
@@ -190,7 +191,7 @@ enum event_topic {
 /* Durable events other than messages and states. */
 enum event_what {
     EVENT_CONTACT_ADDED = 1,
-    EVENT_CONTACT_CHANGED,  /* renamed, blocked, verified … */
+    EVENT_CONTACT_CHANGED, /* renamed, blocked, verified … */
     EVENT_CONTACT_REMOVED,
     EVENT_CONTACT_REPAIRED, /* an invite between two who knew each other */
     EVENT_CONTACT_CONFLICT, /* a new root under a known name */

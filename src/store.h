@@ -14,7 +14,7 @@
 #include "rec.h"
 
 enum {
-    STORE_SCHEMA = 1,     /* PRAGMA user_version */
+    STORE_SCHEMA = 1,      /* PRAGMA user_version */
     STORE_PAGE_ROWS = 256, /* rows of one page of a query */
 };
 
@@ -26,9 +26,9 @@ struct store;
 int store_open(const char *path, struct store **out, char *why, size_t why_len);
 void store_close(struct store *s);
 
-/* The rows a node starts from, in the order META, BOXKEY, CONTACT, DEVICE, INVITE, ADDING,
- * CONV, FEED, HAVE; cb gets each and must not keep pointers. Stops when cb returns
- * non-zero and returns that. */
+/* The rows a node starts from, in the order META, BOXKEY, CONTACT, DEVICE, INVITE,
+ * ADDING, CONV, FEED, HAVE; cb gets each and must not keep pointers. Stops when cb
+ * returns non-zero and returns that. */
 int store_load(struct store *s, int (*cb)(void *ctx, const struct rec *r), void *ctx);
 
 /* What a commit made known, for publishing: rows of the event table. */
@@ -87,9 +87,9 @@ struct store_msg {
 typedef int store_msg_cb(void *ctx, const struct store_msg *m);
 
 struct store_query {
-    uint32_t conv;          /* 0: all */
-    uint64_t since_ms;      /* author's time at or after, 0: all */
-    bool backwards;         /* newest first */
+    uint32_t conv;     /* 0: all */
+    uint64_t since_ms; /* author's time at or after, 0: all */
+    bool backwards;    /* newest first */
     /* paging: resume behind this position of (order, device, row); zeros: from the end or
      * start */
     uint64_t after_order, after_row;
@@ -97,7 +97,8 @@ struct store_query {
     size_t limit; /* ≤ STORE_PAGE_ROWS */
 };
 /* In the order (order, device's id bytes, row). */
-int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb, void *ctx);
+int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb,
+                  void *ctx);
 /* Others' messages by arrival, row > after_row, at most limit; conv 0: all. */
 int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t limit,
                    store_msg_cb *cb, void *ctx);

@@ -1,13 +1,13 @@
 /* The wire: every frame's encode and decode, and every limit, in one place.
  *
  * docs/PROTOCOL.md is the reference; a change here edits it and a byte-exact test in one
- * commit. Control bodies are canonical bencode dictionaries with the one-letter keys named
- * below; unknown keys and frame types are ignored. Decoders hand out views into the
+ * commit. Control bodies are canonical bencode dictionaries with the one-letter keys
+ * named below; unknown keys and frame types are ignored. Decoders hand out views into the
  * caller's bytes (they die with them), never allocate, refuse what is out of bounds, and
  * leave outputs unspecified on failure. Encoders write to a struct wr and latch overflow.
  *
- * An encoded frame is type(1) ‖ length(2, big-endian) ‖ payload; a link's transport body is
- * a sequence of frames, filled up with zero bytes (type 0 ends it). */
+ * An encoded frame is type(1) ‖ length(2, big-endian) ‖ payload; a link's transport body
+ * is a sequence of frames, filled up with zero bytes (type 0 ends it). */
 #ifndef LINNET_WIRE_H
 #define LINNET_WIRE_H
 
@@ -53,12 +53,12 @@ enum {
     WIRE_BODY_MAX = 34816, /* plaintext of a box, padded */
     WIRE_PARENTS_MAX = 8,
     WIRE_MEMBERS_MAX = 256,
-    WIRE_DEVICES_MAX = 800,     /* that a `keys` entry can address */
-    WIRE_GENERATIONS_MAX = 64,  /* a device in a conversation */
+    WIRE_DEVICES_MAX = 800,    /* that a `keys` entry can address */
+    WIRE_GENERATIONS_MAX = 64, /* a device in a conversation */
     WIRE_CHAIN_ENTRIES_MAX = 500,
-    WIRE_HAVE_FEEDS_MAX = 256,  /* feeds in one HAVE frame */
-    WIRE_DIGESTS_MAX = 512,     /* conversations in one DIGEST frame */
-    WIRE_ADDRS_MAX = 16,        /* addresses in one frame */
+    WIRE_HAVE_FEEDS_MAX = 256, /* feeds in one HAVE frame */
+    WIRE_DIGESTS_MAX = 512,    /* conversations in one DIGEST frame */
+    WIRE_ADDRS_MAX = 16,       /* addresses in one frame */
 
     /* invites */
     WIRE_CODE_MAX = 200, /* characters of an invite code */
@@ -109,8 +109,8 @@ enum close_code {
 void wire_close_put(struct wr *w, unsigned code);
 bool wire_close_get(const uint8_t *p, size_t len, unsigned *code);
 
-/* HELLO {a: own listening addresses, k: newest handshake counter seen of you, p: presence}
- * The first frame of each side. */
+/* HELLO {a: own listening addresses, k: newest handshake counter seen of you, p:
+ * presence} The first frame of each side. */
 struct wire_hello {
     struct addr addrs[WIRE_ADDRS_MAX];
     size_t n_addrs;
@@ -234,8 +234,8 @@ bool wire_read_get(const uint8_t *p, size_t len, struct wire_read *v);
  * length (wire_body_padded). Keys: k kind, then by kind
  *   text    i message id, o original order (repeats only), r reply to, s text, t time ms
  *   device  v device dictionary
- * A `keys` entry's box is no body but: ephemeral 32 ‖ signing key 32 (zeros between two) ‖
- * n × CHAIN_SEAL. */
+ * A `keys` entry's box is no body but: ephemeral 32 ‖ signing key 32 (zeros between two)
+ * ‖ n × CHAIN_SEAL. */
 enum body_kind {
     BODY_TEXT = 1,
     BODY_DEVICE = 2,
@@ -264,8 +264,8 @@ bool wire_text_ok(const uint8_t *p, size_t len);
 bool wire_name_ok(const uint8_t *p, size_t len);
 
 /* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1, zeros
- * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key, tag
- * label, nonce ‖ source ip with family ‖ source port ‖ the 8 clear bytes). */
+ * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key,
+ * tag label, nonce ‖ source ip with family ‖ source port ‖ the 8 clear bytes). */
 enum {
     BEACON_FLAG_ADD = 1,   /* under an invite's key: I hold the code */
     BEACON_FLAG_REPLY = 2, /* under an invite's key: the inviter's answer */
