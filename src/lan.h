@@ -1,0 +1,156 @@
+/* LAN discovery: beacons out, beacons in (docs/PROTOCOL.md, "Beacons").
+ *
+ * Owns: when a beacon is sent, over which interface, to whom and under which key; which
+ * of those received are from somebody we know; who of them is there. Knows nothing of
+ * sockets: the outer layer tells it the interfaces, sends what lan_next_out() gives from
+ * exactly the source address it names (the tag covers that address and the port of the
+ * node's own UDP socket), and passes on what arrives at that socket and at the
+ * multicast one.
+ *
+ * Own beacons go out at 0, 150 and 500 ms after the start and after each change of
+ * interfaces, then every 60 s ± 20 %: by multicast over every interface that is up (IPv6
+ * not over loopback) and as unicast to every target. While a code is being added, beacons
+ * under its key go the same ways at 0, 150 and 500 ms, then every 5 s.
+ *
+ * Received beacons are checked against the watched keys, within a limit for each source
+ * and one for all. A nonce is accepted once an hour; only those of recognised beacons are
+ * remembered, each watched device in its own memory, so that nobody can push out
+ * another's. Costs memory only for what the node itself watches. */
+#ifndef LINNET_LAN_H
+#define LINNET_LAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/env.h"
+#include "wire.h"
+
+enum {
+    LAN_IFACES_MAX = 64, /* addresses of interfaces */
+    LAN_ALTERNATES_MAX = 4096,
+    LAN_ALTERNATES_ROUND = 4, /* alternates that go out beside the main key at a time */
+    LAN_WATCH_MAX = 16384,    /* watched refs */
+    LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
+    LAN_TARGETS_MAX = 256,    /* unicast targets */
+    LAN_SUBNETS_MAX = 16,
+    LAN_SUBNET_HOSTS_MAX = 4096, /* hosts in all subnets together */
+    LAN_OUTS_MAX = 8192,
+    LAN_EVENTS_MAX = 256,
+
+    LAN_BURST_2_MS = 150,
+    LAN_BURST_3_MS = 500,
+    LAN_INTERVAL_MS = 60000,
+    LAN_JITTER_MS = 12000, /* the interval's ± 20 % */
+    LAN_ADD_INTERVAL_MS = 5000,
+    LAN_PRESENCE_GAP_MS = 1000, /* between beacons because presence changed */
+    LAN_GONE_MS = 150000,
+    LAN_SWEEP_MS = 300000, /* between two passes over the subnets */
+    LAN_SWEEP_BATCH = 32,  /* hosts at a time … */
+    LAN_SWEEP_GAP_MS = 50, /* … every so often */
+
+    LAN_NONCE_MS = 3600000,
+    LAN_NONCES_MAX = 512, /* remembered for each watched ref; the oldest makes room */
+    /* Buckets: beacons of one source; checks of one key in all. */
+    LAN_SOURCES = 1024,
+    LAN_SOURCE_BURST = 64,
+    LAN_SOURCE_PER_S = 8,
+    LAN_CHECKS_BURST = 500000,
+    LAN_CHECKS_PER_S = 100000,
+};
+
+/* One address of one interface. In the list, the interface of the default route stands
+ * first of its family: targets beyond every prefix are reached from there. */
+struct lan_iface {
+    uint32_t ifindex;
+    struct addr addr; /* port ignored */
+    uint8_t bits;     /* of its prefix */
+    bool up;          /* and can multicast */
+};
+
+enum lan_kind {
+    LAN_CONTACT = 1, /* a contact's device; ref: its row id */
+    LAN_INVITE,      /* an open invite of ours; ref: its id */
+    LAN_ADDING,      /* a code we hold and try; ref: the caller's */
+};
+
+struct lan;
+
+/* NULL: out of memory. env outlives it. Without interfaces and own keys it is silent. */
+struct lan *lan_new(const struct env *env);
+void lan_free(struct lan *l); /* wipes keys; tolerates NULL */
+
+/* The port told in beacons (TCP, links) and the port of the node's own UDP socket, which
+ * all beacons are sent from. A change starts the schedule again. */
+void lan_set_ports(struct lan *l, uint16_t link_port, uint16_t udp_port, uint64_t now_ms);
+/* The whole list; equal to the last: nothing happens, otherwise the schedule starts
+ * again. 0, ERR_LIMIT, ERR_NOMEM. */
+int lan_set_interfaces(struct lan *l, const struct lan_iface *v, size_t n,
+                       uint64_t now_ms);
+/* Keys of own beacons (wire_beacon_key_*): main of the presence secret, NULL: send none
+ * (invisible); alternates of pairs whose contact has not acknowledged the newest presence
+ * secret, taken in turn. The first main key starts the schedule. 0, ERR_LIMIT,
+ * ERR_NOMEM. */
+int lan_set_keys(struct lan *l, const uint8_t main[32], const uint8_t (*alternates)[32],
+                 size_t n, uint64_t now_ms);
+/* The presence byte; a change is sent soon. */
+void lan_set_presence(struct lan *l, uint8_t presence, uint64_t now_ms);
+/* Who gets own beacons as unicast: addresses (UDP port = link port of the other), and
+ * every host of IPv4 subnets at the given port (a slow sweep, at start and every
+ * LAN_SWEEP_MS). Both replace the list before. 0, ERR_LIMIT (too many, or a subnet too
+ * large), ERR_NOMEM; new targets get a beacon at once. */
+int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_ms);
+int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t port,
+                    uint64_t now_ms);
+
+/* Watches for beacons under these keys (1..LAN_WATCH_KEYS: presence key, pair key …) on
+ * behalf of (kind, ref); again for the same (kind, ref): replaces the keys and keeps what
+ * was seen. A new LAN_ADDING begins to send. 0, ERR_LIMIT, ERR_NOMEM. */
+int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*keys)[32],
+              size_t n, uint64_t now_ms);
+/* Forgets it, without an event. */
+void lan_unwatch(struct lan *l, enum lan_kind kind, uint32_t ref);
+/* Whether a contact's device is there (between LAN_SEEN and LAN_GONE). */
+bool lan_is_seen(const struct lan *l, uint32_t ref);
+
+/* A datagram from either socket; source with its scope when it is link-local. 0 when it
+ * was recognised, ERR_FORMAT (size, or our own), ERR_LIMIT, ERR_AUTH (nobody's),
+ * ERR_STALE (nonce known). */
+int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t len,
+             uint64_t now_ms);
+void lan_tick(struct lan *l, uint64_t now_ms);
+uint64_t lan_deadline(const struct lan *l);
+
+/* One datagram to send: from source (port = udp_port) over interface ifindex. */
+struct lan_out {
+    uint32_t ifindex;
+    bool multicast;
+    struct addr source, dest;
+    uint8_t bytes[WIRE_BEACON];
+};
+bool lan_next_out(struct lan *l, struct lan_out *out);
+
+enum lan_event_type {
+    LAN_SEEN = 1, /* a recognised beacon (each one) */
+    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS */
+};
+struct lan_event {
+    enum lan_event_type type;
+    enum lan_kind kind;
+    uint32_t ref;
+    /* LAN_SEEN: */
+    struct addr addr; /* to dial: the source's ip and the link port it told */
+    uint8_t presence, flags;
+    uint8_t key;  /* which of the watched keys */
+    bool first;   /* its beacons have just begun */
+    bool changed; /* another address of its family, or another presence, than the last */
+};
+/* LAN_SEEN of a LAN_INVITE: somebody who holds the code asked; the answer is on its way.
+ * LAN_SEEN of a LAN_ADDING: the inviter's answer: dial addr. */
+bool lan_next_event(struct lan *l, struct lan_event *e);
+
+/* The multicast groups, with port, by family (4 or 6). */
+void lan_group(uint8_t family, struct addr *out);
+
+#endif
