@@ -1,0 +1,171 @@
+/* The node: routes between carriers, links, peers, contacts, feeds and LAN beacons, and
+ * owns them. It neither parses nor decides timing; those it owns do.
+ *
+ * Every entry call below may build one transaction and outputs that depend on it. The
+ * transaction comes out as NODE_EV_COMMIT; frames and results made by the same call are
+ * held back until node_committed() says that it is durable. Handshake bytes and beacons
+ * are not held back. When a commit fails the caller frees the node and makes a new one
+ * from the store: that is the same as a crash, and what a crash cannot lose this cannot
+ * lose.
+ *
+ * The caller drains node_next_out and node_next_event after each call until both are
+ * empty, calls node_tick at node_deadline, and gives one monotonic now_ms to each call.
+ */
+#ifndef LINNET_NODE_H
+#define LINNET_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/env.h"
+#include "contact.h"
+#include "crypto/keyfile.h"
+#include "lan.h"
+#include "peer.h"
+#include "rec.h"
+
+enum {
+    NODE_CONNS_MAX = 1024,
+    NODE_HALF_OPEN_MAX = 256,       /* listeners' links that recognised nobody yet */
+    NODE_HALF_OPEN_SOURCE_MAX = 64, /* of one /32 or /64 */
+    NODE_UNSTORED_MAX =
+        8 * 1024 * 1024, /* bytes of uncommitted records: then reading pauses */
+    NODE_ADD_WAIT_MS = 15000,
+};
+
+struct node;
+
+struct node_config {
+    const struct env *env;
+    const struct keyfile *key;    /* copied */
+    char name[WIRE_NAME_MAX + 1]; /* announced; empty: what the store says, or "user" */
+    uint16_t link_port, udp_port; /* bound already */
+};
+
+struct node *node_new(const struct node_config *cfg);
+void node_free(struct node *n); /* wipes; tolerates NULL */
+/* Each record of store_load, then node_start. 0, ERR_CORRUPT, ERR_NOMEM, ERR_LIMIT. */
+int node_load(struct node *n, const struct rec *r);
+int node_start(struct node *n, uint64_t now_ms);
+
+/* ---- the world ---- */
+void node_interfaces(struct node *n, const struct lan_interface *v, size_t count,
+                     uint64_t now_ms);
+/* --peer, remembered by configuration: gets unicast beacons, is dialled with a code. */
+void node_add_target(struct node *n, const struct addr *a, uint64_t now_ms);
+void node_udp_recv(struct node *n, uint32_t ifindex, const struct addr *from,
+                   const uint8_t *p, size_t len, uint64_t now_ms);
+/* An accepted carrier; returns its conn, 0 when refused. May give NODE_OUT_CLOSE for
+ * another, half-open one that has to make room. */
+uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms);
+/* A NODE_OUT_DIAL has connected, or failed. */
+void node_connected(struct node *n, uint32_t conn, uint64_t now_ms);
+void node_recv(struct node *n, uint32_t conn, const uint8_t *p, size_t len,
+               uint64_t now_ms);
+/* len bytes of NODE_OUT_SEND are gone. */
+void node_sent(struct node *n, uint32_t conn, size_t len, uint64_t now_ms);
+/* The carrier has ended or failed to connect, whoever closed it, also after
+ * NODE_OUT_CLOSE. */
+void node_closed(struct node *n, uint32_t conn, uint64_t now_ms);
+void node_tick(struct node *n, uint64_t now_ms);
+uint64_t node_deadline(const struct node *n);
+/* False while the store is too far behind: the caller stops reading from carriers and
+ * the API. */
+bool node_reading(const struct node *n);
+
+enum node_out_kind {
+    NODE_OUT_UDP,   /* send data from source on interface to dst */
+    NODE_OUT_DIAL,  /* connect conn to dst */
+    NODE_OUT_SEND,  /* data on conn */
+    NODE_OUT_CLOSE, /* end conn, after what was sent is out */
+};
+struct node_out {
+    enum node_out_kind kind;
+    uint32_t conn, ifindex;
+    struct addr source, dst;
+    const uint8_t *data; /* dies with the next call */
+    size_t len;
+};
+bool node_next_out(struct node *n, struct node_out *out, uint64_t now_ms);
+
+/* ---- storage ---- */
+/* All transactions up to no are durable. */
+void node_committed(struct node *n, uint64_t no, uint64_t now_ms);
+void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
+                 size_t count, uint64_t now_ms);
+
+enum node_event_kind {
+    NODE_EV_COMMIT,   /* txn is the caller's now (txn_release) */
+    NODE_EV_LOAD,     /* entries are wanted: answer with node_loaded */
+    NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
+    NODE_EV_PRESENCE, /* a contact came or went; not durable */
+    NODE_EV_SENT,     /* not used for delivery: our message was handed to a link */
+};
+struct node_event {
+    enum node_event_kind kind;
+    struct txn *txn;  /* COMMIT: heap, free with txn_release and free */
+    uint64_t request; /* LOAD */
+    uint32_t feed;
+    uint64_t from, to;
+    size_t max, max_bytes;
+    uint64_t tag; /* RESULT */
+    int err;
+    unsigned close_code;          /* RESULT of add: enum close_code when ERR_REFUSED */
+    uint32_t contact;             /* RESULT of add, PRESENCE */
+    uint32_t id;                  /* RESULT of invite */
+    uint8_t mid[WIRE_MID];        /* RESULT of send */
+    char code[WIRE_CODE_MAX + 1]; /* RESULT of invite */
+    bool online;
+};
+bool node_next_event(struct node *n, struct node_event *ev);
+
+/* ---- requests ----
+ * Each returns 0 and later gives NODE_EV_RESULT with the tag (once, after the commit), or
+ * a negative error at once and no event. Tags are the caller's, > 0. */
+int node_invite(struct node *n, uint64_t tag, uint64_t expires_s,
+                const struct addr *addrs, size_t n_addrs, uint64_t now_ms);
+int node_invite_revoke(struct node *n, uint64_t tag, uint32_t id, uint64_t now_ms);
+/* The result comes when the contact is stored at both ends, when the inviter refused
+ * (ERR_REFUSED), or after NODE_ADD_WAIT_MS (ERR_TIMEOUT; the node goes on trying). */
+int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const char *as,
+             uint64_t now_ms);
+/* ERR_REFUSED: blocked; ERR_AUTH: the name is in conflict (exit 5). */
+int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t *text,
+                   size_t len, const uint8_t *reply_mid, uint64_t now_ms);
+int node_read(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms);
+int node_contact_rename(struct node *n, uint64_t tag, uint32_t contact, const char *name,
+                        uint64_t now_ms);
+int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool block,
+                       uint64_t now_ms);
+int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms);
+/* Marks verified (or only settles a conflict of names with verified false). */
+int node_contact_verify(struct node *n, uint64_t tag, uint32_t contact, bool verified,
+                        uint64_t now_ms);
+int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_ms);
+/* A small durable value of the caller's, such as how far `recv` has printed. */
+int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *value,
+                  size_t len, uint64_t now_ms);
+
+/* CLOSE on every link; outputs follow. */
+void node_shutdown(struct node *n, uint64_t now_ms);
+
+/* ---- what front ends ask ---- */
+const struct contacts *node_contacts(const struct node *n);
+bool node_online(const struct node *n, uint32_t contact);
+bool node_linked(const struct node *n, uint32_t contact);
+uint32_t node_conv_of(const struct node *n, uint32_t contact);
+uint32_t node_conv_contact(const struct node *n, uint32_t conv);
+const char *node_name(const struct node *n);
+const uint8_t *node_root(const struct node *n);   /* 32 bytes */
+const uint8_t *node_device(const struct node *n); /* 32 bytes */
+/* The stored value of a meta key, NULL when there is none. */
+const struct blob *node_meta(const struct node *n, const char *key);
+struct node_stats {
+    unsigned links, half_open, contacts, online, conns;
+    uint64_t unstored_bytes, last_txn, durable_txn;
+};
+void node_stats(const struct node *n, struct node_stats *out);
+
+#endif
