@@ -32,9 +32,14 @@ void map_release(struct map *m)
     m->count = m->used = m->cap = 0;
 }
 
+static size_t slot_size(const struct map *m)
+{
+    return sizeof(void *) + m->key_len;
+}
+
 static uint8_t *slot_at(const struct map *m, size_t i)
 {
-    return m->slots + i * (sizeof(void *) + m->key_len);
+    return m->slots + i * slot_size(m);
 }
 
 static void *slot_value(const uint8_t *slot)
@@ -95,7 +100,7 @@ static int rebuild(struct map *m)
         cap *= 2;
     }
     struct map fresh = *m;
-    fresh.slots = calloc(cap, sizeof(void *) + m->key_len);
+    fresh.slots = calloc(cap, slot_size(m));
     if (fresh.slots == NULL) {
         return ERR_NOMEM;
     }
