@@ -4,7 +4,9 @@
  * commit. Control bodies are canonical bencode dictionaries with the one-letter keys
  * named below; unknown keys and frame types are ignored. Decoders hand out views into the
  * caller's bytes (they die with them), never allocate, refuse what is out of bounds, and
- * leave outputs unspecified on failure. Encoders write to a struct wr and latch overflow.
+ * leave outputs unspecified on failure. Encoders write the payload (what the decoder of
+ * the same name takes, without the frame's head) to a struct wr and latch overflow, also
+ * for values that no decoder would take.
  *
  * An encoded frame is type(1) ‖ length(2, big-endian) ‖ payload; a link's transport body
  * is a sequence of frames, filled up with zero bytes (type 0 ends it). */
@@ -87,6 +89,10 @@ enum frame_type {
 
 /* Appends one frame (type, length, payload). */
 void wire_frame(struct wr *w, enum frame_type type, const uint8_t *payload, size_t len);
+/* The same without a copy: begin, write the payload to w (any wire_*_put), end with what
+ * begin returned. */
+size_t wire_frame_begin(struct wr *w, enum frame_type type);
+void wire_frame_end(struct wr *w, size_t begin);
 /* Takes the next frame off a transport body. False at its end (padding reached) and, with
  * r->bad, when the body is malformed (a length beyond the end, padding that is not zero).
  */
@@ -122,7 +128,8 @@ bool wire_hello_get(const uint8_t *p, size_t len, struct wire_hello *v);
 
 /* The *device* dictionary {a: presence point A, b: current box key, c: certificate,
  * n: name, p: presence secret p, t: box key's time (s)}; in PAIR frames and `device`
- * bodies. a and p are absent towards strangers. */
+ * bodies. a and p are absent towards strangers, never one alone. b is canonical; the
+ * certificate is the caller's to open. */
 struct wire_device {
     const uint8_t *cert;
     size_t cert_len;
@@ -136,7 +143,7 @@ void wire_device_put(struct wr *w, const struct wire_device *v);
 bool wire_device_get(struct ben dict, struct wire_device *v);
 
 /* PAIR {d: device dictionary, k: X25519 public of this pairing, n: 32 fresh bytes}
- * (key `m` is reserved for ML-KEM-768). */
+ * (key `m` is reserved for ML-KEM-768). k is canonical. */
 struct wire_pair {
     uint8_t dh[32], nonce[32];
     struct wire_device device;
@@ -148,8 +155,8 @@ void wire_paired_put(struct wr *w);
 
 /* An entry's header, canonical bencode: b hash of the box, c conversation, d device,
  * g generation, k first seq of the chain (`keys` entry), o order, p prev, q seq,
- * r parents [[g, q, id] …] sorted by g. seq starts at 1, prev of seq 1 is 32 zeros. A
- * `keys` entry has k == q. */
+ * r parents [[g, q, id] …] sorted by g, each once. seq starts at 1, prev of seq 1 is 32
+ * zeros. A `keys` entry has k == q; k ≤ q ≤ k + WIRE_CHAIN_ENTRIES_MAX. */
 struct wire_parent {
     uint8_t gen[WIRE_GEN];
     uint64_t seq;
@@ -194,7 +201,7 @@ bool wire_digest_get(const uint8_t *p, size_t len, struct wire_digest *v, size_t
 
 /* HAVE {c: conversation, e: 1 when all feeds have been told, f: [{d: device, g:
  * generation, i: id of the head, n: head, o: opened, x: first seq that cannot be opened,
- * z: 1 frozen} …]}. x and z are absent when 0; i is absent when n is 0. */
+ * z: 1 frozen} …]}. e, x and z are absent when 0; i is absent when n is 0. o, x ≤ n. */
 struct wire_have_feed {
     uint8_t device[WIRE_ID], gen[WIRE_GEN], id[WIRE_ID];
     uint64_t n, opened, closed;
@@ -209,7 +216,8 @@ struct wire_have {
 void wire_have_put(struct wr *w, const struct wire_have *v);
 bool wire_have_get(const uint8_t *p, size_t len, struct wire_have *v);
 
-/* WANT {c: conversation, d: device, f: first seq, g: generation, t: last seq} */
+/* WANT {c: conversation, d: device, f: first seq, g: generation, t: last seq},
+ * 1 ≤ f ≤ t */
 struct wire_want {
     uint8_t conv[WIRE_ID], device[WIRE_ID], gen[WIRE_GEN];
     uint64_t from, to;
@@ -248,18 +256,21 @@ struct wire_body {
     bool has_order, has_reply;
     uint64_t order;
     uint8_t reply[WIRE_MID];
-    const uint8_t *text; /* UTF-8, 1..WIRE_TEXT_MAX bytes, checked */
+    const uint8_t *text; /* wire_text_ok(), 1..WIRE_TEXT_MAX bytes */
     size_t text_len;
     uint64_t time_ms;
     struct wire_device device;
 };
 /* Encodes and pads. */
 void wire_body_put(struct wr *w, const struct wire_body *v);
+/* Unknown kinds: true, only kind is set. */
 bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v);
+/* 128 doubled until it fits, in the end WIRE_BODY_MAX; 0 when len is more. */
 size_t wire_body_padded(size_t len);
 
-/* UTF-8 that may be stored and shown: well-formed, no NUL; for names also no control,
- * bidi or line-break characters, not blank, at most WIRE_NAME_MAX bytes. */
+/* UTF-8 that may be stored and shown: well-formed, no NUL (of any length, also none); for
+ * names also no control, bidi, line-break or tag characters, not blank, at most
+ * WIRE_NAME_MAX bytes. */
 bool wire_text_ok(const uint8_t *p, size_t len);
 bool wire_name_ok(const uint8_t *p, size_t len);
 
@@ -287,18 +298,19 @@ void wire_beacon_key_pair(const uint8_t pair[32], const uint8_t sender[WIRE_ID],
                           uint8_t key[32]);
 void wire_beacon_key_invite(const uint8_t secret[32], uint8_t key[32]);
 
-/* An invite code: bech32m (BIP 350), prefix "linnet", over version 1 ‖ flags ‖ root 32 ‖
- * secret 32 ‖ expiry 4 (s since 1970) ‖ addresses (7 or 19 bytes each). */
+/* An invite code: bech32m (BIP 350), prefix "linnet", over version 1 ‖ flags 0 ‖ root 32
+ * ‖ secret 32 ‖ expiry 4 (s since 1970) ‖ addresses (7 or 19 bytes each). */
 struct wire_code {
     uint8_t root[KEYS_ROOT], secret[32];
     uint32_t expiry_s;
     struct addr addrs[WIRE_CODE_ADDRS_MAX];
     size_t n_addrs;
 };
-/* NUL-terminated, lower case, into out. 0 or ERR_LIMIT. */
+/* NUL-terminated, lower case, into out. 0, ERR_LIMIT (addresses) or ERR_ARG (one that
+ * cannot be dialled). */
 int wire_code_put(const struct wire_code *v, char out[WIRE_CODE_MAX + 1]);
 /* Surrounding blanks are dropped. ERR_FORMAT (mistyped: checksum, characters, mixed case,
- * padding, trailing data), ERR_NEWER (version). */
+ * padding, trailing data), ERR_NEWER (version or flags). */
 int wire_code_get(const char *s, size_t len, struct wire_code *v);
 
 #endif
