@@ -62,7 +62,7 @@ enum {
 
 /* One address of one interface. In the list, the interface of the default route stands
  * first of its family: targets beyond every prefix are reached from there. */
-struct lan_iface {
+struct lan_interface {
     uint32_t ifindex;
     struct addr addr; /* port ignored */
     uint8_t bits;     /* of its prefix */
@@ -86,7 +86,7 @@ void lan_free(struct lan *l); /* wipes keys; tolerates NULL */
 void lan_set_ports(struct lan *l, uint16_t link_port, uint16_t udp_port, uint64_t now_ms);
 /* The whole list; equal to the last: nothing happens, otherwise the schedule starts
  * again. 0, ERR_LIMIT, ERR_NOMEM. */
-int lan_set_interfaces(struct lan *l, const struct lan_iface *v, size_t n,
+int lan_set_interfaces(struct lan *l, const struct lan_interface *v, size_t n,
                        uint64_t now_ms);
 /* Keys of own beacons (wire_beacon_key_*): main of the presence secret, NULL: send none
  * (invisible); alternates of pairs whose contact has not acknowledged the newest presence
