@@ -53,7 +53,7 @@ class Rules:
                 os.path.basename(path), os.path.basename(pattern)
             ):
                 name = os.path.splitext(os.path.basename(path))[0]
-                return layer, name if module == "*" else module
+                return layer, name.split("_")[0] if module == "*" else module
         return None
 
 
@@ -168,6 +168,8 @@ SELF_TEST = [
                         "src/base/b.h": '#include "base/a.h"'}),
     ("cycle of modules", {"dht/a.c": '#include "dht/b.h"', "dht/a.h": "",
                           "dht/b.c": '#include "dht/a.h"', "dht/b.h": ""}),
+    (None, {"dht/a.c": '#include "dht/a_b.h"', "dht/a.h": "",
+            "dht/a_b.c": '#include "dht/a.h"', "dht/a_b.h": ""}),
     ("may not reach", {"cli/main.c": '#include "talk.h"', "src/talk.h": ""}),
     ("may not include <time.h>", {"src/talk.c": "#include <time.h>"}),
     ("<sqlite3.h> belongs to", {"src/app.c": "#include <sqlite3.h>"}),
