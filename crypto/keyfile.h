@@ -22,7 +22,8 @@ enum {
     KEYFILE_PASSES = 3,
     KEYFILE_MEM_KIB_MIN = 64 * 1024,       /* floor on load */
     KEYFILE_MEM_KIB_MAX = 4 * 1024 * 1024, /* cap on load */
-    KEYFILE_PASSES_MAX = 16,
+    KEYFILE_PASSES_MIN = 3,                /* floor on load */
+    KEYFILE_PASSES_MAX = 16,               /* cap on load */
     KEYFILE_PASSPHRASE_MAX = 1024,
 };
 
@@ -35,13 +36,15 @@ struct keyfile {
     uint8_t presence_a[32];
 };
 
-/* Encodes. pass NULL: unprotected. 0, ERR_NOMEM (Argon2id), ERR_LIMIT (passphrase). */
+/* Encodes. pass NULL: unprotected. 0, ERR_NOMEM (Argon2id), ERR_LIMIT (a passphrase that
+ * is empty or longer than KEYFILE_PASSPHRASE_MAX). */
 int keyfile_encode(const struct keyfile *k, const struct env *env, const char *pass,
                    size_t pass_len, uint8_t out[KEYFILE_MAX], size_t *out_len);
 /* Whether the file wants a passphrase; 0, ERR_CORRUPT, ERR_NEWER. */
 int keyfile_protected(const uint8_t *p, size_t len, bool *protected_);
-/* Decodes. 0, ERR_CORRUPT (damaged), ERR_NEWER (written by a newer program), ERR_AUTH
- * (wrong passphrase), ERR_NOMEM, ERR_LIMIT (parameters beyond floor or cap). */
+/* Decodes; an unprotected file ignores pass. 0, ERR_CORRUPT (damaged), ERR_NEWER (written
+ * by a newer program), ERR_AUTH (wrong passphrase, or none given), ERR_NOMEM, ERR_LIMIT
+ * (parameters beyond floor or cap). */
 int keyfile_decode(const uint8_t *p, size_t len, const char *pass, size_t pass_len,
                    struct keyfile *out);
 void keyfile_release(struct keyfile *k);

@@ -21,7 +21,7 @@ enum {
     KEYS_CERT_MAX = 320,
     KEYS_PAIR_SECRET = 32,
     KEYS_TAG = 16,
-    KEYS_CAPS_MAX = 64,
+    KEYS_CERT_SIG = 64,
 };
 
 /* From the seed: the Ed25519 root (sk 64 bytes) and the `self` key. */
@@ -36,25 +36,28 @@ void keys_device_id(const uint8_t root[KEYS_ROOT], const uint8_t stat[KEYS_PUB],
 int keys_dh(const uint8_t sec[KEYS_SEC], const uint8_t pub[KEYS_PUB], uint8_t out[32]);
 
 /* A device certificate: canonical bencode {version, root, device static, first box key,
- * not-before, capabilities} and the root's Ed25519 signature over it under a label. The
- * device id follows from root and static. */
+ * not-before, capabilities} and, behind it, the root's Ed25519 signature over it under a
+ * label (keys.c has the bytes). The device id follows from root and static. */
 struct cert {
     uint8_t root[KEYS_ROOT];
     uint8_t device[KEYS_DEVICE_ID];
     uint8_t stat[KEYS_PUB];
     uint8_t box[KEYS_PUB];
     uint64_t not_before; /* seconds since 1970; told, not judged */
-    uint64_t caps;       /* capability bits; unknown ones are ignored */
+    uint64_t caps;       /* capability bits 0 to 62; unknown ones are ignored */
 };
 /* Encodes and signs. out has KEYS_CERT_MAX bytes. cert->root and ->device are derived
- * from sk and stat and filled in. 0 or ERR_AUTH (a key that is not canonical). */
+ * from sk and stat and filled in. 0, ERR_AUTH (a key that is not canonical) or ERR_LIMIT
+ * (a number above INT64_MAX). */
 int cert_sign(struct cert *cert, const uint8_t sk[64], uint8_t *out, size_t *out_len);
-/* Decodes and verifies against the root it names; the caller compares that root. 0,
- * ERR_FORMAT, ERR_AUTH, ERR_NEWER (version). */
+/* Decodes and verifies against the root it names; the caller compares that root. Keys of
+ * the dictionary that this version does not know are ignored. 0, ERR_FORMAT, ERR_AUTH,
+ * ERR_NEWER (version). */
 int cert_open(const uint8_t *p, size_t len, struct cert *out);
 
 /* The secret that two accounts share after pairing: HKDF(salt = handshake hash,
- * ikm = DH ‖ nA ‖ nB [‖ ML-KEM secret, reserved]). A is the initiator of that link. */
+ * ikm = DH ‖ nA ‖ nB [‖ ML-KEM secret, reserved]). A is the initiator of that link. 0 or
+ * ERR_AUTH (dh_pub, as in keys_dh). */
 int keys_pair_root(const uint8_t h[64], const uint8_t dh_sec[KEYS_SEC],
                    const uint8_t dh_pub[KEYS_PUB], const uint8_t n_a[32],
                    const uint8_t n_b[32], uint8_t out[KEYS_PAIR_SECRET]);

@@ -5,7 +5,9 @@
  *
  * A handshake state goes START → (messages in the pattern's order) → DONE or FAILED.
  * Any failure is terminal: secrets are wiped and every later call returns ERR_STATE.
- * Outputs are written only after the last check of a message. */
+ * Outputs are written only after the last check of a message; a payload that does not
+ * authenticate leaves zeros in the caller's buffer. Calls out of turn fail too; calls
+ * after the end return ERR_STATE and change nothing. */
 #ifndef LINNET_CRYPTO_NOISE_H
 #define LINNET_CRYPTO_NOISE_H
 
@@ -13,26 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "crypto/noise_pattern.h"
+
 enum {
     NOISE_KEY = 32,
     NOISE_HASH = 64,
     NOISE_TAG = 16,
     NOISE_MSG_MAX = 65535,
-    NOISE_PSKS_MAX = 4,
-    NOISE_NAME_MAX = 64,
 };
-
-/* A message pattern of a handshake; looked up by its name with modifiers, as "KKpsk0" or
- * "XXpsk0+psk3". NULL for what is unknown (or not possible). Static memory. */
-struct noise_pattern;
-const struct noise_pattern *noise_pattern_find(const char *name);
-/* Messages of the handshake, 1 for one-way patterns. */
-unsigned noise_pattern_messages(const struct noise_pattern *p);
-bool noise_pattern_oneway(const struct noise_pattern *p);
-/* What the pattern wants before it starts, from the side of initiator or responder. */
-bool noise_pattern_needs_local_static(const struct noise_pattern *p, bool initiator);
-bool noise_pattern_needs_remote_static(const struct noise_pattern *p, bool initiator);
-unsigned noise_pattern_psks(const struct noise_pattern *p);
 
 /* A CipherState: key and nonce. */
 struct noise_cipher {
@@ -42,9 +32,9 @@ struct noise_cipher {
 };
 
 /* EncryptWithAd and DecryptWithAd. out needs len + NOISE_TAG resp. len - NOISE_TAG bytes
- * and may be in. Without a key they copy. 0, ERR_LIMIT (nonces are used up), ERR_AUTH,
- * ERR_FORMAT (too short). The nonce is spent before it is used; a failed decryption
- * spends none. */
+ * and may be in. Without a key they copy. 0, ERR_LIMIT (nonces are used up), ERR_AUTH
+ * (out is zeroed then), ERR_FORMAT (too short). The nonce is spent before it is used; a
+ * failed decryption spends none. */
 int noise_encrypt(struct noise_cipher *c, const uint8_t *ad, size_t ad_len,
                   const uint8_t *in, size_t len, uint8_t *out);
 int noise_decrypt(struct noise_cipher *c, const uint8_t *ad, size_t ad_len,
@@ -72,6 +62,7 @@ struct noise_handshake {
     enum noise_state state;
     bool initiator;
     bool has_s, has_e, has_rs, has_re, has_psk;
+    bool split; /* noise_split() took the keys */
     unsigned msg, next_psk, n_psks;
     struct noise_cipher cipher;
     uint8_t ck[NOISE_HASH], h[NOISE_HASH];
@@ -80,9 +71,10 @@ struct noise_handshake {
     uint8_t psks[NOISE_PSKS_MAX][NOISE_KEY];
 };
 
-/* Initialize(). Copies all keys. 0, ERR_ARG (a key that the pattern wants is missing, or
- * a psk count that is not the pattern's), ERR_AUTH (a remote static that is not
- * canonical: bit 255 set or ≥ 2^255-19). */
+/* Initialize(). Copies the keys that the pattern wants and ignores other statics. 0,
+ * ERR_ARG (a key that the pattern wants is missing, a psk count that is not the
+ * pattern's, or an `re`: no pattern here begins with one), ERR_AUTH (a remote static that
+ * is not canonical: bit 255 set or ≥ 2^255-19). */
 int noise_init(struct noise_handshake *hs, const struct noise_setup *setup);
 /* The private ephemeral for the next written message that has an `e`. */
 void noise_set_ephemeral(struct noise_handshake *hs, const uint8_t e[NOISE_KEY]);

@@ -32,13 +32,16 @@ struct transport {
 /* Takes the keys of a finished handshake (noise_split). */
 int transport_init(struct transport *t, struct noise_handshake *hs);
 void transport_release(struct transport *t);
-/* Seals one frame: out needs len + TRANSPORT_OVERHEAD bytes. 0, ERR_LIMIT, ERR_STATE. */
+/* Seals one frame: out needs len + TRANSPORT_OVERHEAD bytes; body may be
+ * out + TRANSPORT_HEAD. 0, ERR_LIMIT (a body too long, which costs nothing, or nonces
+ * used up, which is terminal), ERR_STATE. */
 int transport_seal(struct transport *t, const uint8_t *body, size_t len, uint8_t *out);
-/* Bytes of the piece that comes next on the wire (a head or a body). */
+/* Bytes of the piece that comes next on the wire (a head or a body); 0 after a failure.
+ */
 size_t transport_want(const struct transport *t);
 /* Opens the next piece, of exactly transport_want() bytes. When it was a head, *len is
- * SIZE_MAX; when it was a body, out (TRANSPORT_BODY_MAX bytes) holds *len bytes.
- * 0, ERR_AUTH, ERR_FORMAT, ERR_STATE. */
+ * SIZE_MAX; when it was a body, out (TRANSPORT_BODY_MAX bytes, may be piece) holds *len
+ * bytes. 0, ERR_AUTH, ERR_FORMAT, ERR_STATE. */
 int transport_open(struct transport *t, const uint8_t *piece, uint8_t *out, size_t *len);
 
 #endif
