@@ -52,12 +52,18 @@ enum {
 
     LAN_NONCE_MS = 3600000,
     LAN_NONCES_MAX = 512, /* remembered for each watched ref; the oldest makes room */
-    /* Buckets: beacons of one source; checks of one key in all. */
+
+    /* Limits of what is received. Sources are hashed into buckets: neighbours each count
+     * alone, others by /32 or /64. A beacon from where a watched one was last seen is
+     * checked against that one's keys before any limit, so that a flood from elsewhere
+     * does not make known contacts disappear. */
     LAN_SOURCES = 1024,
-    LAN_SOURCE_BURST = 64,
+    LAN_SOURCE_BURST = 64, /* beacons of one source */
     LAN_SOURCE_PER_S = 8,
-    LAN_CHECKS_BURST = 500000,
+    LAN_CHECKS_BURST = 500000, /* checks of one key, of all sources together */
     LAN_CHECKS_PER_S = 100000,
+    LAN_WATCH_BURST = 64, /* accepted beacons of one watched ref */
+    LAN_WATCH_PER_S = 8,
 };
 
 /* One address of one interface. In the list, the interface of the default route stands
@@ -82,7 +88,8 @@ struct lan *lan_new(const struct env *env);
 void lan_free(struct lan *l); /* wipes keys; tolerates NULL */
 
 /* The port told in beacons (TCP, links) and the port of the node's own UDP socket, which
- * all beacons are sent from. A change starts the schedule again. */
+ * all beacons are sent from. A change starts the schedule again; while either is 0
+ * nothing is sent. */
 void lan_set_ports(struct lan *l, uint16_t link_port, uint16_t udp_port, uint64_t now_ms);
 /* The whole list; equal to the last: nothing happens, otherwise the schedule starts
  * again. 0, ERR_LIMIT, ERR_NOMEM. */
@@ -96,10 +103,11 @@ int lan_set_keys(struct lan *l, const uint8_t main[32], const uint8_t (*alternat
                  size_t n, uint64_t now_ms);
 /* The presence byte; a change is sent soon. */
 void lan_set_presence(struct lan *l, uint8_t presence, uint64_t now_ms);
-/* Who gets own beacons as unicast: addresses (UDP port = link port of the other), and
- * every host of IPv4 subnets at the given port (a slow sweep, at start and every
- * LAN_SWEEP_MS). Both replace the list before. 0, ERR_LIMIT (too many, or a subnet too
- * large), ERR_NOMEM; new targets get a beacon at once. */
+/* Who gets own beacons as unicast: addresses (the other's own UDP port), and every host
+ * of subnets at the given port (a slow sweep at start, when a code is added, and every
+ * LAN_SWEEP_MS). Both replace the list before. 0, ERR_LIMIT (too many, or subnets too
+ * large), ERR_ARG (an address that cannot be dialled); new targets get a beacon at once.
+ */
 int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_ms);
 int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t port,
                     uint64_t now_ms);

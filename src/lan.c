@@ -1,0 +1,464 @@
+/* LAN discovery, receiving: whose beacon it is, and who is there. */
+#include "lan.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/err.h"
+#include "lan_internal.h"
+
+enum {
+    REF_KEY = 8,             /* key of by_ref: kind and ref */
+    SOURCE_KEY = ADDR_WIRE6, /* key of by_source: its wire address */
+    NONCES_CAP_MIN = 8,
+    SOURCES_PER_WATCH = 2,
+    RETRY_MS = 1000, /* a LAN_GONE that found no room */
+};
+
+struct lan *lan_new(const struct env *env)
+{
+    struct lan *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        return NULL;
+    }
+    l->env = env;
+    l->next_ms = DEADLINE_NONE;
+    l->sweep.next_ms = DEADLINE_NONE;
+    env_random(env, l->hash_seed, sizeof l->hash_seed);
+    map_init(&l->by_ref, env, REF_KEY, LAN_WATCH_MAX);
+    map_init(&l->by_source, env, SOURCE_KEY, (size_t)LAN_WATCH_MAX * SOURCES_PER_WATCH);
+    deadlines_init(&l->timers, LAN_WATCH_MAX);
+    return l;
+}
+
+/* ---- watches ---- */
+
+static void ref_key(uint8_t out[REF_KEY], enum lan_kind kind, uint32_t ref)
+{
+    struct wr w = wr_init(out, REF_KEY);
+    wr_u32(&w, (uint32_t)kind);
+    wr_u32(&w, ref);
+}
+
+static struct lan_watch *find(const struct lan *l, enum lan_kind kind, uint32_t ref)
+{
+    uint8_t key[REF_KEY];
+    ref_key(key, kind, ref);
+    return map_get(&l->by_ref, key);
+}
+
+static void source_key(uint8_t out[SOURCE_KEY], const struct addr *a)
+{
+    memset(out, 0, SOURCE_KEY);
+    (void)addr_to_wire(a, out, SOURCE_KEY);
+}
+
+static struct addr *last_source(struct lan_watch *w, uint8_t family)
+{
+    return &w->sources[family == 4 ? 0 : 1];
+}
+
+static void forget_source(struct lan *l, struct lan_watch *w, uint8_t family)
+{
+    struct addr *a = last_source(w, family);
+    uint8_t key[SOURCE_KEY];
+    source_key(key, a);
+    if (a->family != 0 && map_get(&l->by_source, key) == w) {
+        (void)map_del(&l->by_source, key);
+    }
+    *a = (struct addr){0};
+}
+
+/* Two that send from one place take turns in the map; it is only a short cut. */
+static void learn_source(struct lan *l, struct lan_watch *w, const struct addr *a)
+{
+    uint8_t key[SOURCE_KEY];
+    source_key(key, a);
+    if (map_get(&l->by_source, key) != w) {
+        forget_source(l, w, a->family);
+        (void)map_del(&l->by_source, key);
+        (void)map_put(&l->by_source, key, w);
+    }
+    *last_source(w, a->family) = *a;
+}
+
+static void free_keys(struct lan_watch *w)
+{
+    if (w->keys != NULL) {
+        sodium_memzero(w->keys, w->n_keys * sizeof *w->keys);
+        free(w->keys);
+        w->lan->n_keys -= w->n_keys;
+    }
+    w->keys = NULL;
+    w->n_keys = 0;
+}
+
+static void watch_free(struct lan_watch *w)
+{
+    deadlines_remove(&w->lan->timers, &w->timer);
+    forget_source(w->lan, w, 4);
+    forget_source(w->lan, w, 6);
+    free_keys(w);
+    free(w->nonces);
+    free(w);
+}
+
+void lan_free(struct lan *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < l->n_watches; i++) {
+        watch_free(l->watches[i]);
+    }
+    free(l->watches);
+    map_release(&l->by_ref);
+    map_release(&l->by_source);
+    deadlines_release(&l->timers);
+    if (l->alternates != NULL) {
+        sodium_memzero(l->alternates, l->n_alternates * sizeof *l->alternates);
+        free(l->alternates);
+    }
+    free(l->outs);
+    sodium_memzero(l, sizeof *l);
+    free(l);
+}
+
+static struct lan_watch *watch_new(struct lan *l, enum lan_kind kind, uint32_t ref)
+{
+    if (l->n_watches == l->cap_watches) {
+        size_t cap = l->cap_watches == 0 ? 16 : 2 * l->cap_watches;
+        struct lan_watch **v = realloc(l->watches, cap * sizeof(*v));
+        if (v == NULL) {
+            return NULL;
+        }
+        l->watches = v;
+        l->cap_watches = cap;
+    }
+    struct lan_watch *w = calloc(1, sizeof *w);
+    uint8_t key[REF_KEY];
+    ref_key(key, kind, ref);
+    if (w == NULL || map_put(&l->by_ref, key, w) != 0) {
+        free(w);
+        return NULL;
+    }
+    w->lan = l;
+    w->kind = kind;
+    w->ref = ref;
+    w->timer.owner = w;
+    w->index = l->n_watches;
+    l->watches[l->n_watches++] = w;
+    return w;
+}
+
+int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*keys)[32],
+              size_t n, uint64_t now_ms)
+{
+    struct lan_watch *w = find(l, kind, ref);
+    if (n == 0 || n > LAN_WATCH_KEYS || (w == NULL && l->n_watches == LAN_WATCH_MAX)) {
+        return ERR_LIMIT;
+    }
+    uint8_t(*copy)[32] = malloc(n * sizeof *copy);
+    if (copy == NULL) {
+        return ERR_NOMEM;
+    }
+    bool is_new = w == NULL;
+    w = is_new ? watch_new(l, kind, ref) : w;
+    if (w == NULL) {
+        free(copy);
+        return ERR_NOMEM;
+    }
+    free_keys(w);
+    memcpy(copy, keys, n * sizeof *copy);
+    w->keys = copy;
+    w->n_keys = n;
+    l->n_keys += n;
+    if (is_new && kind == LAN_ADDING) {
+        int rc = deadlines_set(&l->timers, &w->timer, now_ms);
+        if (rc != 0) {
+            lan_unwatch(l, kind, ref);
+            return rc;
+        }
+        lan_sweep_start(l, now_ms);
+    }
+    return 0;
+}
+
+void lan_unwatch(struct lan *l, enum lan_kind kind, uint32_t ref)
+{
+    uint8_t key[REF_KEY];
+    ref_key(key, kind, ref);
+    struct lan_watch *w = map_del(&l->by_ref, key);
+    if (w == NULL) {
+        return;
+    }
+    l->watches[w->index] = l->watches[--l->n_watches];
+    l->watches[w->index]->index = w->index;
+    watch_free(w);
+}
+
+bool lan_is_seen(const struct lan *l, uint32_t ref)
+{
+    const struct lan_watch *w = find(l, LAN_CONTACT, ref);
+    return w != NULL && w->seen;
+}
+
+/* ---- limits ---- */
+
+static bool take(struct lan_bucket *b, uint64_t now_ms, uint64_t burst, uint64_t per_s,
+                 uint64_t cost)
+{
+    /* Thousandths of a token a millisecond are tokens a second. */
+    uint64_t passed = now_ms > b->at_ms ? now_ms - b->at_ms : 0;
+    uint64_t whole = b->spent / per_s;
+    b->spent = passed > whole ? 0 : b->spent - passed * per_s;
+    b->at_ms = now_ms;
+    if (b->spent + cost * 1000 > burst * 1000) {
+        return false;
+    }
+    b->spent += cost * 1000;
+    return true;
+}
+
+static uint64_t hash64(const struct lan *l, const void *p, size_t n)
+{
+    uint64_t h;
+    static_assert(sizeof h == crypto_shorthash_BYTES, "a hash fits");
+    static_assert(sizeof l->hash_seed == crypto_shorthash_KEYBYTES, "the key fits");
+    (void)crypto_shorthash((uint8_t *)&h, p, n, l->hash_seed);
+    return h;
+}
+
+static struct lan_bucket *source_bucket(struct lan *l, const struct addr *a)
+{
+    uint8_t key[1 + sizeof a->ip] = {0};
+    if (lan_is_neighbour(l, a)) {
+        key[0] = a->family;
+        memcpy(key + 1, a->ip, sizeof a->ip);
+    } else {
+        addr_source_key(a, key);
+    }
+    return &l->sources[hash64(l, key, sizeof key) % LAN_SOURCES];
+}
+
+/* ---- nonces ---- */
+
+static bool nonce_known(const struct lan_watch *w, uint64_t hash, uint64_t now_ms)
+{
+    for (size_t i = 0; i < w->n_nonces; i++) {
+        const struct lan_nonce *n = &w->nonces[i];
+        if (n->hash == hash && now_ms - n->at_ms < LAN_NONCE_MS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The ring grows only while its oldest is still of the last hour. */
+static int nonce_add(struct lan_watch *w, uint64_t hash, uint64_t now_ms)
+{
+    struct lan_nonce n = {hash, now_ms};
+    bool full = w->n_nonces == w->cap_nonces;
+    bool needed = full && (w->cap_nonces == 0 ||
+                           now_ms - w->nonces[w->nonce_pos].at_ms < LAN_NONCE_MS);
+    if (needed && w->cap_nonces < LAN_NONCES_MAX) {
+        size_t cap = w->cap_nonces == 0 ? NONCES_CAP_MIN : 2 * w->cap_nonces;
+        struct lan_nonce *v = malloc(cap * sizeof *v);
+        if (v == NULL) {
+            return ERR_NOMEM;
+        }
+        for (size_t i = 0; i < w->n_nonces; i++) {
+            v[i] = w->nonces[(w->nonce_pos + i) % w->n_nonces];
+        }
+        free(w->nonces);
+        w->nonces = v;
+        w->cap_nonces = cap;
+        w->nonce_pos = 0;
+        full = false;
+    }
+    if (full) {
+        w->nonces[w->nonce_pos] = n;
+        w->nonce_pos = (w->nonce_pos + 1) % w->cap_nonces;
+    } else {
+        w->nonces[w->n_nonces++] = n;
+    }
+    return 0;
+}
+
+/* ---- receiving ---- */
+
+static struct lan_event *event_push(struct lan *l)
+{
+    if (l->events_len == LAN_EVENTS_MAX) {
+        return NULL;
+    }
+    return &l->events[(l->events_head + l->events_len++) % LAN_EVENTS_MAX];
+}
+
+bool lan_next_event(struct lan *l, struct lan_event *e)
+{
+    if (l->events_len == 0) {
+        return false;
+    }
+    *e = l->events[l->events_head];
+    l->events_head = (l->events_head + 1) % LAN_EVENTS_MAX;
+    l->events_len--;
+    return true;
+}
+
+/* Whether a beacon with these flags means something under a key of that kind. */
+static bool flags_fit(enum lan_kind kind, uint8_t flags)
+{
+    uint8_t way = flags & (BEACON_FLAG_ADD | BEACON_FLAG_REPLY);
+    switch (kind) {
+    case LAN_CONTACT:
+        return way == 0;
+    case LAN_INVITE:
+        return way == BEACON_FLAG_ADD;
+    case LAN_ADDING:
+        return way == BEACON_FLAG_REPLY;
+    }
+    return false;
+}
+
+static bool matches(const struct lan_watch *w, const struct addr *source,
+                    const uint8_t *p, size_t len, struct wire_beacon *b, uint8_t *key)
+{
+    for (size_t i = 0; i < w->n_keys; i++) {
+        if (wire_beacon_get(p, len, w->keys[i], source, b) &&
+            flags_fit(w->kind, b->flags)) {
+            *key = (uint8_t)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The one whose beacon it is, within the limits. 0, ERR_LIMIT, ERR_AUTH. */
+static int recognise(struct lan *l, const struct addr *source, const uint8_t *p,
+                     size_t len, uint64_t now_ms, struct lan_watch **out,
+                     struct wire_beacon *b, uint8_t *key)
+{
+    uint8_t from[SOURCE_KEY];
+    source_key(from, source);
+    struct lan_watch *w = map_get(&l->by_source, from);
+    if (w != NULL && matches(w, source, p, len, b, key)) {
+        *out = w;
+        return 0;
+    }
+    if (!take(source_bucket(l, source), now_ms, LAN_SOURCE_BURST, LAN_SOURCE_PER_S, 1) ||
+        !take(&l->checks, now_ms, LAN_CHECKS_BURST, LAN_CHECKS_PER_S, l->n_keys)) {
+        return ERR_LIMIT;
+    }
+    for (size_t i = 0; i < l->n_watches; i++) {
+        if (matches(l->watches[i], source, p, len, b, key)) {
+            *out = l->watches[i];
+            return 0;
+        }
+    }
+    return ERR_AUTH;
+}
+
+/* A fresh beacon of w: tells it, and answers who asks with an invite. */
+static void seen(struct lan *l, struct lan_watch *w, const struct addr *source,
+                 const struct wire_beacon *b, struct lan_event *e)
+{
+    e->type = LAN_SEEN;
+    e->kind = w->kind;
+    e->ref = w->ref;
+    e->addr = *source;
+    e->addr.port = b->port;
+    e->presence = b->presence;
+    e->flags = b->flags;
+    const struct addr *last = last_source(w, source->family);
+    e->first = w->kind == LAN_CONTACT ? !w->seen : last->family == 0;
+    e->changed = e->first || !addr_eq(last, source) || w->presence != b->presence;
+    learn_source(l, w, source);
+    w->presence = b->presence;
+    if (w->kind == LAN_CONTACT) {
+        w->seen = true;
+    }
+    if (w->kind == LAN_INVITE) {
+        lan_send_unicast(l, w->keys[e->key], BEACON_FLAG_REPLY, source);
+    }
+}
+
+int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t len,
+             uint64_t now_ms)
+{
+    if (len != WIRE_BEACON || !addr_is_dialable(source) ||
+        (source->port == l->udp_port && lan_is_own(l, source))) {
+        return ERR_FORMAT;
+    }
+    struct lan_watch *w;
+    struct wire_beacon b;
+    uint8_t key;
+    int rc = recognise(l, source, p, len, now_ms, &w, &b, &key);
+    if (rc != 0) {
+        return rc;
+    }
+    uint64_t nonce = hash64(l, b.nonce, sizeof b.nonce);
+    if (nonce_known(w, nonce, now_ms)) {
+        return ERR_STALE;
+    }
+    if (b.port == 0) {
+        return ERR_FORMAT;
+    }
+    if (l->events_len == LAN_EVENTS_MAX ||
+        !take(&w->bucket, now_ms, LAN_WATCH_BURST, LAN_WATCH_PER_S, 1)) {
+        return ERR_LIMIT;
+    }
+    rc = nonce_add(w, nonce, now_ms);
+    if (rc == 0 && w->kind == LAN_CONTACT) {
+        rc = deadlines_set(&l->timers, &w->timer, now_ms + LAN_GONE_MS);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    struct lan_event *e = event_push(l);
+    *e = (struct lan_event){.key = key};
+    seen(l, w, source, &b, e);
+    return 0;
+}
+
+/* ---- time ---- */
+
+static void timer_fired(struct lan *l, struct lan_watch *w, uint64_t now_ms)
+{
+    switch (w->kind) {
+    case LAN_CONTACT: {
+        struct lan_event *e = event_push(l);
+        if (e == NULL) {
+            (void)deadlines_set(&l->timers, &w->timer, now_ms + RETRY_MS);
+            return;
+        }
+        *e = (struct lan_event){.type = LAN_GONE, .kind = w->kind, .ref = w->ref};
+        w->seen = false;
+        return;
+    }
+    case LAN_ADDING:
+        lan_send_adding(l, w, now_ms);
+        return;
+    case LAN_INVITE:
+        return;
+    }
+}
+
+void lan_tick(struct lan *l, uint64_t now_ms)
+{
+    struct deadline *d;
+    while ((d = deadlines_pop(&l->timers, now_ms)) != NULL) {
+        timer_fired(l, d->owner, now_ms);
+    }
+    lan_send_tick(l, now_ms);
+}
+
+uint64_t lan_deadline(const struct lan *l)
+{
+    uint64_t at = deadlines_next(&l->timers);
+    at = l->next_ms < at ? l->next_ms : at;
+    return l->sweep.next_ms < at ? l->sweep.next_ms : at;
+}
