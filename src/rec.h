@@ -211,6 +211,7 @@ struct rec_event {
 struct rec {
     enum rec_kind kind;
     bool del;
+    uint32_t prev; /* txn_add's own: 1 + index of the one before of this kind, 0: none */
     union {
         struct rec_meta meta;
         struct rec_boxkey boxkey;
@@ -236,14 +237,18 @@ struct txn {
     uint64_t no;
     struct rec *recs;
     size_t n, cap;
+    uint32_t last[REC_EVENT + 1]; /* 1 + index of the last one of each kind, 0: none */
 };
 
 /* Copies b into a fresh blob. false: out of memory. */
 bool blob_set(struct blob *out, const void *p, size_t n);
 void blob_release(struct blob *b); /* wipes */
 
-/* Appends r and takes over its blobs (also on failure). 0, ERR_NOMEM. */
+/* Appends r, or puts it in the place of the earlier record that it replaces. Takes over
+ * its blobs and zeroes it (also on failure). 0, ERR_NOMEM. */
 int txn_add(struct txn *t, struct rec *r);
+/* The memory a transaction holds, about, in bytes. */
+size_t txn_bytes(const struct txn *t);
 void rec_release(struct rec *r); /* wipes secrets */
 void txn_release(struct txn *t); /* tolerates a zeroed struct */
 

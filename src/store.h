@@ -59,6 +59,11 @@ int store_commit(struct store *s, const struct txn *const *txns, size_t n,
                  struct store_events *events);
 /* A commit that changes one row, to see whether the disk takes writes again. */
 int store_probe(struct store *s);
+/* Moves the WAL into the database. Due some time after a commit said so, when there is
+ * nothing better to do; a commit does it itself when the WAL has grown very long. Failure
+ * loses nothing and may be ignored. */
+bool store_checkpoint_due(const struct store *s);
+int store_checkpoint(struct store *s);
 
 /* Entries from..to of a feed, at most max and max_bytes (at least one), in order. out's
  * entries own their blobs (rec_release-like: store_entries_release). */
@@ -96,7 +101,9 @@ struct store_query {
     uint32_t after_device;
     size_t limit; /* ≤ STORE_PAGE_ROWS */
 };
-/* In the order (order, device's id bytes, row). */
+/* In the order (order, first 8 bytes of the device's id, row). since_ms counts an
+ * author's time that lies beyond the message's order as that order. after_row 0: from the
+ * end or start. Conversation 0 merges all of them in that order. */
 int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb,
                   void *ctx);
 /* Others' messages by arrival, row > after_row, at most limit; conv 0: all. */

@@ -1,0 +1,156 @@
+/* The store's inside: shared by store.c (file, schema, start), store_commit.c and
+ * store_query.c, and by their tests. */
+#ifndef LINNET_STORE_PRIV_H
+#define LINNET_STORE_PRIV_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store.h"
+
+enum {
+    STORE_APP_ID = 0x4c4e5431, /* PRAGMA application_id: "LNT1" */
+    STORE_BUSY_MS = 200,       /* how long an open waits for another program's lock */
+    STORE_CACHE_KIB = 1024,    /* SQLite's page cache */
+    STORE_CHECK_PAGES = 256,   /* up to this size a start checks every page */
+    STORE_WAL_SOFT = 1024,     /* pages of WAL from which a checkpoint is due */
+    STORE_WAL_HARD = 8192,     /* pages of WAL at which a commit makes one itself */
+    STORE_DEVICES_CACHED = 64, /* slots, a power of two */
+
+    /* An entry's key is feed << STORE_SEQ_BITS | seq, so that a feed's entries lie
+     * together in one integer-keyed tree. */
+    STORE_SEQ_BITS = 40,
+    STORE_FEED_BITS = 63 - STORE_SEQ_BITS,
+
+    /* msg.word is the state plus this: then each state takes one byte in the row, and
+     * raising it overwrites that byte in place (SQLite stores 0 and 1 in no bytes). */
+    STORE_WORD = 2,
+};
+
+enum stmt_id {
+    ST_BEGIN,
+    ST_COMMIT,
+    ST_ROLLBACK,
+    ST_PROBE,
+    ST_META_PUT,
+    ST_META_DEL,
+    ST_BOXKEY_PUT,
+    ST_BOXKEY_DEL,
+    ST_CONTACT_PUT,
+    ST_CONTACT_DEL,
+    ST_DEVICE_PUT,
+    ST_DEVICE_DEL,
+    ST_INVITE_PUT,
+    ST_INVITE_DEL,
+    ST_ADDING_PUT,
+    ST_ADDING_DEL,
+    ST_CONV_PUT,
+    ST_CONV_DEL,
+    ST_FEED_PUT,
+    ST_FEED_DEL,
+    ST_HAVE_PUT,
+    ST_HAVE_DEL,
+    ST_ENTRY_PUT,
+    ST_ENTRY_DEL,
+    ST_CARRIES_PUT,
+    ST_CARRIES_DEL,
+    ST_FORK_PUT,
+    ST_FORK_DEL,
+    ST_MSG_PUT,
+    ST_MSG_SAME,
+    ST_MSG_MOVE,
+    ST_MSG_RISE,
+    ST_MSG_WORD,
+    ST_MSG_READ,
+    ST_UNREAD_ADD,
+    ST_UNREAD_GET,
+    ST_EVENT_PUT,
+    ST_EVENTS,
+    ST_DEVICE_ID,
+    ST_ENTRIES,
+    ST_HISTORY_UP,
+    ST_HISTORY_DOWN,
+    ST_NEXT_UP,
+    ST_NEXT_DOWN,
+    ST_CONVS,
+    ST_MSG_ROW,
+    ST_ARRIVALS,
+    ST_ARRIVALS_CONV,
+    ST_FIND,
+    ST_COUNT
+};
+
+struct unread {
+    uint32_t conv;
+    int64_t delta;
+};
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *st[ST_COUNT]; /* prepared at first use */
+    uint64_t row_last;          /* largest msg.row */
+    uint64_t event_last;        /* largest event.n */
+    int wal_pages;
+    struct { /* device row → its place among entries of one order; id 0: free */
+        uint32_t id;
+        int64_t rank;
+    } device[STORE_DEVICES_CACHED];
+    struct unread *unread; /* changes of the open transaction */
+    size_t n_unread, cap_unread;
+};
+
+/* The error for an SQLite result code (extended or not). */
+int store_err(int rc);
+/* The prepared statement, reset; NULL: *err tells. */
+sqlite3_stmt *store_stmt(struct store *s, enum stmt_id id, int *err);
+
+/* Binds a statement's parameters one after the other. Bytes are borrowed until it has
+ * run. Failure latches in err; a statement that could not be prepared binds nothing. */
+struct bind {
+    sqlite3_stmt *st;
+    int i, err;
+};
+struct bind bind_start(struct store *s, enum stmt_id id);
+void bind_int(struct bind *b, uint64_t v);
+void bind_i64(struct bind *b, int64_t v);
+void bind_bytes(struct bind *b, const void *p, size_t n);
+/* NULL unless present. */
+void bind_bytes_if(struct bind *b, bool present, const void *p, size_t n);
+void bind_text(struct bind *b, const void *p, size_t n);
+/* A NUL-terminated string of at most max bytes. */
+void bind_name(struct bind *b, const char *s, size_t max);
+void bind_null(struct bind *b);
+/* Runs to the end, ignoring rows. 0 or an error. */
+int bind_run(struct bind *b);
+/* One row: 1, the end: 0, or an error. The statement is reset unless there was a row; who
+ * stops early resets it with sqlite3_reset. */
+int bind_row(struct bind *b);
+
+/* Columns. Outputs that own nothing: pointers die with the row. */
+uint64_t col_int(sqlite3_stmt *st, int i);
+struct blob col_blob(sqlite3_stmt *st, int i);
+/* False, out zeroed, when the value has not exactly n bytes. */
+bool col_fixed(sqlite3_stmt *st, int i, void *out, size_t n);
+void col_name(sqlite3_stmt *st, int i, char *out, size_t size);
+
+/* A zeroed event at the end of the list, counted; NULL: out of memory. */
+struct store_event *store_events_add(struct store_events *e);
+/* The columns of a message, from column i on, without its text. */
+void store_event_cols(sqlite3_stmt *st, int i, struct store_event *e);
+/* An entry's key; false: a number is out of range. */
+bool store_key(uint32_t feed, uint64_t seq, uint64_t *k);
+
+/* The place of a device among entries of one order: the first eight bytes of its id. */
+int store_rank(struct store *s, uint32_t device, int64_t *rank);
+
+/* Brings db from its user_version to n by running steps[version] … steps[n - 1], all in
+ * one transaction. 0, ERR_NEWER, or an error; then nothing has changed. */
+int store_migrate(sqlite3 *db, const char *const *steps, int n);
+extern const char *const store_steps[STORE_SCHEMA];
+
+/* Text of the statements, by enum stmt_id. */
+extern const char *const store_sql[ST_COUNT];
+
+#endif

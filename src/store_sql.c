@@ -1,0 +1,143 @@
+/* The schema and every statement of the store.
+ *
+ * Entries and what carries which message are keyed by feed << 40 | seq, so that appending
+ * to a feed and walking a range of it stay in few pages. A message has two indices: by
+ * id, which also makes it unique, and by place in the conversation's history. An event of
+ * a message or of a state is a reference, no copy. */
+#include "store_priv.h"
+
+const char *const store_steps[STORE_SCHEMA] = {
+    "PRAGMA application_id = 1280201777;"
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE probe(id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE boxkey(pub BLOB PRIMARY KEY, sec BLOB NOT NULL,"
+    "  created_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE contact(id INTEGER PRIMARY KEY, root BLOB NOT NULL, name TEXT NOT NULL,"
+    "  announced TEXT NOT NULL, pair BLOB NOT NULL, flags INTEGER NOT NULL,"
+    "  created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE device(id INTEGER PRIMARY KEY, contact INTEGER NOT NULL,"
+    "  device BLOB NOT NULL, stat BLOB NOT NULL, cert BLOB NOT NULL, box BLOB NOT NULL,"
+    "  box_time INTEGER NOT NULL, presence_p BLOB, presence_a BLOB,"
+    "  counter_tx INTEGER NOT NULL, counter_rx INTEGER NOT NULL, addrs BLOB NOT NULL)"
+    "  STRICT;"
+    "CREATE TABLE invite(id INTEGER PRIMARY KEY, secret BLOB NOT NULL,"
+    "  created_s INTEGER NOT NULL, expiry_s INTEGER NOT NULL, ended_s INTEGER NOT NULL,"
+    "  used INTEGER NOT NULL, revoked INTEGER NOT NULL, used_by BLOB NOT NULL) STRICT;"
+    "CREATE TABLE adding(secret BLOB PRIMARY KEY, root BLOB NOT NULL, code BLOB NOT NULL,"
+    "  name TEXT NOT NULL, started_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE conv(id INTEGER PRIMARY KEY, cid BLOB NOT NULL, kind INTEGER NOT NULL,"
+    "  contact INTEGER NOT NULL, members BLOB NOT NULL, created_ms INTEGER NOT NULL) "
+    "STRICT;"
+    "CREATE TABLE feed(id INTEGER PRIMARY KEY, conv INTEGER NOT NULL,"
+    "  device INTEGER NOT NULL, gen BLOB NOT NULL, flags INTEGER NOT NULL,"
+    "  head INTEGER NOT NULL, head_order INTEGER NOT NULL, head_id BLOB NOT NULL,"
+    "  opened INTEGER NOT NULL, opened_order INTEGER NOT NULL, opened_id BLOB NOT NULL,"
+    "  closed_from INTEGER NOT NULL, chain_start INTEGER NOT NULL,"
+    "  chain_n INTEGER NOT NULL, chain_secret BLOB NOT NULL,"
+    "  chain_created_s INTEGER NOT NULL, sign_pub BLOB NOT NULL, sign_sec BLOB NOT NULL,"
+    "  read INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE have(device INTEGER, feed INTEGER, n INTEGER NOT NULL,"
+    "  opened INTEGER NOT NULL, read INTEGER NOT NULL, PRIMARY KEY(device, feed))"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE TABLE entry(k INTEGER PRIMARY KEY, id BLOB NOT NULL, header BLOB NOT NULL,"
+    "  box BLOB NOT NULL, self BLOB, sig BLOB, mid BLOB) STRICT;"
+    "CREATE TABLE carries(k INTEGER PRIMARY KEY, msg INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE fork(k INTEGER PRIMARY KEY, header_a BLOB NOT NULL,"
+    "  header_b BLOB NOT NULL) STRICT;"
+    "CREATE TABLE msg(row INTEGER PRIMARY KEY, mid BLOB NOT NULL, conv INTEGER NOT NULL,"
+    "  author INTEGER NOT NULL, word INTEGER NOT NULL, device INTEGER NOT NULL,"
+    "  rank INTEGER NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL, flags INTEGER NOT NULL, reply BLOB,"
+    "  time_ms INTEGER NOT NULL, ord INTEGER NOT NULL, text TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX msg_mid ON msg(mid, conv, author);"
+    "CREATE INDEX msg_history ON msg(conv, ord, rank);"
+    "CREATE TABLE unread(conv INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE event(n INTEGER PRIMARY KEY, topic INTEGER NOT NULL,"
+    "  what INTEGER NOT NULL, row INTEGER, contact INTEGER, conv INTEGER, value INTEGER,"
+    "  text TEXT) STRICT;",
+};
+
+#define MSG_COLS                                                                         \
+    "m.row, m.mid, m.conv, m.author, m.word, m.device, m.feed, m.seq, m.kind, m.flags, " \
+    "m.reply, m.time_ms, m.ord, m.text"
+
+const char *const store_sql[ST_COUNT] = {
+    [ST_BEGIN] = "BEGIN IMMEDIATE",
+    [ST_COMMIT] = "COMMIT",
+    [ST_ROLLBACK] = "ROLLBACK",
+    [ST_PROBE] = "INSERT INTO probe VALUES(1, 1) ON CONFLICT DO UPDATE SET n = n + 1",
+    [ST_META_PUT] = "REPLACE INTO meta VALUES(?, ?)",
+    [ST_META_DEL] = "DELETE FROM meta WHERE key = ?",
+    [ST_BOXKEY_PUT] = "REPLACE INTO boxkey VALUES(?, ?, ?)",
+    [ST_BOXKEY_DEL] = "DELETE FROM boxkey WHERE pub = ?",
+    [ST_CONTACT_PUT] = "REPLACE INTO contact VALUES(?, ?, ?, ?, ?, ?, ?)",
+    [ST_CONTACT_DEL] = "DELETE FROM contact WHERE id = ?",
+    [ST_DEVICE_PUT] = "REPLACE INTO device VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_DEVICE_DEL] = "DELETE FROM device WHERE id = ?",
+    [ST_INVITE_PUT] = "REPLACE INTO invite VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_INVITE_DEL] = "DELETE FROM invite WHERE id = ?",
+    [ST_ADDING_PUT] = "REPLACE INTO adding VALUES(?, ?, ?, ?, ?)",
+    [ST_ADDING_DEL] = "DELETE FROM adding WHERE secret = ?",
+    [ST_CONV_PUT] = "REPLACE INTO conv VALUES(?, ?, ?, ?, ?, ?)",
+    [ST_CONV_DEL] = "DELETE FROM conv WHERE id = ?",
+    [ST_FEED_PUT] =
+        "REPLACE INTO feed VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " ?, ?, ?, ?)",
+    [ST_FEED_DEL] = "DELETE FROM feed WHERE id = ?",
+    [ST_HAVE_PUT] = "REPLACE INTO have VALUES(?, ?, ?, ?, ?)",
+    [ST_HAVE_DEL] = "DELETE FROM have WHERE device = ? AND feed = ?",
+    [ST_ENTRY_PUT] = "REPLACE INTO entry VALUES(?, ?, ?, ?, ?, ?, ?)",
+    [ST_ENTRY_DEL] = "DELETE FROM entry WHERE k BETWEEN ? AND ?",
+    [ST_CARRIES_PUT] = "REPLACE INTO carries VALUES(?, ?)",
+    [ST_CARRIES_DEL] = "DELETE FROM carries WHERE k BETWEEN ? AND ?",
+    [ST_FORK_PUT] = "INSERT OR IGNORE INTO fork VALUES(?, ?, ?)",
+    [ST_FORK_DEL] = "DELETE FROM fork WHERE k = ?",
+    [ST_MSG_PUT] = "INSERT INTO msg VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                   " ON CONFLICT(mid, conv, author) DO NOTHING",
+    [ST_MSG_SAME] = "SELECT row, feed, seq FROM msg WHERE mid = ? AND conv = ? AND"
+                    " author = ?",
+    [ST_MSG_MOVE] = "UPDATE msg SET feed = ?, seq = ? WHERE row = ?",
+    [ST_MSG_RISE] =
+        "SELECT c.k, " MSG_COLS " FROM carries c CROSS JOIN msg m ON m.row = c.msg"
+        " WHERE c.k BETWEEN ?1 AND ?2 AND m.author = 0 AND m.word < ?3"
+        " ORDER BY c.k LIMIT ?4",
+    [ST_MSG_READ] =
+        "SELECT c.k, " MSG_COLS " FROM carries c CROSS JOIN msg m ON m.row = c.msg"
+        " WHERE c.k BETWEEN ?1 AND ?2 AND m.author <> 0 AND m.word = ?3"
+        " ORDER BY c.k LIMIT ?4",
+    [ST_MSG_WORD] = "UPDATE msg SET word = ? WHERE row = ?",
+    [ST_UNREAD_ADD] = "INSERT INTO unread VALUES(?, ?)"
+                      " ON CONFLICT DO UPDATE SET n = n + excluded.n",
+    [ST_UNREAD_GET] = "SELECT n FROM unread WHERE conv = ?",
+    [ST_EVENT_PUT] = "INSERT INTO event VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_EVENTS] = "SELECT " MSG_COLS
+                  ", e.n, e.topic, e.what, e.row, e.contact, e.conv, e.value, e.text"
+                  " FROM event e LEFT JOIN msg m ON m.row = e.row"
+                  " WHERE e.n > ? ORDER BY e.n LIMIT ?",
+    [ST_DEVICE_ID] = "SELECT device FROM device WHERE id = ?",
+    [ST_ENTRIES] = "SELECT k, id, header, box, self, sig, mid FROM entry"
+                   " WHERE k BETWEEN ? AND ? ORDER BY k LIMIT ?",
+    [ST_HISTORY_UP] = "SELECT " MSG_COLS " FROM msg m WHERE m.conv = ?1"
+                      " AND (m.ord, m.rank, m.row) > (?2, ?3, ?4) AND m.time_ms >= ?5"
+                      " ORDER BY m.ord, m.rank, m.row LIMIT ?6",
+    [ST_HISTORY_DOWN] = "SELECT " MSG_COLS " FROM msg m WHERE m.conv = ?1"
+                        " AND (m.ord, m.rank, m.row) < (?2, ?3, ?4)"
+                        " AND m.ord >= ?5 AND m.time_ms >= ?5"
+                        " ORDER BY m.ord DESC, m.rank DESC, m.row DESC LIMIT ?6",
+    [ST_NEXT_UP] = "SELECT ord, rank, row FROM msg WHERE conv = ?1"
+                   " AND (ord, rank, row) > (?2, ?3, ?4)"
+                   " ORDER BY ord, rank, row LIMIT 1",
+    [ST_NEXT_DOWN] = "SELECT ord, rank, row FROM msg WHERE conv = ?1"
+                     " AND (ord, rank, row) < (?2, ?3, ?4)"
+                     " ORDER BY ord DESC, rank DESC, row DESC LIMIT 1",
+    [ST_CONVS] = "WITH RECURSIVE c(v) AS (SELECT min(conv) FROM msg UNION ALL"
+                 " SELECT (SELECT min(conv) FROM msg WHERE conv > v) FROM c"
+                 " WHERE v IS NOT NULL) SELECT v FROM c WHERE v IS NOT NULL",
+    [ST_MSG_ROW] = "SELECT " MSG_COLS " FROM msg m WHERE m.row = ?",
+    [ST_ARRIVALS] = "SELECT " MSG_COLS " FROM msg m WHERE m.row > ?1 AND m.author <> 0"
+                    " ORDER BY m.row LIMIT ?2",
+    [ST_ARRIVALS_CONV] = "SELECT " MSG_COLS " FROM msg m WHERE m.row > ?1 AND"
+                         " m.author <> 0 AND +m.conv = ?3 ORDER BY m.row LIMIT ?2",
+    [ST_FIND] = "SELECT " MSG_COLS " FROM msg m WHERE m.mid BETWEEN ? AND ?"
+                " ORDER BY m.mid LIMIT 2",
+};

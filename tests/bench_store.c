@@ -1,0 +1,194 @@
+/* What storing a message costs: CPU and rate of whole batches (entry, message and the
+ * states that follow), beside the plainest table in the same run, and the time of a
+ * commit of one message. Prints `name: value unit`. Argument: a folder on the disk to
+ * measure. */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store.h"
+#include "store_make.h"
+
+enum { MESSAGES = 100000, SINGLES = 500, BOX = 384 };
+
+static double now(clockid_t clock)
+{
+    struct timespec t;
+    (void)clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void check(int err, const char *what)
+{
+    if (err != 0) {
+        (void)fprintf(stderr, "%s: error %d\n", what, err);
+        exit(1);
+    }
+}
+
+static void scratch(const char *dir, const char *name, char *path, size_t size)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char more[600];
+    (void)snprintf(path, size, "%s/bench-store-%s-%d.db", dir, name, (int)getpid());
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        (void)snprintf(more, sizeof more, "%s%s", path, ends[i]);
+        (void)unlink(more);
+    }
+}
+
+static void commit(struct store *s, struct txn *t)
+{
+    struct store_events ev = {0};
+    const struct txn *list[] = {t};
+    check(store_commit(s, list, 1, &ev), "commit");
+    store_events_release(&ev);
+    txn_release(t);
+    if (store_checkpoint_due(s)) {
+        check(store_checkpoint(s), "checkpoint");
+    }
+}
+
+static void put_feed(struct txn *t, uint64_t head)
+{
+    struct rec r = {.kind = REC_FEED};
+    r.u.feed.id = 1;
+    r.u.feed.head = head;
+    check(txn_add(t, &r), "feed");
+}
+
+/* Both sides of a conversation: author 0 sends, whose states rise; else receives. */
+static void batches(const char *dir, size_t batch, uint32_t author)
+{
+    char path[512], name[64];
+    struct store *s = NULL;
+    (void)snprintf(name, sizeof name, "%s_batch%zu", author == 0 ? "sent" : "received",
+                   batch);
+    scratch(dir, name, path, sizeof path);
+    check(store_open(path, &s, NULL, 0), "open");
+    struct txn first = {0};
+    make_device(&first, 1, author, 1);
+    commit(s, &first);
+    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    double made = 0;
+    for (uint64_t i = 1; i <= MESSAGES; i += batch) {
+        double t0 = now(CLOCK_PROCESS_CPUTIME_ID);
+        struct txn t = {0};
+        for (uint64_t j = i; j < i + batch; j++) {
+            make_entry(&t, 1, j, BOX, j, author == 0);
+            make_msg(&t, 1, 1, j, author, j, 1700000000000 + j);
+        }
+        put_feed(&t, i);
+        made += now(CLOCK_PROCESS_CPUTIME_ID) - t0;
+        commit(s, &t);
+        if (author == 0) {
+            make_state(&t, 1, i, i + batch - 1, STATE_DELIVERED);
+            commit(s, &t);
+        }
+    }
+    wall = now(CLOCK_MONOTONIC) - wall;
+    cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu - made;
+    (void)printf("%s_rate: %.0f messages/s\n", name, MESSAGES / wall);
+    (void)printf("%s_cpu: %.2f us/message\n", name, cpu * 1e6 / MESSAGES);
+    double t0 = now(CLOCK_MONOTONIC);
+    store_close(s);
+    s = NULL;
+    double t1 = now(CLOCK_MONOTONIC);
+    check(store_open(path, &s, NULL, 0), "open");
+    (void)printf("%s_close: %.2f ms\n%s_open: %.2f ms\n", name, (t1 - t0) * 1e3, name,
+                 (now(CLOCK_MONOTONIC) - t1) * 1e3);
+    store_close(s);
+    scratch(dir, name, path, sizeof path);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_times(const char *name, double *v, size_t n)
+{
+    qsort(v, n, sizeof *v, by_value);
+    (void)printf("%s_median: %.1f us\n%s_p99: %.1f us\n", name, v[n / 2] * 1e6, name,
+                 v[n * 99 / 100] * 1e6);
+}
+
+static void singles(const char *dir)
+{
+    static double times[SINGLES];
+    char path[512];
+    struct store *s = NULL;
+    scratch(dir, "single", path, sizeof path);
+    check(store_open(path, &s, NULL, 0), "open");
+    for (uint64_t i = 1; i <= SINGLES; i++) {
+        struct txn t = {0};
+        make_entry(&t, 1, i, BOX, i, true);
+        make_msg(&t, 1, 1, i, 0, i, 1700000000000 + i);
+        put_feed(&t, i);
+        double t0 = now(CLOCK_MONOTONIC);
+        commit(s, &t);
+        times[i - 1] = now(CLOCK_MONOTONIC) - t0;
+    }
+    print_times("commit_one_message", times, SINGLES);
+    store_close(s);
+    scratch(dir, "single", path, sizeof path);
+}
+
+static void sql(sqlite3 *db, const char *text)
+{
+    check(sqlite3_exec(db, text, NULL, NULL, NULL), text);
+}
+
+/* The comparison: rows of the same bytes in one table without an index. */
+static void bare(const char *dir, size_t batch)
+{
+    static double times[SINGLES];
+    static const uint8_t bytes[BOX + 210 + 100];
+    char path[512];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    scratch(dir, "bare", path, sizeof path);
+    check(sqlite3_open(path, &db), "open");
+    sql(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+            "PRAGMA synchronous = FULL; CREATE TABLE t(n INTEGER PRIMARY KEY, b BLOB)");
+    check(sqlite3_prepare_v2(db, "INSERT INTO t(b) VALUES(?)", -1, &st, NULL), "prepare");
+    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    size_t rows = batch > 1 ? MESSAGES : SINGLES;
+    for (size_t i = 0; i < rows; i += batch) {
+        double t0 = now(CLOCK_MONOTONIC);
+        sql(db, "BEGIN");
+        for (size_t j = 0; j < batch; j++) {
+            (void)sqlite3_bind_blob(st, 1, bytes, sizeof bytes, SQLITE_STATIC);
+            (void)sqlite3_step(st);
+            check(sqlite3_reset(st), "insert");
+        }
+        sql(db, "COMMIT");
+        times[i / batch % SINGLES] = now(CLOCK_MONOTONIC) - t0;
+    }
+    wall = now(CLOCK_MONOTONIC) - wall;
+    cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    if (batch > 1) {
+        (void)printf("bare_batch%zu_rate: %.0f rows/s\nbare_batch%zu_cpu: %.2f us/row\n",
+                     batch, (double)rows / wall, batch, cpu * 1e6 / (double)rows);
+    } else {
+        print_times("bare_commit_one_row", times, SINGLES);
+    }
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_close(db);
+    scratch(dir, "bare", path, sizeof path);
+}
+
+int main(int argc, char **argv)
+{
+    const char *dir = argc > 1 ? argv[1] : ".";
+    bare(dir, 1);
+    singles(dir);
+    bare(dir, 200);
+    batches(dir, 200, 0);
+    batches(dir, 200, 2);
+    return 0;
+}
