@@ -53,10 +53,14 @@ int node_start(struct node *n, uint64_t now_ms);
 /* ---- the world ---- */
 void node_interfaces(struct node *n, const struct lan_interface *v, size_t count,
                      uint64_t now_ms);
-/* --peer, remembered by configuration: gets unicast beacons, is dialled with a code. */
-void node_add_target(struct node *n, const struct addr *a, uint64_t now_ms);
-void node_udp_recv(struct node *n, uint32_t ifindex, const struct addr *from,
-                   const uint8_t *p, size_t len, uint64_t now_ms);
+/* --peer and the like: they get beacons as unicast and are dialled with a code. The whole
+ * list. 0, ERR_LIMIT. */
+int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_t now_ms);
+/* Hosts of these IPv4 subnets get beacons as unicast to that port. */
+int node_set_subnets(struct node *n, const struct prefix *v, size_t count, uint16_t port,
+                     uint64_t now_ms);
+void node_udp_recv(struct node *n, const struct addr *from, const uint8_t *p, size_t len,
+                   uint64_t now_ms);
 /* An accepted carrier; returns its conn, 0 when refused. May give NODE_OUT_CLOSE for
  * another, half-open one that has to make room. */
 uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms);
@@ -101,7 +105,6 @@ enum node_event_kind {
     NODE_EV_LOAD,     /* entries are wanted: answer with node_loaded */
     NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
     NODE_EV_PRESENCE, /* a contact came or went; not durable */
-    NODE_EV_SENT,     /* not used for delivery: our message was handed to a link */
 };
 struct node_event {
     enum node_event_kind kind;
@@ -134,6 +137,13 @@ int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const c
 /* ERR_REFUSED: blocked; ERR_AUTH: the name is in conflict (exit 5). */
 int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t *text,
                    size_t len, const uint8_t *reply_mid, uint64_t now_ms);
+/* The same by conversation (row id), and the making of a group from known accounts: what
+ * group commands and the simulator build on. members are roots, our own included. */
+int node_send_conv(struct node *n, uint64_t tag, uint32_t conv, const uint8_t *text,
+                   size_t len, const uint8_t *reply_mid, uint64_t now_ms);
+int node_group(struct node *n, const uint8_t cid[WIRE_ID],
+               const uint8_t (*members)[WIRE_ID], size_t count, uint32_t *conv,
+               uint64_t now_ms);
 int node_read(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms);
 int node_contact_rename(struct node *n, uint64_t tag, uint32_t contact, const char *name,
                         uint64_t now_ms);

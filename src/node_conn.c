@@ -1,0 +1,572 @@
+/* Carriers and their links: who is behind them, what their frames are for, when they go.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/log.h"
+#include "node_priv.h"
+
+struct conn *conn_get(const struct node *n, uint32_t id)
+{
+    return map_get(&n->conns, &id);
+}
+
+static struct conn *conn_new(struct node *n, const struct addr *a)
+{
+    struct conn *c;
+
+    if (n->n_conns >= NODE_CONNS_MAX || (c = calloc(1, sizeof(*c))) == NULL) {
+        return NULL;
+    }
+    do {
+        c->id = ++n->next_conn;
+    } while (c->id == 0 || conn_get(n, c->id) != NULL);
+    c->deadline.owner = c;
+    c->addr = *a;
+    addr_source_key(a, c->source);
+    if (map_put(&n->conns, &c->id, c) != 0) {
+        free(c);
+        return NULL;
+    }
+    c->prev = n->last;
+    *(n->last != NULL ? &n->last->next : &n->first) = c;
+    n->last = c;
+    n->n_conns++;
+    return c;
+}
+
+static void conn_free(struct node *n, struct conn *c)
+{
+    struct conn *last = NULL;
+
+    deadlines_remove(&n->deadlines, &c->deadline);
+    (void)map_del(&n->conns, &c->id);
+    *(c->prev != NULL ? &c->prev->next : &n->first) = c->next;
+    *(c->next != NULL ? &c->next->prev : &n->last) = c->prev;
+    if (c->ready) {
+        for (struct conn **at = &n->ready_first; *at != NULL; at = &(*at)->ready_next) {
+            if (*at == c) {
+                *at = c->ready_next;
+                break;
+            }
+            last = *at;
+        }
+        if (n->ready_last == c) {
+            n->ready_last = last;
+        }
+    }
+    n->n_conns--;
+    link_free(c->link);
+    free(c);
+}
+
+void conns_free(struct node *n)
+{
+    while (n->first != NULL) {
+        conn_free(n, n->first);
+    }
+}
+
+void conn_make_ready(struct node *n, struct conn *c)
+{
+    if (c->link != NULL) {
+        (void)deadlines_set(&n->deadlines, &c->deadline, link_deadline(c->link));
+    }
+    if (c->ready) {
+        return;
+    }
+    c->ready = true;
+    c->ready_next = NULL;
+    *(n->ready_last != NULL ? &n->ready_last->ready_next : &n->ready_first) = c;
+    n->ready_last = c;
+}
+
+/* The carrier is not wanted any more; the outer layer answers with node_closed. */
+static void carrier_close(struct node *n, struct conn *c)
+{
+    struct node_out out = {.kind = NODE_OUT_CLOSE, .conn = c->id};
+
+    if (!c->closing) {
+        c->closing = true;
+        node_out_push(n, &out);
+    }
+}
+
+/* ---- dialling and accepting ---- */
+
+static uint32_t dial(struct node *n, struct conn *c, enum link_kind kind, uint32_t ref)
+{
+    struct node_out out = {.kind = NODE_OUT_DIAL, .conn = c->id, .dst = c->addr};
+
+    c->dialled = true;
+    c->kind = kind;
+    c->ref = ref;
+    node_out_push(n, &out);
+    return c->id;
+}
+
+uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *to,
+                           uint64_t now_ms)
+{
+    struct conn *c = n->stopping ? NULL : conn_new(n, to);
+
+    (void)now_ms;
+    return c == NULL ? 0 : dial(n, c, LINK_CONTACT, device);
+}
+
+uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
+                        uint64_t now_ms)
+{
+    struct conn *c = n->stopping ? NULL : conn_new(n, to);
+
+    (void)now_ms;
+    return c == NULL ? 0 : dial(n, c, LINK_INVITE, slot);
+}
+
+/* Frees a place for one more listener's link: the oldest that recognised nobody, of the
+ * same source when that one has too many. */
+static void half_open_evict(struct node *n, const uint8_t source[ADDR_SOURCE_LEN])
+{
+    unsigned same = 0, all = 0;
+    struct conn *oldest = NULL, *oldest_same = NULL;
+
+    for (struct conn *c = n->first; c != NULL; c = c->next) {
+        if (c->closing || c->link == NULL || !link_is_half_open(c->link)) {
+            continue;
+        }
+        all++;
+        oldest = oldest == NULL ? c : oldest;
+        if (memcmp(c->source, source, ADDR_SOURCE_LEN) == 0) {
+            same++;
+            oldest_same = oldest_same == NULL ? c : oldest_same;
+        }
+    }
+    n->half_open = all;
+    if (same >= NODE_HALF_OPEN_SOURCE_MAX) {
+        oldest = oldest_same;
+    } else if (all < NODE_HALF_OPEN_MAX) {
+        return;
+    }
+    if (oldest != NULL) {
+        deadlines_remove(&n->deadlines, &oldest->deadline);
+        link_free(oldest->link);
+        oldest->link = NULL;
+        n->half_open--;
+        carrier_close(n, oldest);
+    }
+}
+
+uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
+{
+    uint8_t source[ADDR_SOURCE_LEN];
+    struct conn *c;
+
+    if (n->stopping) {
+        return 0;
+    }
+    addr_source_key(from, source);
+    half_open_evict(n, source);
+    c = conn_new(n, from);
+    if (c == NULL) {
+        return 0;
+    }
+    c->connected = true;
+    c->link = link_listen(&n->self, &n->ring, CARRIER_TCP, now_ms);
+    if (c->link == NULL) {
+        conn_free(n, c);
+        return 0;
+    }
+    n->half_open++;
+    conn_make_ready(n, c);
+    return c->id;
+}
+
+/* The candidate to dial as; false when the one behind it is gone meanwhile. */
+static bool dial_candidate(struct node *n, struct conn *c, struct link_candidate *as)
+{
+    const struct rec_device *d;
+    const struct rec_contact *contact;
+    const struct attempt *a;
+
+    memset(as, 0, sizeof(*as));
+    as->kind = c->kind;
+    as->ref = c->ref;
+    if (c->kind == LINK_INVITE) {
+        if ((a = attempt_get(n, c->ref)) == NULL) {
+            return false;
+        }
+        keys_link_invite(a->code.secret, a->code.root, &as->keys);
+        memcpy(as->remote_root, a->code.root, KEYS_ROOT);
+        return true;
+    }
+    d = contacts_device(n->contacts, c->ref);
+    contact = d != NULL ? contacts_get(n->contacts, d->contact) : NULL;
+    if (contact == NULL || (contact->flags & (CONTACT_BLOCKED | CONTACT_REMOVED)) != 0) {
+        return false;
+    }
+    keys_link_pair(contact->pair, n->self.stat_pub, d->stat, &as->keys);
+    memcpy(as->remote_static, d->stat, 32);
+    memcpy(as->remote_root, contact->root, KEYS_ROOT);
+    return true;
+}
+
+/* max(last + 1, wall clock): kept per pair of devices, told in record 1. */
+static uint64_t next_counter(struct node *n, struct conn *c)
+{
+    uint64_t wall = env_wall_us(n->env);
+    const struct rec_device *d =
+        c->kind == LINK_CONTACT ? contacts_device(n->contacts, c->ref) : NULL;
+
+    if (d == NULL) {
+        return wall;
+    }
+    uint64_t counter = d->counter_tx + 1 > wall ? d->counter_tx + 1 : wall;
+
+    (void)contacts_device_counters(n->contacts, &n->txn, c->ref, counter, d->counter_rx);
+    return counter;
+}
+
+void node_connected(struct node *n, uint32_t conn, uint64_t now_ms)
+{
+    struct conn *c = conn_get(n, conn);
+    struct link_candidate as;
+
+    if (c == NULL || c->closing || c->link != NULL || !c->dialled) {
+        return;
+    }
+    c->connected = true;
+    if (dial_candidate(n, c, &as)) {
+        c->counter = next_counter(n, c);
+        c->link = link_dial(&n->self, &as, CARRIER_TCP, c->counter, now_ms);
+    }
+    sodium_memzero(&as, sizeof(as));
+    if (c->link == NULL) {
+        carrier_close(n, c);
+    } else {
+        conn_make_ready(n, c);
+    }
+    node_settle(n, now_ms);
+}
+
+/* ---- what links say ---- */
+
+static uint32_t contact_of(struct node *n, uint32_t device)
+{
+    const struct rec_device *d = contacts_device(n->contacts, device);
+
+    return d != NULL ? d->contact : 0;
+}
+
+static void send_hello(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    uint8_t buf[1024];
+    struct wr w = wr_init(buf, sizeof(buf));
+    const struct rec_device *d = contacts_device(n->contacts, c->ref);
+    struct wire_hello hello = {.n_addrs = n->n_addrs,
+                               .counter = d != NULL ? d->counter_rx : 0};
+
+    memcpy(hello.addrs, n->addrs, sizeof(hello.addrs));
+    wire_hello_put(&w, &hello);
+    if (wr_ok(&w)) {
+        conn_send(n, c, LINK_CONTROL, FRAME_HELLO, buf, w.len, now_ms);
+    }
+}
+
+static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    uint32_t drop;
+    struct conn *old;
+
+    c->ref = link_ref(c->link);
+    if (contact_of(n, c->ref) == 0) {
+        link_close(c->link, CLOSE_NORMAL, now_ms);
+        return;
+    }
+    old = conn_get(n, peers_link(n->peers, c->ref));
+    drop = peers_link_up(n->peers, c->ref, c->id, c->dialled, now_ms);
+    if (drop == c->id) {
+        link_close(c->link, CLOSE_REPLACED, now_ms);
+        return;
+    }
+    if (old != NULL && old->current) {
+        old->current = false;
+        feeds_peer_down(n->feeds, c->ref, now_ms);
+        conn_close(n, old, CLOSE_REPLACED, now_ms);
+    }
+    c->current = true;
+    if (c->dialled) {
+        (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
+    }
+    send_hello(n, c, now_ms);
+    feeds_peer_up(n->feeds, c->ref, now_ms);
+    conn_room(n, c, now_ms);
+}
+
+static void invite_up(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    const uint8_t *bytes = NULL;
+    size_t len = 0;
+    const struct cert *cert = link_remote_cert(c->link, &bytes, &len);
+    unsigned code = CLOSE_PROTOCOL;
+
+    c->ref = link_ref(c->link);
+    if (cert != NULL) {
+        code = c->dialled ? 0
+                          : contacts_invite_judge(n->contacts, c->ref, cert->root,
+                                                  env_wall_us(n->env) / 1000000);
+    }
+    if (code == 0 && contacts_pair_up(n->contacts, c->id, c->dialled, c->ref, cert, bytes,
+                                      len, link_hash(c->link)) != 0) {
+        code = CLOSE_PROTOCOL;
+    }
+    if (code != 0) {
+        link_close(c->link, code, now_ms);
+    }
+}
+
+static void on_up(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    c->kind = link_kind(c->link);
+    c->up = true;
+    if (c->kind == LINK_CONTACT) {
+        contact_up(n, c, now_ms);
+    } else {
+        invite_up(n, c, now_ms);
+    }
+}
+
+/* Where the device listens, and the newest counter it has seen of us: a node whose clock
+ * went back, or whose home was set back, learns here what to go on from. */
+static int on_hello(struct node *n, struct conn *c, const uint8_t *p, size_t len,
+                    uint64_t now_ms)
+{
+    struct wire_hello hello;
+    const struct rec_device *d = contacts_device(n->contacts, c->ref);
+    uint64_t most = env_wall_us(n->env) + LINK_COUNTER_AHEAD_US;
+
+    if (!wire_hello_get(p, len, &hello) || d == NULL) {
+        return ERR_FORMAT;
+    }
+    if (hello.counter > d->counter_tx && hello.counter <= most) {
+        (void)contacts_device_counters(n->contacts, &n->txn, c->ref, hello.counter,
+                                       d->counter_rx);
+    }
+    for (size_t i = 0; i < hello.n_addrs; i++) {
+        if (addr_is_dialable(&hello.addrs[i])) {
+            peers_addr(n->peers, c->ref, &hello.addrs[i], false, now_ms);
+        }
+    }
+    return 0;
+}
+
+static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
+                    uint64_t now_ms)
+{
+    if (c->kind == LINK_INVITE) {
+        return ev->type == FRAME_PAIR || ev->type == FRAME_PAIRED
+                   ? contacts_pair_recv(n->contacts, &n->txn, c->id, ev->type,
+                                        ev->payload, ev->len)
+                   : 0;
+    }
+    if (!c->current) {
+        return 0; /* a link that was replaced: its rest comes again on the new one */
+    }
+    if (ev->type == FRAME_HELLO) {
+        return on_hello(n, c, ev->payload, ev->len, now_ms);
+    }
+    if (ev->type >= 32 && ev->type < 64) {
+        int err =
+            feeds_recv(n->feeds, &n->txn, c->ref, ev->type, ev->payload, ev->len, now_ms);
+
+        if (err == 0 && ev->type == FRAME_HAVE && n->unacked > 0) {
+            node_beacons_changed(n, now_ms);
+        }
+        return err;
+    }
+    return 0;
+}
+
+/* The link is over, whyever; the carrier may still be there. */
+static void conn_over(struct node *n, struct conn *c, const struct link_event *ev,
+                      uint64_t now_ms)
+{
+    unsigned code = ev != NULL && ev->by_peer ? ev->code : CLOSE_NORMAL;
+
+    if (c->kind == LINK_INVITE) {
+        contacts_pair_down(n->contacts, c->id);
+        if (c->dialled && c->up &&
+            (code == CLOSE_USED || code == CLOSE_REVOKED || code == CLOSE_EXPIRED)) {
+            contacts_add_failed(n->contacts, &n->txn, c->ref, code);
+        }
+        if (c->dialled) {
+            attempt_conn_over(n, c->id, now_ms);
+        }
+    } else if (c->kind == LINK_CONTACT && c->up) {
+        bool current = c->current;
+
+        c->current = false;
+        peers_link_down(
+            n->peers, c->ref, c->id,
+            ev != NULL && !ev->cut && (!ev->by_peer || code == CLOSE_REPLACED), now_ms);
+        if (current) {
+            feeds_peer_down(n->feeds, c->ref, now_ms);
+        }
+    } else if (c->kind == LINK_CONTACT && c->dialled) {
+        peers_dial_failed(n->peers, c->ref, c->id, now_ms);
+    }
+    c->kind = 0;
+    c->up = false;
+}
+
+void conn_pump_quiet(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    struct link_event ev;
+
+    while (c->link != NULL && link_next_event(c->link, &ev)) {
+        switch (ev.kind) {
+        case LINK_EV_UP:
+            on_up(n, c, now_ms);
+            break;
+        case LINK_EV_FRAME:
+            if (c->up && on_frame(n, c, &ev, now_ms) != 0) {
+                log_peer(now_ms, LOG_WARN, "link %u: the peer broke the rules (frame %u)",
+                         c->id, ev.type);
+                link_close(c->link, CLOSE_PROTOCOL, now_ms);
+            }
+            break;
+        case LINK_EV_COUNTER: {
+            const struct rec_device *d = contacts_device(n->contacts, link_ref(c->link));
+
+            if (d != NULL) {
+                (void)contacts_device_counters(n->contacts, &n->txn, d->id, d->counter_tx,
+                                               ev.counter);
+            }
+            break;
+        }
+        case LINK_EV_CLOSED:
+            deadlines_remove(&n->deadlines, &c->deadline);
+            conn_over(n, c, &ev, now_ms);
+            link_free(c->link);
+            c->link = NULL;
+            carrier_close(n, c);
+            break;
+        }
+    }
+    if (c->link != NULL) {
+        (void)deadlines_set(&n->deadlines, &c->deadline, link_deadline(c->link));
+    }
+}
+
+void conn_pump(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    conn_pump_quiet(n, c, now_ms);
+    conn_make_ready(n, c);
+}
+
+void conn_room(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    size_t room;
+
+    if (!c->current || c->link == NULL) {
+        return;
+    }
+    room = link_room(c->link, LINK_CHAT);
+    if (room > c->gated) {
+        feeds_room(n->feeds, c->ref, room - c->gated, now_ms);
+    }
+}
+
+void node_recv(struct node *n, uint32_t conn, const uint8_t *p, size_t len,
+               uint64_t now_ms)
+{
+    struct conn *c = conn_get(n, conn);
+
+    if (c == NULL || c->link == NULL) {
+        return;
+    }
+    (void)link_recv(c->link, p, len, now_ms);
+    conn_pump(n, c, now_ms);
+    node_settle(n, now_ms);
+}
+
+void node_sent(struct node *n, uint32_t conn, size_t len, uint64_t now_ms)
+{
+    struct conn *c = conn_get(n, conn);
+
+    if (c == NULL || c->link == NULL) {
+        return;
+    }
+    link_sent(c->link, len);
+    conn_make_ready(n, c);
+    conn_room(n, c, now_ms);
+    node_settle(n, now_ms);
+}
+
+void node_closed(struct node *n, uint32_t conn, uint64_t now_ms)
+{
+    struct conn *c = conn_get(n, conn);
+
+    if (c == NULL) {
+        return;
+    }
+    c->closing = true;
+    if (c->link != NULL) {
+        link_carrier_closed(c->link, now_ms);
+        conn_pump(n, c, now_ms);
+    }
+    if (c->kind != 0) { /* a dial that never had a link */
+        conn_over(n, c, NULL, now_ms);
+    }
+    conn_free(n, c);
+    node_settle(n, now_ms);
+}
+
+void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms)
+{
+    if (c->link == NULL) {
+        carrier_close(n, c);
+        return;
+    }
+    link_close(c->link, code, now_ms);
+    conn_pump(n, c, now_ms);
+}
+
+void conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
+               const uint8_t *payload, size_t len, uint64_t now_ms)
+{
+    if (c->link == NULL || !link_is_up(c->link)) {
+        return;
+    }
+    if (link_send(c->link, cls, type, payload, len) != 0) {
+        /* What does not fit is asked for again over a new link. */
+        link_close(c->link, CLOSE_BUSY, now_ms);
+    }
+    conn_make_ready(n, c);
+}
+
+void conns_tick(struct node *n, uint64_t now_ms)
+{
+    struct deadline *d;
+
+    while ((d = deadlines_pop(&n->deadlines, now_ms)) != NULL) {
+        struct conn *c = d->owner;
+
+        if (c->link != NULL) {
+            link_tick(c->link, now_ms);
+            conn_pump(n, c, now_ms);
+            conn_room(n, c, now_ms);
+        }
+    }
+}
+
+void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
+                        uint64_t now_ms)
+{
+    for (struct conn *c = n->first; c != NULL; c = c->next) {
+        if (c->kind == LINK_CONTACT && contact_of(n, c->ref) == contact) {
+            conn_close(n, c, code, now_ms);
+        }
+    }
+}

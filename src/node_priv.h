@@ -1,0 +1,213 @@
+/* The node's inside, shared by its files:
+ *
+ *   node.c       life, time, routing between modules, the gate that holds outputs back
+ *   node_follow.c  who we are to others, who follows a change of contacts
+ *   node_conn.c  carriers and their links
+ *   node_add.c   codes being tried
+ *   node_req.c   requests of front ends
+ */
+#ifndef LINNET_NODE_PRIV_H
+#define LINNET_NODE_PRIV_H
+
+#include "base/deadline.h"
+#include "base/err.h"
+#include "base/map.h"
+#include "feed.h"
+#include "link.h"
+#include "node.h"
+
+enum {
+    NODE_RESULTS_MAX = 65536,
+    NODE_GATED_MAX = 64 * 1024 * 1024, /* bytes of frames held back; then links end */
+    NODE_BOX_CHECK_MS = 3600000,
+    NODE_ADD_RETRY_MS = 5000,
+    NODE_OUT_BUF = 72 * 1024,
+    NODE_METAS_MAX = 64,
+    NODE_WAITERS_MAX = 256,
+};
+
+/* A carrier and its link. Lives until the outer layer says that the carrier has ended. */
+struct conn {
+    struct conn *next, *prev; /* all, oldest first */
+    struct conn *ready_next;  /* with output to look for */
+    struct deadline deadline;
+    uint32_t id;
+    struct addr addr;
+    uint8_t source[ADDR_SOURCE_LEN];
+    struct link *link;   /* NULL before connected and after its end */
+    enum link_kind kind; /* when dialling; of the link once it is known */
+    uint32_t ref;        /* device row, invite id, or slot when dialling for a code */
+    uint64_t counter;
+    bool dialled, connected, ready, closing, current, up;
+    bool close_wanted; /* by contacts, behind what is held back */
+    enum close_code close_code;
+    size_t gated; /* bytes held back for it */
+};
+
+/* A frame, or the end of a link, that waits for a transaction. */
+struct gated {
+    struct gated *next;
+    uint64_t txn;
+    uint32_t conn;
+    enum link_class cls;
+    enum frame_type type;
+    bool close;
+    enum close_code close_code;
+    uint32_t feed;
+    uint64_t seq;
+    size_t len;
+    uint8_t payload[];
+};
+
+struct out_item {
+    struct out_item *next;
+    struct node_out out;
+};
+
+struct event_item {
+    struct event_item *next;
+    uint64_t txn; /* RESULT: held back until durable */
+    struct node_event ev;
+};
+
+struct fifo_size { /* sizes of transactions that are not durable yet */
+    uint64_t no;
+    size_t bytes;
+};
+
+struct meta {
+    char key[REC_META_KEY_MAX + 1];
+    struct blob value;
+};
+
+/* A code being tried. */
+struct attempt {
+    struct attempt *next;
+    uint32_t slot;
+    struct wire_code code;
+    uint32_t conn; /* 0: none under way */
+    size_t next_addr;
+    uint64_t next_ms;
+    bool has_found;
+    struct addr found; /* where the inviter answered */
+    bool gone;         /* mark while the list is compared */
+};
+
+/* A request `add` that waits for its end. */
+struct waiter {
+    struct waiter *next;
+    uint64_t tag;
+    uint32_t slot;
+    uint64_t until_ms;
+};
+
+struct node {
+    const struct env *env;
+    struct keyfile key;
+    uint8_t root_sec[64];
+    struct link_self self;
+    uint8_t device[KEYS_DEVICE_ID];
+    char name[WIRE_NAME_MAX + 1];
+    uint16_t link_port, udp_port;
+    bool started, stopping;
+    uint8_t presence_p[32], presence_seed[32], presence_a[32];
+    struct wire_device own;
+
+    struct contacts *contacts;
+    struct feeds *feeds;
+    struct peers *peers;
+    struct lan *lan;
+    struct keyring ring;
+
+    struct map conns; /* id → struct conn */
+    struct conn *first, *last, *ready_first, *ready_last;
+    struct deadlines deadlines;
+    uint32_t next_conn;
+    unsigned n_conns, half_open;
+
+    struct addr addrs[WIRE_ADDRS_MAX]; /* our own, told in HELLO */
+    size_t n_addrs;
+    struct addr *targets;
+    size_t n_targets;
+
+    struct txn txn; /* of the present entry call */
+    uint64_t last_txn, durable;
+    struct fifo_size *sizes;
+    size_t sizes_len, sizes_cap;
+    size_t unstored, gated_bytes;
+    bool closes_wanted;
+    struct gated *gate_first, *gate_last;
+    struct out_item *out_first, *out_last;
+    struct event_item *ev_first, *ev_last, *res_first, *res_last;
+    struct node_event ev_now;
+    struct out_item *out_now;
+    uint8_t *out_buf;
+
+    struct attempt *attempts;
+    struct waiter *waiters;
+    unsigned n_waiters;
+
+    struct meta metas[NODE_METAS_MAX];
+    size_t n_metas;
+    bool have_own_device;
+    unsigned unacked; /* contacts that have not acknowledged our device dictionary */
+    uint64_t next_box_check_ms;
+    int broken; /* first internal failure (ERR_NOMEM): the caller sees it on commits */
+};
+
+/* ---- node.c ---- */
+/* Ends an entry call: routes what the modules have for each other, closes the
+ * transaction, and lets outputs into the gate. */
+void node_settle(struct node *n, uint64_t now_ms);
+void node_emit(struct node *n, const struct node_event *ev);
+/* A result, to be told when the present transaction is durable. */
+void node_result(struct node *n, const struct node_event *ev);
+void node_out_push(struct node *n, const struct node_out *out);
+int node_meta_put(struct node *n, const char *key, const void *value, size_t len);
+
+/* ---- node_follow.c ---- */
+/* Our device dictionary has changed: contacts, beacons and (tell) conversations follow.
+ */
+void node_device_changed(struct node *n, bool tell, uint64_t now_ms);
+void node_rotate_presence(struct node *n, uint64_t now_ms);
+void node_beacons_changed(struct node *n, uint64_t now_ms);
+void contact_follow(struct node *n, uint32_t id, uint64_t now_ms);
+void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms);
+void invites_follow(struct node *n, uint64_t now_ms);
+
+/* ---- node_conn.c ---- */
+struct conn *conn_get(const struct node *n, uint32_t id);
+/* 0 when there is no room. */
+uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *to,
+                           uint64_t now_ms);
+uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
+                        uint64_t now_ms);
+void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms);
+void conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
+               const uint8_t *payload, size_t len, uint64_t now_ms);
+/* Link events of a conn after anything was done with its link. */
+void conn_pump(struct node *n, struct conn *c, uint64_t now_ms);
+/* The same without looking for output again: called when there is none left. */
+void conn_pump_quiet(struct node *n, struct conn *c, uint64_t now_ms);
+void conn_make_ready(struct node *n, struct conn *c);
+/* Tells feeds how much the link of a current conn would take. */
+void conn_room(struct node *n, struct conn *c, uint64_t now_ms);
+void conns_tick(struct node *n, uint64_t now_ms);
+void conns_free(struct node *n);
+/* Ends every link of a contact's devices. */
+void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
+                        uint64_t now_ms);
+
+/* ---- node_add.c ---- */
+void attempts_sync(struct node *n, uint64_t now_ms);
+void attempt_found(struct node *n, uint32_t slot, const struct addr *a, uint64_t now_ms);
+struct attempt *attempt_get(struct node *n, uint32_t slot);
+void attempt_conn_over(struct node *n, uint32_t conn, uint64_t now_ms);
+void attempts_tick(struct node *n, uint64_t now_ms);
+uint64_t attempts_deadline(const struct node *n);
+/* The end of a code: answers who waits for it. */
+void waiters_done(struct node *n, uint32_t slot, uint32_t contact, int err,
+                  unsigned code);
+void attempts_free(struct node *n);
+
+#endif
