@@ -3,7 +3,13 @@
  *
  * Owns the rows CONTACT, DEVICE, INVITE, ADDING. Changes are made in memory at once and
  * appended to the caller's transaction, which is durable before any output is sent. Knows
- * links by their conn number and frames PAIR and PAIRED.
+ * links by their conn number and frames PAIR and PAIRED. After ERR_NOMEM of a function
+ * that takes a transaction, memory and transaction may differ: the transaction must not
+ * be committed, and the node has to start again from what is stored.
+ *
+ * Names: `announced` is theirs, empty when it was unusable; `name` is ours and unique
+ * among contacts that are not removed. A new root under a name already in use marks both
+ * (CONTACT_CONFLICT), unless our user said by `as` which one it means.
  *
  * Pairing over an invite's link, A the one who adds (dialler), B the inviter:
  *
@@ -15,7 +21,11 @@
  *
  * A crash in between is mended by A trying again: until the invite's expiry the same root
  * may repeat, and the pair's secrets are then replaced. Two who know each other already
- * and pair again get new secrets, keep name and conversation (EVENT_CONTACT_REPAIRED). */
+ * and pair again get new secrets, keep name and conversation (EVENT_CONTACT_REPAIRED).
+ *
+ * Two accounts pair over one link at a time, so that both store the secrets of several
+ * pairings in the same order: of two in one direction the newer stays, of two in opposite
+ * ones (both add the other's code) that of the dialler with the smaller root. */
 #ifndef LINNET_CONTACT_H
 #define LINNET_CONTACT_H
 
@@ -29,13 +39,22 @@
 
 enum {
     CONTACTS_MAX = 1024,
-    CONTACT_DEVICES_MAX = 16, /* of one account */
+    CONTACT_ROWS_MAX = 4 * CONTACTS_MAX, /* with removed ones */
+    CONTACT_DEVICES_MAX = 16,            /* of one account */
+    CONTACT_DEVICE_ROWS_MAX = 64,        /* with those forgotten on removal */
+    CONTACT_ADDRS_MAX = 8,               /* remembered of one device */
+    CONTACT_HEX_MIN = 8,                 /* digits of a root that name a contact */
     INVITES_OPEN_MAX = 256,
+    INVITES_KEPT_MAX = 1024,    /* with ended ones; the oldest ended give way */
     INVITE_KEEP_S = 30 * 86400, /* an ended invite's secret is kept so long */
     INVITE_EXPIRES_S = 24 * 3600,
     INVITE_EXPIRES_MAX_S = 365 * 86400,
     ADDINGS_MAX = 64,
     ADDING_GIVE_UP_MS = 30 * 86400 * 1000LL,
+    PAIRINGS_MAX = 64,           /* pairing links at one time */
+    PAIRING_MS = 30000,          /* from up to stored at both ends, else it is closed */
+    SWEEP_MS = 3600 * 1000,      /* how often what is over is looked for */
+    CLOCK_JUMP_MS = 3600 * 1000, /* the wall clock against ours: more is a jump */
 };
 
 struct contacts;
@@ -64,13 +83,15 @@ int contacts_invite(struct contacts *c, struct txn *t, uint64_t expires_s,
 int contacts_revoke(struct contacts *c, struct txn *t, uint32_t id);
 const struct rec_invite *contacts_invite_get(const struct contacts *c, uint32_t id);
 const struct rec_invite *contacts_invite_next(const struct contacts *c, size_t *pos);
-/* Whether root may use the invite now: 0 or an enum close_code. */
+/* Whether root may use the invite now: 0 or an enum close_code. A blocked contact is told
+ * CLOSE_REVOKED, and so is a removed one who repeats the invite it once used. */
 unsigned contacts_invite_judge(const struct contacts *c, uint32_t id,
                                const uint8_t root[WIRE_ID], uint64_t wall_s);
 
 /* ---- adding ---- */
 /* Starts (or goes on) with a code. 0; ERR_FORMAT (mistyped), ERR_NEWER, ERR_ARG (name),
- * ERR_STATE (our own code), ERR_LIMIT. *slot names it while this process lives. */
+ * ERR_STATE (our own code), ERR_REFUSED (of a contact we block), ERR_LIMIT. *slot names
+ * it while this process lives. as is NULL or empty for the announced name. */
 int contacts_add(struct contacts *c, struct txn *t, const char *code, size_t len,
                  const char *as, uint32_t *slot);
 struct contacts_adding {
@@ -79,51 +100,70 @@ struct contacts_adding {
     char as[WIRE_NAME_MAX + 1];
 };
 const struct contacts_adding *contacts_adding_next(const struct contacts *c, size_t *pos);
-/* The inviter's authenticated CLOSE: gives the code up, EVENT_ADD_FAILED. */
+/* The inviter's authenticated CLOSE. CLOSE_USED, CLOSE_REVOKED and CLOSE_EXPIRED give the
+ * code up, EVENT_ADD_FAILED; after any other it is tried again. */
 void contacts_add_failed(struct contacts *c, struct txn *t, uint32_t slot, unsigned code);
 
 /* ---- pairing on a link of kind invite ---- */
-/* The link is up: emits PAIR. slot when we dialled, else invite. cert is the peer's. */
+/* The link is up: emits PAIR, or asks for the link's end (CONTACTS_EV_CLOSE) when the
+ * invite is over, the code given up, or another pairing goes first. slot when we dialled,
+ * else invite. cert is the peer's, verified; its bytes are copied. 0, ERR_AUTH (not the
+ * root of the code, or our own), ERR_FORMAT, ERR_STATE, ERR_NOMEM: close the link. */
 int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler,
                      uint32_t slot_or_invite, const struct cert *cert,
                      const uint8_t *cert_bytes, size_t cert_len,
                      const uint8_t handshake_hash[64]);
-/* PAIR or PAIRED from it. 0, ERR_FORMAT, ERR_AUTH, ERR_STATE: close the link. */
+/* PAIR or PAIRED from it. 0, ERR_FORMAT, ERR_AUTH, ERR_STATE: close the link, nothing
+ * was stored. ERR_NOMEM. */
 int contacts_pair_recv(struct contacts *c, struct txn *t, uint32_t conn, uint8_t type,
                        const uint8_t *payload, size_t len);
 void contacts_pair_down(struct contacts *c, uint32_t conn);
 
 /* ---- contacts ---- */
+/* Removed ones too. Pointers to contacts and devices stay until contacts_free; what they
+ * point to follows changes. */
 const struct rec_contact *contacts_get(const struct contacts *c, uint32_t id);
 const struct rec_contact *contacts_by_root(const struct contacts *c,
                                            const uint8_t root[WIRE_ID]);
 /* By our name for them, or 8 or more hex digits of the root. 0, ERR_NOTFOUND, ERR_EXISTS
- * (ambiguous). Removed ones are not found. */
+ * (ambiguous: several roots, or one's name is the beginning of another's root). Removed
+ * ones are not found. */
 int contacts_find(const struct contacts *c, const char *name,
                   const struct rec_contact **out);
+/* All but removed ones, by id. Start with *pos = 0; NULL at the end. */
 const struct rec_contact *contacts_next(const struct contacts *c, size_t *pos);
+/* 0, ERR_NOTFOUND, ERR_ARG (name), ERR_EXISTS (taken), ERR_NOMEM. */
 int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *name);
+/* CONTACT_VERIFIED, _BLOCKED, _CONFLICT. Setting VERIFIED clears CONFLICT; blocking gives
+ * up codes of theirs. 0, ERR_NOTFOUND, ERR_ARG, ERR_NOMEM. */
 int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t set,
                        uint32_t clear);
-/* Forgets pair secret and devices; the row stays (removed) for the history's sake. */
+/* Forgets pair secret, keys and addresses of the devices, flags and codes of theirs. The
+ * rows of the contact (removed) and of its devices (without certificate) stay: history
+ * and feeds name them. 0, ERR_NOTFOUND, ERR_NOMEM. */
 int contacts_remove(struct contacts *c, struct txn *t, uint32_t id);
 
 const struct rec_device *contacts_device(const struct contacts *c, uint32_t ref);
+/* A contact's devices; of a removed contact those that were forgotten. */
 const struct rec_device *contacts_device_next(const struct contacts *c, uint32_t contact,
                                               size_t *pos);
-/* A `device` body from a linked or relayed feed of that device: box key, presence, name.
+/* A `device` body from a linked or relayed feed of that device: box key (when newer),
+ * presence, name; or another device of the same account, which is added. 0, ERR_NOTFOUND,
+ * ERR_FORMAT, ERR_AUTH (certificate, another root, an unusable key), ERR_LIMIT,
+ * ERR_NOMEM.
  */
 int contacts_device_update(struct contacts *c, struct txn *t, uint32_t ref,
                            const struct wire_device *d);
 /* Counters of first records and addresses where the device was met (kept newest first,
- * PEER_ADDRS of them). */
+ * CONTACT_ADDRS_MAX of them). */
 int contacts_device_counters(struct contacts *c, struct txn *t, uint32_t ref, uint64_t tx,
                              uint64_t rx);
 int contacts_device_met(struct contacts *c, struct txn *t, uint32_t ref,
                         const struct addr *a);
 
 uint64_t contacts_deadline(const struct contacts *c);
-/* Drops what is over: kept secrets of ended invites, codes tried for too long. */
+/* Drops what is over: kept secrets of ended invites, codes tried for too long, pairings
+ * that do not get on. */
 void contacts_tick(struct contacts *c, struct txn *t, uint64_t now_ms);
 
 struct contacts_out { /* a frame for a pairing link, class CONTROL */

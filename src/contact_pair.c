@@ -1,0 +1,421 @@
+/* Pairing links: PAIR, PAIRED, and what they store (contact_priv.h). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/err.h"
+#include "contact_priv.h"
+#include "crypto/noise.h"
+
+enum { PAIR_FRAME_MAX = 1024 };
+
+static struct pairing *pairing_of(const struct contacts *c, uint32_t conn)
+{
+    struct pairing *p = c->pairings;
+    while (p != NULL && p->conn != conn) {
+        p = p->next;
+    }
+    return p;
+}
+
+static void pairing_free(struct contacts *c, struct pairing *p)
+{
+    struct pairing **at = &c->pairings;
+    while (*at != p) {
+        at = &(*at)->next;
+    }
+    *at = p->next;
+    c->n_pairings--;
+    sodium_memzero(p, sizeof *p);
+    free(p);
+}
+
+void contacts_pairings_free(struct contacts *c)
+{
+    while (c->pairings != NULL) {
+        pairing_free(c, c->pairings);
+    }
+}
+
+static void ask_close(struct contacts *c, uint32_t conn, unsigned code)
+{
+    contacts_event_add(c, (struct contacts_event){CONTACTS_EV_CLOSE, 0, 0, conn, code});
+}
+
+/* Ends a pairing and its link. */
+static void pairing_end(struct contacts *c, struct pairing *p, unsigned code)
+{
+    ask_close(c, p->conn, code);
+    pairing_free(c, p);
+}
+
+void contacts_pairings_drop_root(struct contacts *c, const uint8_t root[WIRE_ID])
+{
+    struct pairing *next;
+    for (struct pairing *p = c->pairings; p != NULL; p = next) {
+        next = p->next;
+        if (memcmp(p->root, root, WIRE_ID) == 0) {
+            pairing_end(c, p, CLOSE_NORMAL);
+        }
+    }
+}
+
+void contacts_pairings_tick(struct contacts *c, uint64_t now_ms)
+{
+    struct pairing *next;
+    for (struct pairing *p = c->pairings; p != NULL; p = next) {
+        next = p->next;
+        if (p->until_ms == 0) {
+            p->until_ms = now_ms + PAIRING_MS;
+        } else if (now_ms >= p->until_ms) {
+            pairing_end(c, p, CLOSE_BUSY);
+        }
+    }
+}
+
+uint64_t contacts_pairings_deadline(const struct contacts *c)
+{
+    uint64_t at = UINT64_MAX;
+    for (const struct pairing *p = c->pairings; p != NULL; p = p->next) {
+        at = p->until_ms < at ? p->until_ms : at;
+    }
+    return at;
+}
+
+void contacts_pair_down(struct contacts *c, uint32_t conn)
+{
+    struct pairing *p = pairing_of(c, conn);
+    if (p != NULL) {
+        pairing_free(c, p);
+    }
+}
+
+/* ---- up ---- */
+
+/* Whether the new link goes on beside what is under way with the same account; ends what
+ * has to give way. */
+static bool goes_first(struct contacts *c, const uint8_t root[WIRE_ID], bool dialler)
+{
+    struct pairing *p = c->pairings;
+    while (p != NULL && memcmp(p->root, root, WIRE_ID) != 0) {
+        p = p->next;
+    }
+    if (p == NULL) {
+        return true;
+    }
+    bool we_are_smaller = memcmp(c->self.root, root, WIRE_ID) < 0;
+    if (p->dialler != dialler && dialler != we_are_smaller && !p->got_paired) {
+        return false;
+    }
+    pairing_end(c, p, p->got_paired ? CLOSE_NORMAL : CLOSE_REPLACED);
+    return true;
+}
+
+/* 0 when this link may pair, or the code to close it with. */
+static unsigned judge(const struct contacts *c, bool dialler, uint32_t ref,
+                      const uint8_t root[WIRE_ID])
+{
+    if (!dialler) {
+        return contacts_invite_judge(c, ref, root, env_wall_ms(c->self.env) / 1000);
+    }
+    return contacts_adding_row(c, ref) != NULL ? 0 : CLOSE_NORMAL;
+}
+
+static int send_pair(struct contacts *c, struct pairing *p)
+{
+    struct wire_pair v = {.device = *c->own};
+    env_random(c->self.env, p->dh_sec, sizeof p->dh_sec);
+    env_random(c->self.env, p->nonce, sizeof p->nonce);
+    keys_public(p->dh_sec, v.dh);
+    memcpy(v.nonce, p->nonce, sizeof v.nonce);
+    uint8_t *bytes = malloc(PAIR_FRAME_MAX);
+    int err = ERR_NOMEM;
+    if (bytes != NULL) {
+        struct wr w = wr_init(bytes, PAIR_FRAME_MAX);
+        wire_pair_put(&w, &v);
+        err = wr_ok(&w) ? 0 : ERR_LIMIT;
+        if (err == 0) {
+            contacts_out_add(c, p->conn, FRAME_PAIR, bytes, w.len);
+            bytes = NULL;
+        }
+    }
+    free(bytes);
+    sodium_memzero(&v, sizeof v);
+    return err;
+}
+
+/* Certificate and root that the link was proved for. */
+static int check_peer(const struct contacts *c, bool dialler, uint32_t ref,
+                      const struct cert *cert, size_t cert_len)
+{
+    const struct adding *a = dialler ? contacts_adding_row(c, ref) : NULL;
+    if (cert_len > KEYS_CERT_MAX) {
+        return ERR_FORMAT;
+    }
+    bool wrong = a != NULL && memcmp(a->pub.code.root, cert->root, WIRE_ID) != 0;
+    bool own = memcmp(c->self.root, cert->root, WIRE_ID) == 0;
+    return wrong || own || !noise_key_canonical(cert->stat) ? ERR_AUTH : 0;
+}
+
+int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t ref,
+                     const struct cert *cert, const uint8_t *cert_bytes, size_t cert_len,
+                     const uint8_t handshake_hash[64])
+{
+    int err = check_peer(c, dialler, ref, cert, cert_len);
+    if (err != 0) {
+        return err;
+    }
+    if (c->own == NULL || pairing_of(c, conn) != NULL) {
+        return ERR_STATE;
+    }
+    if (contacts_room(c) != 0) {
+        return ERR_NOMEM;
+    }
+    unsigned code = judge(c, dialler, ref, cert->root);
+    if (code == 0 && !goes_first(c, cert->root, dialler)) {
+        code = CLOSE_REPLACED;
+    }
+    if (code == 0 && c->n_pairings == PAIRINGS_MAX) {
+        code = CLOSE_BUSY;
+    }
+    if (code != 0) {
+        ask_close(c, conn, code);
+        return 0;
+    }
+    struct pairing *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return ERR_NOMEM;
+    }
+    p->conn = conn;
+    p->dialler = dialler;
+    p->ref = ref;
+    memcpy(p->root, cert->root, WIRE_ID);
+    memcpy(p->device, cert->device, WIRE_ID);
+    memcpy(p->stat, cert->stat, sizeof p->stat);
+    memcpy(p->cert, cert_bytes, cert_len);
+    p->cert_len = cert_len;
+    memcpy(p->hash, handshake_hash, sizeof p->hash);
+    p->next = c->pairings;
+    c->pairings = p;
+    c->n_pairings++;
+    err = send_pair(c, p);
+    if (err != 0) {
+        pairing_free(c, p);
+    }
+    return err;
+}
+
+/* ---- stored ---- */
+
+/* The name that the user asked for; who has it gets another one and is marked. */
+static int name_as(struct contacts *c, struct txn *t, struct contact *k, const char *as)
+{
+    struct contact *old = contacts_named(c, as, k);
+    int err = 0;
+    if (old != NULL) {
+        contacts_unique(c, old, as, 2, old->r.name);
+        old->r.flags |= CONTACT_CONFLICT;
+        err = contacts_put(t, old);
+        if (err == 0) {
+            err =
+                contacts_tell(t, EVENT_CONTACT_CONFLICT, old->r.id, k->r.id, old->r.name);
+        }
+        contacts_event_add(
+            c, (struct contacts_event){CONTACTS_EV_CHANGED, old->r.id, 0, 0, 0});
+    }
+    memset(k->r.name, 0, sizeof k->r.name);
+    memcpy(k->r.name, as, strlen(as));
+    k->r.flags &= ~(uint32_t)CONTACT_CONFLICT;
+    return err;
+}
+
+/* A free name, made from what the contact calls itself. When somebody else is known by
+ * that, both are marked. */
+static int name_announced(struct contacts *c, struct txn *t, struct contact *k)
+{
+    char base[WIRE_NAME_MAX + 1], named[WIRE_NAME_MAX + 1];
+    contacts_base_name(&k->r, base);
+    /* One that comes back is known to us by the name it had. */
+    memcpy(named, k->r.name[0] != 0 ? k->r.name : base, sizeof named);
+    contacts_unique(c, k, named, 1, named);
+    bool conflict = false;
+    int err = 0;
+    for (size_t i = 0; i < c->n && err == 0; i++) {
+        struct contact *o = c->v[i];
+        if (o == k || (o->r.flags & CONTACT_REMOVED) != 0 ||
+            (strcmp(o->r.name, base) != 0 && strcmp(o->r.announced, base) != 0)) {
+            continue;
+        }
+        conflict = true;
+        o->r.flags |= CONTACT_CONFLICT;
+        err = contacts_put(t, o);
+        if (err == 0) {
+            err = contacts_tell(t, EVENT_CONTACT_CONFLICT, o->r.id, k->r.id, o->r.name);
+        }
+        contacts_event_add(
+            c, (struct contacts_event){CONTACTS_EV_CHANGED, o->r.id, 0, 0, 0});
+    }
+    memcpy(k->r.name, named, sizeof k->r.name);
+    if (conflict && err == 0) {
+        k->r.flags |= CONTACT_CONFLICT;
+        err = contacts_tell(t, EVENT_CONTACT_CONFLICT, k->r.id, 0, k->r.name);
+    }
+    return err;
+}
+
+/* The contact's row: new, back again, or known. */
+static int store_contact(struct contacts *c, struct txn *t, const struct pairing *p,
+                         const struct wire_device *d, const uint8_t secret[32],
+                         struct contact **out)
+{
+    const struct adding *a = p->dialler ? contacts_adding_row(c, p->ref) : NULL;
+    char as[WIRE_NAME_MAX + 1] = "";
+    struct contact *k = contacts_row_by_root(c, p->root);
+    enum event_what what = EVENT_CONTACT_ADDED;
+    if (a != NULL) {
+        memcpy(as, a->pub.as, sizeof as);
+    }
+    int err = k == NULL ? contacts_row_add(c, p->root, &k) : 0;
+    if (err != 0) {
+        return err;
+    }
+    bool known = k->r.name[0] != 0 && (k->r.flags & CONTACT_REMOVED) == 0;
+    memcpy(k->r.pair, secret, sizeof k->r.pair);
+    k->r.flags &= ~(uint32_t)CONTACT_REMOVED;
+    (void)contacts_announce(c, k, d->name);
+    if (as[0] != 0) {
+        err = name_as(c, t, k, as);
+    } else if (!known) {
+        err = name_announced(c, t, k);
+    }
+    if (known) {
+        what = EVENT_CONTACT_REPAIRED;
+    }
+    if (err == 0) {
+        err = contacts_put(t, k);
+    }
+    if (err == 0) {
+        err = contacts_device_put(c, t, k, p->device, p->stat, d, true);
+    }
+    if (err == 0) {
+        err = contacts_tell(t, what, k->r.id, 0, k->r.name);
+    }
+    *out = k;
+    return err;
+}
+
+/* 0 when there is room for contact and device, or the code to close with. */
+static unsigned has_room(const struct contacts *c, const struct pairing *p)
+{
+    const struct contact *k = contacts_row_by_root(c, p->root);
+    bool back = k != NULL && (k->r.flags & CONTACT_REMOVED) != 0;
+    bool full =
+        k == NULL ? c->n >= CONTACT_ROWS_MAX : !contacts_device_fits(k, p->device);
+    return full || ((k == NULL || back) && contacts_full(c)) ? CLOSE_BUSY : 0;
+}
+
+static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
+                         const struct wire_device *d, const uint8_t secret[32])
+{
+    uint8_t *bytes = malloc(PAIR_FRAME_MAX);
+    if (bytes == NULL) {
+        return ERR_NOMEM;
+    }
+    struct wr w = wr_init(bytes, PAIR_FRAME_MAX);
+    wire_paired_put(&w);
+    struct contact *k = NULL;
+    int err = store_contact(c, t, p, d, secret, &k);
+    if (err == 0 && !p->dialler) {
+        err = contacts_invite_burn(c, t, p->ref, p->root, k->r.id, k->r.name);
+    }
+    if (err != 0) {
+        free(bytes);
+        return err;
+    }
+    p->got_pair = true;
+    p->contact = k->r.id;
+    contacts_out_add(c, p->conn, FRAME_PAIRED, bytes, w.len);
+    uint32_t slot = p->dialler ? p->ref : 0;
+    contacts_event_add(
+        c, (struct contacts_event){CONTACTS_EV_CHANGED, k->r.id, slot, p->conn, 0});
+    contacts_event_add(
+        c, (struct contacts_event){CONTACTS_EV_STORED, k->r.id, slot, p->conn, 0});
+    return 0;
+}
+
+static int got_pair(struct contacts *c, struct txn *t, struct pairing *p,
+                    const uint8_t *payload, size_t len)
+{
+    struct wire_pair v;
+    uint8_t secret[KEYS_PAIR_SECRET];
+    if (p->got_pair) {
+        return ERR_STATE;
+    }
+    int err = wire_pair_get(payload, len, &v) ? 0 : ERR_FORMAT;
+    /* The certificate that the handshake proved, byte for byte. */
+    if (err == 0 && (v.device.cert_len != p->cert_len ||
+                     memcmp(v.device.cert, p->cert, p->cert_len) != 0 ||
+                     !noise_key_canonical(v.dh) || !noise_key_canonical(v.device.box))) {
+        err = ERR_AUTH;
+    }
+    if (err == 0) {
+        const uint8_t *n_a = p->dialler ? p->nonce : v.nonce;
+        const uint8_t *n_b = p->dialler ? v.nonce : p->nonce;
+        err = keys_pair_root(p->hash, p->dh_sec, v.dh, n_a, n_b, secret);
+    }
+    if (err == 0) {
+        sodium_memzero(p->dh_sec, sizeof p->dh_sec);
+        unsigned code = judge(c, p->dialler, p->ref, p->root);
+        code = code != 0 ? code : has_room(c, p);
+        if (code != 0) {
+            pairing_end(c, p, code);
+        } else {
+            err = store_pairing(c, t, p, &v.device, secret);
+        }
+    }
+    sodium_memzero(secret, sizeof secret);
+    sodium_memzero(&v, sizeof v);
+    return err;
+}
+
+static int got_paired(struct contacts *c, struct txn *t, struct pairing *p,
+                      const uint8_t *payload, size_t len)
+{
+    struct ben dict;
+    if (!bencode_check(payload, len, &dict) || !ben_is_dict(dict)) {
+        return ERR_FORMAT;
+    }
+    if (!p->got_pair || p->got_paired) {
+        return ERR_STATE;
+    }
+    p->got_paired = true;
+    if (!p->dialler) {
+        /* The dialler will close; until then the link may stay. */
+        return 0;
+    }
+    struct contacts_event ev = {CONTACTS_EV_PAIRED, p->contact, p->ref, p->conn, 0};
+    int err = contacts_adding_drop(c, t, p->ref);
+    if (err == 0) {
+        contacts_event_add(c, ev);
+        pairing_end(c, p, CLOSE_PAIRED);
+    }
+    return err;
+}
+
+int contacts_pair_recv(struct contacts *c, struct txn *t, uint32_t conn, uint8_t type,
+                       const uint8_t *payload, size_t len)
+{
+    struct pairing *p = pairing_of(c, conn);
+    if (p == NULL) {
+        return ERR_STATE;
+    }
+    if (contacts_room(c) != 0) {
+        return ERR_NOMEM;
+    }
+    if (type == FRAME_PAIR) {
+        return got_pair(c, t, p, payload, len);
+    }
+    return type == FRAME_PAIRED ? got_paired(c, t, p, payload, len) : ERR_STATE;
+}

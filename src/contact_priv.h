@@ -1,0 +1,137 @@
+/* What the files of contacts share: their state, and the helpers that keep it.
+ *
+ *   contact.c         contacts and devices: rows, names, flags
+ *   contact_invite.c  invites we gave out, codes we hold
+ *   contact_pair.c    pairing links */
+#ifndef LINNET_CONTACT_PRIV_H
+#define LINNET_CONTACT_PRIV_H
+
+#include "base/map.h"
+#include "contact.h"
+
+struct device {
+    struct rec_device r;
+    struct device *next; /* of the same contact, by id */
+};
+
+struct contact {
+    struct rec_contact r;
+    struct device *devices;
+};
+
+struct adding {
+    struct contacts_adding pub;
+    char text[WIRE_CODE_MAX + 1]; /* the code as wire_code_put writes it */
+    uint64_t started_ms;
+};
+
+/* One pairing link. Ends at our PAIRED (dialler), or at the link's end. */
+struct pairing {
+    uint32_t conn;
+    bool dialler;
+    uint32_t ref;      /* slot, or invite */
+    uint64_t until_ms; /* 0: not yet seen by a tick */
+    uint8_t root[WIRE_ID], device[WIRE_ID], stat[32];
+    uint8_t cert[KEYS_CERT_MAX];
+    size_t cert_len;
+    uint8_t hash[64];
+    uint8_t dh_sec[32], nonce[32];
+    bool got_pair, got_paired;
+    uint32_t contact; /* once stored */
+    struct pairing *next;
+};
+
+struct out_frame {
+    struct contacts_out pub;
+    uint8_t *bytes;
+};
+
+struct contacts {
+    struct contacts_self self;
+    const struct wire_device *own;
+
+    struct contact **v; /* by id */
+    size_t n, cap;
+    struct map by_root;
+    struct device **devices; /* by id */
+    size_t n_devices, cap_devices;
+    uint32_t last_contact, last_device, last_invite, last_slot;
+
+    struct rec_invite *invites; /* by id */
+    size_t n_invites, cap_invites;
+    struct adding *addings[ADDINGS_MAX];
+    size_t n_addings;
+    struct pairing *pairings;
+    size_t n_pairings;
+
+    uint64_t sweep_ms;           /* when to look next */
+    uint64_t last_wall, last_ms; /* of the newest tick; last_wall 0: none yet */
+
+    struct contacts_event *events;
+    size_t n_events, off_events, cap_events;
+    struct out_frame *outs;
+    size_t n_outs, off_outs, cap_outs;
+    uint8_t *lent; /* bytes of the frame given out last */
+};
+
+/* ---- contact.c ---- */
+struct contact *contacts_row(const struct contacts *c, uint32_t id);
+struct contact *contacts_row_by_root(const struct contacts *c,
+                                     const uint8_t root[WIRE_ID]);
+/* The one of that local name that is not removed and not `except`, or NULL. */
+struct contact *contacts_named(const struct contacts *c, const char *name,
+                               const struct contact *except);
+/* The first of base (when from is 1), base-2, base-3 … that nobody but `self` has. */
+void contacts_unique(const struct contacts *c, const struct contact *self,
+                     const char *base, unsigned from, char out[WIRE_NAME_MAX + 1]);
+/* What a contact is called by itself: its announced name, or user-XXXXXXXX. */
+void contacts_base_name(const struct rec_contact *r, char out[WIRE_NAME_MAX + 1]);
+/* Notes what a contact calls itself, when that is usable and new. The local name follows
+ * only where it was made up for want of an announced one: people know it. */
+bool contacts_announce(struct contacts *c, struct contact *k, const char *name);
+/* A new empty contact with a fresh id, in the lists. 0, ERR_LIMIT, ERR_NOMEM. */
+int contacts_row_add(struct contacts *c, const uint8_t root[WIRE_ID],
+                     struct contact **out);
+bool contacts_full(const struct contacts *c);
+/* The contact's device, forgotten or not, or NULL. */
+struct device *contacts_device_of(const struct contact *k, const uint8_t id[WIRE_ID]);
+/* Whether the contact can take this device. */
+bool contacts_device_fits(const struct contact *k, const uint8_t id[WIRE_ID]);
+/* Adds the device, or brings it up to date; fresh: its box key counts whatever its time.
+ * The certificate's bytes were verified. 0, ERR_LIMIT, ERR_NOMEM. */
+int contacts_device_put(struct contacts *c, struct txn *t, struct contact *k,
+                        const uint8_t id[WIRE_ID], const uint8_t stat[32],
+                        const struct wire_device *d, bool fresh);
+/* Rows and durable events into the transaction. 0, ERR_NOMEM. */
+int contacts_put(struct txn *t, const struct contact *k);
+int contacts_tell(struct txn *t, enum event_what what, uint32_t contact, uint64_t value,
+                  const char *name);
+/* Makes room for the events and frames of one call, so that adding them cannot fail. */
+int contacts_room(struct contacts *c);
+void contacts_event_add(struct contacts *c, struct contacts_event ev);
+void contacts_out_add(struct contacts *c, uint32_t conn, enum frame_type type,
+                      uint8_t *bytes, size_t len);
+
+/* ---- contact_invite.c ---- */
+int contacts_load_invite(struct contacts *c, const struct rec_invite *r);
+int contacts_load_adding(struct contacts *c, const struct rec_adding *r);
+struct rec_invite *contacts_invite_row(const struct contacts *c, uint32_t id);
+int contacts_invite_burn(struct contacts *c, struct txn *t, uint32_t id,
+                         const uint8_t root[WIRE_ID], uint32_t contact, const char *name);
+struct adding *contacts_adding_row(const struct contacts *c, uint32_t slot);
+/* Deletes the row and the adding. 0, ERR_NOMEM: nothing is changed. */
+int contacts_adding_drop(struct contacts *c, struct txn *t, uint32_t slot);
+/* Gives up all codes of that root: contact removed or blocked. */
+int contacts_addings_drop_root(struct contacts *c, struct txn *t,
+                               const uint8_t root[WIRE_ID]);
+void contacts_sweep(struct contacts *c, struct txn *t, uint64_t now_ms);
+void contacts_invites_free(struct contacts *c);
+
+/* ---- contact_pair.c ---- */
+/* Ends pairings with that root (contact removed or blocked), with CLOSE_NORMAL. */
+void contacts_pairings_drop_root(struct contacts *c, const uint8_t root[WIRE_ID]);
+void contacts_pairings_tick(struct contacts *c, uint64_t now_ms);
+uint64_t contacts_pairings_deadline(const struct contacts *c);
+void contacts_pairings_free(struct contacts *c);
+
+#endif
