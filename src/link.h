@@ -34,13 +34,15 @@ enum {
     LINK_KEEPALIVE_MS = 60000, /* sent when nothing else was for so long */
     LINK_DEAD_MS = 150000,     /* nothing received for so long: a cut */
     LINK_REHANDSHAKE_MS = 15 * 60 * 1000,
-    LINK_REHANDSHAKE_WAIT_MS = 30000,    /* for its answer */
-    LINK_INFLIGHT_MAX = 256 * 1024,      /* handed to the carrier, not yet gone */
-    LINK_QUEUE_MAX = 4 * 1024 * 1024,    /* bytes waiting in one class */
-    LINK_TAGS = 64,                      /* tags remembered for each candidate */
-    LINK_COUNTER_AHEAD_US = 86400000000, /* see link_counter_fresh */
+    LINK_REHANDSHAKE_WAIT_MS = 30000, /* for its answer */
+    LINK_CLOSE_MS = 5000,             /* for our CLOSE to leave */
+    LINK_INFLIGHT_MAX = 256 * 1024,   /* handed to the carrier, not yet gone */
+    LINK_QUEUE_MAX = 4 * 1024 * 1024, /* bytes waiting in one class */
+    LINK_RX_MAX = 4 * 1024 * 1024,    /* opened frames that wait to be taken */
+    LINK_TAGS = 64,                   /* tags remembered for each candidate */
     LINK_CANDIDATES_MAX = 4096,
 };
+enum { LINK_COUNTER_AHEAD_US = 86400000000 }; /* see link_counter_fresh */
 
 enum carrier { CARRIER_TCP = 1, CARRIER_UDP = 2 };
 
@@ -99,13 +101,15 @@ struct link *link_listen(const struct link_self *self, struct keyring *ring,
 void link_free(struct link *l); /* wipes; tolerates NULL */
 
 /* Bytes from the carrier. 0, or negative when the link is over (a LINK_CLOSED event
- * follows; the listener's silence is not an error: bytes are swallowed). */
+ * follows; the listener's silence is not an error: bytes are swallowed). Events are to be
+ * taken after each call: more than LINK_RX_MAX bytes of them end the link. */
 int link_recv(struct link *l, const uint8_t *p, size_t n, uint64_t now_ms);
 void link_tick(struct link *l, uint64_t now_ms);
 uint64_t link_deadline(const struct link *l);
 /* Bytes for the carrier, at most cap (≥ 65,600 to make progress). Returns the length, 0
  * when there is nothing or LINK_INFLIGHT_MAX is out. Frames waiting in a class go out in
- * class order, many in one transport body. */
+ * class order, many in one transport body. To be called until it gives 0 after every
+ * other call, once the events have been taken. */
 size_t link_next_out(struct link *l, uint8_t *out, size_t cap, uint64_t now_ms);
 /* The carrier got rid of n bytes of those. */
 void link_sent(struct link *l, size_t n);
@@ -119,14 +123,16 @@ int link_send(struct link *l, enum link_class cls, enum frame_type type,
  * (LINK_INFLIGHT_MAX): replication fills up to this. */
 size_t link_room(const struct link *l, enum link_class cls);
 /* Ends the link: with a CLOSE frame when the session is up (frames queued before are
- * sent first), else at once. A LINK_CLOSED event follows when all is out. */
+ * sent first), else at once. A LINK_CLOSED event follows when all is out (link_sent) or
+ * LINK_CLOSE_MS have passed; frames that come in are no longer given. */
 void link_close(struct link *l, enum close_code code, uint64_t now_ms);
 
 enum link_event_kind {
     LINK_EV_UP,      /* proved on both sides; frames may be sent */
     LINK_EV_FRAME,   /* a frame of type ≥ 16 */
     LINK_EV_CLOSED,  /* the last event: the carrier is to be closed, the link freed */
-    LINK_EV_COUNTER, /* a listener accepted a contact's record 1 with this counter */
+    LINK_EV_COUNTER, /* a listener accepted a contact's record 1; the candidate's
+                      * counter_seen is now this (at most a day ahead of our clock) */
 };
 struct link_event {
     enum link_event_kind kind;
@@ -150,7 +156,8 @@ bool link_is_up(const struct link *l);
 bool link_is_dialler(const struct link *l);
 /* A listener that has not yet recognised anybody: the first to go under pressure. */
 bool link_is_half_open(const struct link *l);
-const uint8_t *link_hash(const struct link *l);          /* 64 bytes, of the handshake */
+/* 64 bytes, of the link's first handshake: the same for its whole life. */
+const uint8_t *link_hash(const struct link *l);
 const uint8_t *link_remote_static(const struct link *l); /* 32 bytes */
 /* LINK_INVITE in UP: the peer's certificate, verified, its static the handshake's. */
 const struct cert *link_remote_cert(const struct link *l, const uint8_t **bytes,
