@@ -74,6 +74,7 @@ uint64_t peers_deadline(const struct peers *p);
 struct peer_out { /* dial this; the node gives it a conn and tells it */
     uint32_t ref;
     struct addr addr;
+    uint32_t drop; /* 0, or the dial before this one, which took too long: end it first */
 };
 bool peers_next_out(struct peers *p, struct peer_out *out);
 void peers_dialling(struct peers *p, uint32_t ref, uint32_t conn);
