@@ -1,0 +1,354 @@
+/* Frames, and the bodies of the link and of pairing. */
+#include "wire_check.h"
+
+static uint8_t out[WIRE_FRAME_MAX + WIRE_FRAME_HEAD + 16];
+
+Test(wire, frame_bytes)
+{
+    static const uint8_t want[] = {2, 0, 3, 'a', 'b', 'c', 1, 0, 0, 35, 1, 0};
+    static const uint8_t payload[256];
+    struct wr w = wr_init(out, sizeof out);
+    wire_frame(&w, FRAME_CLOSE, (const uint8_t *)"abc", 3);
+    wire_frame(&w, FRAME_KEEPALIVE, NULL, 0);
+    wire_frame(&w, FRAME_ENTRY, payload, sizeof payload);
+    cr_assert(wr_ok(&w));
+    cr_assert_eq(w.len, sizeof want + sizeof payload);
+    cr_assert_arr_eq(out, want, sizeof want);
+}
+
+Test(wire, frame_in_place)
+{
+    struct wr w = wr_init(out, sizeof out);
+    size_t begin = wire_frame_begin(&w, FRAME_CLOSE);
+    wire_close_put(&w, CLOSE_USED);
+    wire_frame_end(&w, begin);
+    cr_assert(wr_ok(&w));
+    cr_assert_eq(w.len, 3u + 8);
+    cr_assert_arr_eq(out,
+                     "\x02\x00\x08"
+                     "d1:ci3ee",
+                     11);
+}
+
+Test(wire, frame_limits)
+{
+    static const uint8_t payload[WIRE_FRAME_MAX + 1];
+    struct wr w = wr_init(out, sizeof out);
+    wire_frame(&w, FRAME_ENTRY, payload, WIRE_FRAME_MAX);
+    cr_assert(wr_ok(&w));
+    w = wr_init(out, sizeof out);
+    wire_frame(&w, FRAME_ENTRY, payload, WIRE_FRAME_MAX + 1);
+    cr_assert(!wr_ok(&w));
+    w = wr_init(out, sizeof out);
+    wire_frame(&w, FRAME_PAD, payload, 1);
+    cr_assert(!wr_ok(&w), "padding is no frame");
+    for (size_t cap = 0; cap < 6; cap++) {
+        w = wr_init(out, cap);
+        wire_frame(&w, FRAME_CLOSE, payload, 3);
+        cr_assert(!wr_ok(&w), "fits into %zu", cap);
+    }
+}
+
+Test(wire, frames_of_a_body)
+{
+    uint8_t type;
+    const uint8_t *p;
+    size_t len;
+    struct wr w = wr_init(out, 256);
+    wire_frame(&w, FRAME_HELLO, (const uint8_t *)"abc", 3);
+    wire_frame(&w, FRAME_KEEPALIVE, NULL, 0);
+    wire_frame(&w, (enum frame_type)200, (const uint8_t *)"x", 1);
+    wr_zero(&w, 256 - w.len);
+    struct rd r = rd_init(out, w.len);
+    cr_assert(wire_frame_next(&r, &type, &p, &len));
+    cr_assert(type == FRAME_HELLO && len == 3 && memcmp(p, "abc", 3) == 0);
+    cr_assert(wire_frame_next(&r, &type, &p, &len));
+    cr_assert(type == FRAME_KEEPALIVE && len == 0);
+    cr_assert(wire_frame_next(&r, &type, &p, &len));
+    cr_assert(type == 200 && len == 1 && p[0] == 'x');
+    cr_assert(!wire_frame_next(&r, &type, &p, &len));
+    cr_assert(rd_end(&r));
+    cr_assert(!wire_frame_next(&r, &type, &p, &len));
+    cr_assert(rd_ok(&r));
+}
+
+/* Counts the frames of a body; SIZE_MAX when it is malformed. */
+static size_t frames(const void *p, size_t n)
+{
+    uint8_t type;
+    const uint8_t *payload;
+    size_t len, count = 0;
+    uint8_t *copy = malloc(n > 0 ? n : 1);
+    cr_assert_not_null(copy);
+    if (n > 0) {
+        memcpy(copy, p, n);
+    }
+    struct rd r = rd_init(copy, n);
+    while (wire_frame_next(&r, &type, &payload, &len)) {
+        count++;
+    }
+    bool ok = rd_ok(&r);
+    free(copy);
+    return ok ? count : SIZE_MAX;
+}
+
+Test(wire, malformed_bodies)
+{
+    cr_assert_eq(frames("", 0), 0u);
+    cr_assert_eq(frames("\0\0\0", 3), 0u);
+    cr_assert_eq(frames("\0", 1), 0u);
+    cr_assert_eq(frames("\1\0\0\0\0", 5), 1u);
+    cr_assert_eq(frames("\1\0\0", 3), 1u, "padding may be absent");
+    cr_assert_eq(frames("\0\0\1", 3), SIZE_MAX, "padding is zeros");
+    cr_assert_eq(frames("\1", 1), SIZE_MAX);
+    cr_assert_eq(frames("\1\0", 2), SIZE_MAX);
+    cr_assert_eq(frames("\2\0\3ab", 5), SIZE_MAX);
+    cr_assert_eq(frames("\2\377\377ab", 5), SIZE_MAX);
+}
+
+Test(wire, padded_lengths)
+{
+    static const size_t want[][2] = {{0, 256},       {1, 256},      {256, 256},
+                                     {257, 1024},    {1024, 1024},  {1025, 4096},
+                                     {4096, 4096},   {4097, 16384}, {16384, 16384},
+                                     {16385, 65519}, {65519, 65519}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        cr_assert_eq(wire_padded(want[i][0]), want[i][1]);
+    }
+}
+
+/* ---- CLOSE ---- */
+
+static bool dec_close(const uint8_t *p, size_t len)
+{
+    unsigned code;
+    return wire_close_get(p, len, &code);
+}
+
+Test(wire, close)
+{
+    unsigned code = 0;
+    struct wr w = wr_init(out, sizeof out);
+    wire_close_put(&w, CLOSE_EXPIRED);
+    check_text(&w, "d1:ci5ee");
+    cr_assert(wire_close_get(out, w.len, &code));
+    cr_assert_eq(code, (unsigned)CLOSE_EXPIRED);
+    check_dict(dec_close, "d1:ci5ee");
+    cr_assert(decodes_text(dec_close, "d1:ci65535ee"), "a code of later versions");
+    cr_assert(!decodes_text(dec_close, "d1:ci65536ee"));
+    cr_assert(!decodes_text(dec_close, "d1:ci-1ee"));
+    cr_assert(!decodes_text(dec_close, "d1:c1:5e"));
+    cr_assert(!decodes_text(dec_close, "de"));
+}
+
+/* ---- HELLO ---- */
+
+static bool dec_hello(const uint8_t *p, size_t len)
+{
+    struct wire_hello v;
+    return wire_hello_get(p, len, &v);
+}
+
+#define HELLO_4 "7:\4ABCD\x1d\x80"
+#define HELLO_6 "19:\6" X16("a") "\x1d\x80"
+#define HELLO "d1:al" HELLO_4 HELLO_6 "e1:ki1700000000000000e1:pi2ee"
+
+Test(wire, hello)
+{
+    struct wire_hello v = {.n_addrs = 2, .counter = 1700000000000000, .presence = 2}, got;
+    v.addrs[0] = (struct addr){.family = 4, .ip = "ABCD", .port = 0x1d80};
+    v.addrs[1] = (struct addr){.family = 6, .port = 0x1d80};
+    memset(v.addrs[1].ip, 'a', 16);
+    struct wr w = wr_init(out, sizeof out);
+    wire_hello_put(&w, &v);
+    check_text(&w, HELLO);
+    cr_assert(wire_hello_get(out, w.len, &got));
+    cr_assert_eq(got.n_addrs, 2u);
+    cr_assert(addr_eq(&got.addrs[0], &v.addrs[0]) && addr_eq(&got.addrs[1], &v.addrs[1]));
+    cr_assert(got.counter == v.counter && got.presence == v.presence);
+    check_dict(dec_hello, HELLO);
+    cr_assert(decodes_text(dec_hello, "d1:ale1:ki0e1:pi0ee"));
+    cr_assert(!decodes_with(dec_hello, HELLO, "1:ki1700000000000000e", ""));
+    cr_assert(!decodes_with(dec_hello, HELLO, "1:pi2e", ""));
+    cr_assert(!decodes_with(dec_hello, HELLO, "1:pi2e", "1:pi-2e"));
+    cr_assert(!decodes_text(dec_hello, "d1:ki0e1:pi0ee"));
+    cr_assert(!decodes_with(dec_hello, HELLO, HELLO_4, "6:\4ABCD\x1d"),
+              "a short address");
+    cr_assert(!decodes_with(dec_hello, HELLO, HELLO_4, "0:"));
+    cr_assert(!decodes_with(dec_hello, HELLO, HELLO_4, "i4e"));
+}
+
+Test(wire, hello_skips_unknown_families)
+{
+    static const char text[] = "d1:al3:\x09xy" HELLO_4 "e1:ki0e1:pi0ee";
+    struct wire_hello v;
+    cr_assert(wire_hello_get((const uint8_t *)text, strlen(text), &v));
+    cr_assert_eq(v.n_addrs, 1u);
+    cr_assert_eq(v.addrs[0].family, 4);
+}
+
+Test(wire, hello_limits)
+{
+    struct wire_hello v = {.n_addrs = WIRE_ADDRS_MAX};
+    for (size_t i = 0; i < WIRE_ADDRS_MAX; i++) {
+        v.addrs[i] = (struct addr){.family = 4, .ip = "ABCD", .port = 0x1d80};
+    }
+    struct wr w = wr_init(out, sizeof out);
+    wire_hello_put(&w, &v);
+    cr_assert(wr_ok(&w));
+    out[w.len] = '\0';
+    cr_assert(decodes(dec_hello, out, w.len));
+    cr_assert(!decodes_with(dec_hello, (char *)out, HELLO_4, HELLO_4 HELLO_4));
+    cr_assert(!decodes_with(dec_hello, (char *)out, HELLO_4, HELLO_4 "1:x"));
+    v.n_addrs++;
+    w = wr_init(out, sizeof out);
+    wire_hello_put(&w, &v);
+    cr_assert(!wr_ok(&w));
+    v = (struct wire_hello){.n_addrs = 1};
+    w = wr_init(out, sizeof out);
+    wire_hello_put(&w, &v);
+    cr_assert(!wr_ok(&w), "no address");
+    v = (struct wire_hello){.counter = UINT64_MAX};
+    w = wr_init(out, sizeof out);
+    wire_hello_put(&w, &v);
+    cr_assert(!wr_ok(&w), "an integer that bencode has not");
+}
+
+/* ---- devices and PAIR ---- */
+
+static bool dec_device(const uint8_t *p, size_t len)
+{
+    struct wire_device v;
+    struct ben d;
+    return bencode_check(p, len, &d) && wire_device_get(d, &v);
+}
+
+static bool dec_pair(const uint8_t *p, size_t len)
+{
+    struct wire_pair v;
+    return wire_pair_get(p, len, &v);
+}
+
+#define DEVICE_BARE "d1:b32:" X32("b") "1:c4:CERT1:n5:alice1:ti1700000000ee"
+#define DEVICE                                                                           \
+    "d1:a32:" X32("A") "1:b32:" X32("b") "1:c4:CERT1:n5:alice1:p32:" X32(                \
+        "P") "1:ti1700000000ee"
+#define PAIR "d1:d" DEVICE "1:k32:" X32("k") "1:n32:" X32("n") "e"
+
+static struct wire_device device(void)
+{
+    struct wire_device v = {
+        .cert = (const uint8_t *)"CERT",
+        .cert_len = 4,
+        .box_time = 1700000000,
+        .has_presence = true,
+        .name = "alice",
+    };
+    memset(v.box, 'b', sizeof v.box);
+    memset(v.presence_p, 'P', sizeof v.presence_p);
+    memset(v.presence_a, 'A', sizeof v.presence_a);
+    return v;
+}
+
+static void put_device(struct wr *w, const struct wire_device *v)
+{
+    *w = wr_init(out, sizeof out);
+    wire_device_put(w, v);
+}
+
+Test(wire, device)
+{
+    struct wire_device v = device(), got;
+    struct wr w;
+    struct ben d;
+    put_device(&w, &v);
+    check_text(&w, DEVICE);
+    cr_assert(bencode_check(out, w.len, &d) && wire_device_get(d, &got));
+    cr_assert(got.cert_len == 4 && memcmp(got.cert, "CERT", 4) == 0);
+    cr_assert(got.box_time == v.box_time && got.has_presence);
+    cr_assert_arr_eq(got.box, v.box, 32);
+    cr_assert_arr_eq(got.presence_p, v.presence_p, 32);
+    cr_assert_arr_eq(got.presence_a, v.presence_a, 32);
+    cr_assert_str_eq(got.name, "alice");
+    v.has_presence = false;
+    put_device(&w, &v);
+    check_text(&w, DEVICE_BARE);
+    cr_assert(bencode_check(out, w.len, &d) && wire_device_get(d, &got));
+    cr_assert(!got.has_presence);
+    check_dict(dec_device, DEVICE);
+    check_dict(dec_device, DEVICE_BARE);
+}
+
+Test(wire, device_refusals)
+{
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:a32:" X32("A"), ""), "p alone");
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:p32:" X32("P"), ""), "a alone");
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:c4:CERT", ""));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:c4:CERT", "1:c0:"));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:c4:CERT",
+                            "1:c321:" X64("c") X64("c") X64("c") X64("c") X64("c") "c"));
+    cr_assert(decodes_with(dec_device, DEVICE, "1:c4:CERT",
+                           "1:c320:" X64("c") X64("c") X64("c") X64("c") X64("c")));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:n5:alice", ""));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:n5:alice", "1:n0:"));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:n5:alice", "1:n5:a\x1b[2J"));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:n5:alice", "1:n65:" X64("a") "a"));
+    cr_assert(decodes_with(dec_device, DEVICE, "1:n5:alice", "1:n64:" X64("a")));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:ti1700000000e", ""));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:b32:" X32("b"),
+                            "1:b31:" X16("b") X8("b") "bbbbbbb"));
+    cr_assert(!decodes_with(dec_device, DEVICE, "1:b32:" X32("b"), "1:b32:" X32("\xff")),
+              "a key that is not canonical");
+}
+
+Test(wire, device_put_refuses_what_get_does)
+{
+    struct wire_device v = device();
+    struct wr w;
+    v.name[0] = '\0';
+    put_device(&w, &v);
+    cr_assert(!wr_ok(&w));
+    memset(v.name, 'a', sizeof v.name);
+    put_device(&w, &v);
+    cr_assert(!wr_ok(&w), "a name without an end");
+    v = device();
+    v.cert_len = KEYS_CERT_MAX + 1;
+    put_device(&w, &v);
+    cr_assert(!wr_ok(&w));
+    v = device();
+    v.box[31] = 0xff;
+    put_device(&w, &v);
+    cr_assert(!wr_ok(&w));
+}
+
+Test(wire, pair)
+{
+    struct wire_pair v = {.device = device()}, got;
+    memset(v.dh, 'k', sizeof v.dh);
+    memset(v.nonce, 'n', sizeof v.nonce);
+    struct wr w = wr_init(out, sizeof out);
+    wire_pair_put(&w, &v);
+    check_text(&w, PAIR);
+    cr_assert(wire_pair_get(out, w.len, &got));
+    cr_assert_arr_eq(got.dh, v.dh, 32);
+    cr_assert_arr_eq(got.nonce, v.nonce, 32);
+    cr_assert_str_eq(got.device.name, "alice");
+    check_dict(dec_pair, PAIR);
+    cr_assert(decodes_with(dec_pair, PAIR, "1:n32:", "1:m4:MLKM1:n32:"));
+    cr_assert(!decodes_with(dec_pair, PAIR, "1:d" DEVICE, ""));
+    cr_assert(!decodes_with(dec_pair, PAIR, "1:d" DEVICE, "1:dle"));
+    cr_assert(!decodes_with(dec_pair, PAIR, "1:k32:" X32("k"), ""));
+    cr_assert(!decodes_with(dec_pair, PAIR, "1:k32:" X32("k"), "1:k32:" X32("\xee")));
+    cr_assert(!decodes_with(dec_pair, PAIR, "1:n32:" X32("n"), "1:n16:" X16("n")));
+    v.dh[31] = 0x80;
+    w = wr_init(out, sizeof out);
+    wire_pair_put(&w, &v);
+    cr_assert(!wr_ok(&w));
+}
+
+Test(wire, paired)
+{
+    struct wr w = wr_init(out, sizeof out);
+    wire_paired_put(&w);
+    check_text(&w, "de");
+}

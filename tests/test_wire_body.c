@@ -1,0 +1,286 @@
+/* Text, names and the bodies of boxes. */
+#include "wire_check.h"
+
+static uint8_t out[WIRE_BODY_MAX + 16];
+
+static bool dec_body(const uint8_t *p, size_t len)
+{
+    struct wire_body v;
+    return wire_body_get(p, len, &v);
+}
+
+#define TEXT                                                                             \
+    "d1:i16:" X16("i") "1:ki1e1:oi77e1:r16:" X16("r") "1:s5:hello1:ti1700000000001ee"
+#define TEXT_BARE "d1:i16:" X16("i") "1:ki1e1:s5:hello1:ti1700000000001ee"
+#define DEVICE_DICT "d1:b32:" X32("b") "1:c4:CERT1:n5:alice1:ti1700000000ee"
+#define DEVICE "d1:ki2e1:v" DEVICE_DICT "e"
+
+static struct wire_body text(void)
+{
+    struct wire_body v = {
+        .kind = BODY_TEXT,
+        .has_order = true,
+        .has_reply = true,
+        .order = 77,
+        .text = (const uint8_t *)"hello",
+        .text_len = 5,
+        .time_ms = 1700000000001,
+    };
+    memset(v.mid, 'i', sizeof v.mid);
+    memset(v.reply, 'r', sizeof v.reply);
+    return v;
+}
+
+static struct wr put(const struct wire_body *v)
+{
+    struct wr w = wr_init(out, sizeof out);
+    wire_body_put(&w, v);
+    return w;
+}
+
+/* The written body is this dictionary and zeros up to a padded length. */
+static void check_padded(const struct wr *w, const char *dict)
+{
+    size_t len = strlen(dict);
+    cr_assert(wr_ok(w));
+    cr_assert_eq(w->len, wire_body_padded(len));
+    cr_assert(memcmp(w->p, dict, len) == 0, "written: %s", (const char *)w->p);
+    for (size_t i = len; i < w->len; i++) {
+        cr_assert_eq(w->p[i], 0);
+    }
+}
+
+Test(wire_body, text)
+{
+    struct wire_body v = text(), got;
+    struct wr w = put(&v);
+    check_padded(&w, TEXT);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert(got.kind == BODY_TEXT && got.has_order && got.has_reply);
+    cr_assert(got.order == 77 && got.time_ms == v.time_ms);
+    cr_assert_arr_eq(got.mid, v.mid, WIRE_MID);
+    cr_assert_arr_eq(got.reply, v.reply, WIRE_MID);
+    cr_assert(got.text_len == 5 && memcmp(got.text, "hello", 5) == 0);
+    v.has_order = v.has_reply = false;
+    w = put(&v);
+    check_padded(&w, TEXT_BARE);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert(!got.has_order && !got.has_reply);
+}
+
+Test(wire_body, device)
+{
+    struct wire_body v = {.kind = BODY_DEVICE}, got;
+    v.device.cert = (const uint8_t *)"CERT";
+    v.device.cert_len = 4;
+    v.device.box_time = 1700000000;
+    memset(v.device.box, 'b', 32);
+    memcpy(v.device.name, "alice", 6);
+    struct wr w = put(&v);
+    check_padded(&w, DEVICE);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert_eq(got.kind, (uint64_t)BODY_DEVICE);
+    cr_assert_str_eq(got.device.name, "alice");
+    cr_assert(!decodes_text(dec_body, "d1:ki2ee"));
+    cr_assert(!decodes_with(dec_body, DEVICE, "1:n5:alice", "1:n5:     "));
+}
+
+Test(wire_body, every_truncation)
+{
+    static const char *const dicts[] = {TEXT, TEXT_BARE, DEVICE};
+    for (size_t d = 0; d < sizeof dicts / sizeof dicts[0]; d++) {
+        size_t len = strlen(dicts[d]);
+        uint8_t padded[1024] = {0};
+        memcpy(padded, dicts[d], len);
+        cr_assert(decodes(dec_body, padded, len));
+        cr_assert(decodes(dec_body, padded, sizeof padded));
+        for (size_t i = 0; i < len; i++) {
+            cr_assert(!decodes(dec_body, padded, i), "taken at %zu", i);
+            uint8_t cut[1024] = {0};
+            memcpy(cut, dicts[d], i);
+            cr_assert(!decodes(dec_body, cut, sizeof cut), "taken cut at %zu", i);
+        }
+        padded[sizeof padded - 1] = 1;
+        cr_assert(!decodes(dec_body, padded, sizeof padded), "padding is zeros");
+    }
+}
+
+Test(wire_body, refusals)
+{
+    static const char *const needed[] = {"1:i16:" X16("i"), "1:ki1e", "1:s5:hello",
+                                         "1:ti1700000000001e"};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        cr_assert(!decodes_with(dec_body, TEXT, needed[i], ""), "without %s", needed[i]);
+    }
+    cr_assert(!decodes_with(dec_body, TEXT, "1:s5:hello", "1:s0:"), "an empty text");
+    cr_assert(!decodes_with(dec_body, TEXT, "hello", "he\xffll"));
+    cr_assert(!decodes_with(dec_body, TEXT, "1:r16:" X16("r"), "1:r8:" X8("r")));
+    cr_assert(!decodes_with(dec_body, TEXT, "1:oi77e", "1:o2:77"));
+    cr_assert(decodes_with(dec_body, TEXT, "1:oi77e", ""));
+    cr_assert(decodes_with(dec_body, TEXT, "1:oi77e", "1:oi77e1:pi1e"), "unknown key");
+    static const char nul[] = "d1:i16:" X16("i") "1:ki1e1:s5:he\0lo1:ti1ee";
+    cr_assert(!decodes(dec_body, nul, sizeof nul - 1), "NUL in a text");
+    cr_assert(!decodes(dec_body, "", 0));
+    cr_assert(!decodes(dec_body, "\0\0\0", 3));
+    cr_assert(!decodes_text(dec_body, "le"));
+    cr_assert(!decodes_text(dec_body, "de"));
+}
+
+Test(wire_body, unknown_kinds)
+{
+    struct wire_body v;
+    cr_assert(wire_body_get((const uint8_t *)"d1:ki99e1:z3:xyze", 17, &v));
+    cr_assert_eq(v.kind, 99u);
+    cr_assert_eq(v.text_len, 0u);
+    v.kind = 99;
+    struct wr w = put(&v);
+    cr_assert(!wr_ok(&w), "not ours to write");
+}
+
+Test(wire_body, limits)
+{
+    static uint8_t big[WIRE_TEXT_MAX + 1];
+    struct wire_body v = text(), got;
+    memset(big, 'x', sizeof big);
+    v.text = big;
+    v.text_len = WIRE_TEXT_MAX;
+    struct wr w = put(&v);
+    cr_assert(wr_ok(&w));
+    cr_assert_eq(w.len, (size_t)WIRE_BODY_MAX);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert_eq(got.text_len, (size_t)WIRE_TEXT_MAX);
+    out[w.len] = 0;
+    cr_assert(!decodes(dec_body, out, w.len + 1), "a body too long");
+    v.text_len++;
+    w = put(&v);
+    cr_assert(!wr_ok(&w));
+    v.text_len = 0;
+    w = put(&v);
+    cr_assert(!wr_ok(&w));
+    w = wr_init(out, sizeof out);
+    wr_bytes(&w, "d1:i16:" X16("i") "1:ki1e1:s", strlen("d1:i16:" X16("i") "1:ki1e1:s"));
+    /* By hand, what the encoder refuses. */
+    wr_bytes(&w, "32769:", 6);
+    wr_bytes(&w, big, sizeof big);
+    wr_bytes(&w, "1:ti1ee", 7);
+    cr_assert(wr_ok(&w) && !decodes(dec_body, out, w.len));
+}
+
+Test(wire_body, padded)
+{
+    static const size_t want[][2] = {
+        {0, 128},       {128, 128},     {129, 256},     {256, 256},     {257, 512},
+        {16384, 16384}, {16385, 32768}, {32769, 34816}, {34816, 34816}, {34817, 0}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        cr_assert_eq(wire_body_padded(want[i][0]), want[i][1]);
+    }
+}
+
+/* ---- UTF-8 ---- */
+
+static bool text_ok(const char *s, size_t n)
+{
+    uint8_t *copy = malloc(n > 0 ? n : 1);
+    cr_assert_not_null(copy);
+    memcpy(copy, s, n);
+    bool ok = wire_text_ok(copy, n);
+    free(copy);
+    return ok;
+}
+
+static bool name_ok(const char *s)
+{
+    return wire_name_ok((const uint8_t *)s, strlen(s));
+}
+
+Test(wire_text, well_formed)
+{
+    static const char *const good[] = {"",
+                                       "plain",
+                                       "a\nb\tc",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xef\xbf\xbd",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {
+        "\x80",             /* a continuation alone */
+        "a\xbf",            /* the same, later */
+        "\xc0\x80",         /* overlong NUL */
+        "\xc1\xbf",         /* overlong */
+        "\xe0\x9f\xbf",     /* overlong */
+        "\xf0\x8f\xbf\xbf", /* overlong */
+        "\xed\xa0\x80",     /* surrogates */
+        "\xed\xbf\xbf",
+        "\xf4\x90\x80\x80", /* beyond U+10FFFF */
+        "\xf5\x80\x80\x80",
+        "\xff",
+        "\xc2",     /* cut */
+        "\xe2\x82", /* cut */
+        "\xf0\x9f\x98",
+        "\xc2"
+        "a", /* no continuation */
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        cr_assert(text_ok(good[i], strlen(good[i])), "good %zu", i);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert(!text_ok(bad[i], strlen(bad[i])), "bad %zu", i);
+        cr_assert(!name_ok(bad[i]), "bad name %zu", i);
+    }
+    cr_assert(!text_ok("a\0b", 3), "NUL");
+}
+
+Test(wire_text, names)
+{
+    static const char *const good[] = {
+        "bob",
+        "Zo\xc3\xab",                                   /* Zoë */
+        "\xe7\x8e\x8b\xe8\x8a\xb3",                     /* 王芳 */
+        "\xd8\xb9\xd9\x84\xd9\x8a",                     /* علي */
+        "\xf0\x9f\x90\xa6",                             /* a bird */
+        "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x9a\x80", /* with a zero width joiner */
+        "a b",
+        "\xe2\x80\x8b"
+        "a", /* a zero width space beside a letter */
+    };
+    static const char *const bad[] = {
+        "",
+        " ",
+        "\xc2\xa0\xe2\x80\x83",     /* no-break and em space */
+        "\xe2\x80\x8b",             /* zero width space */
+        "\xe2\x80\x8d\xef\xb8\x8f", /* joiner and variation selector */
+        "\xe3\x85\xa4",             /* Hangul filler */
+        "\xe2\xa0\x80",             /* Braille, no dots */
+        "\xc2\xad",                 /* soft hyphen */
+        "a\nb",
+        "a\tb",
+        "\x1b[2J",
+        "a\x7f",
+        "a\xc2\x9b"
+        "2J", /* C1 */
+        "a\xe2\x80\xa8"
+        "b", /* line separator */
+        "a\xe2\x80\xa9"
+        "b",                 /* paragraph separator */
+        "a\xd8\x9c",         /* U+061C */
+        "a\xe2\x80\x8e",     /* U+200E */
+        "a\xe2\x80\x8f",     /* U+200F */
+        "a\xe2\x80\xaa",     /* U+202A */
+        "a\xe2\x80\xae",     /* U+202E */
+        "a\xe2\x81\xa6",     /* U+2066 */
+        "a\xe2\x81\xa9",     /* U+2069 */
+        "a\xf3\xa0\x81\xa1", /* a tag character */
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        cr_assert(name_ok(good[i]), "good %zu", i);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert(!name_ok(bad[i]), "bad %zu", i);
+    }
+    cr_assert(name_ok(X64("a")));
+    cr_assert(!name_ok(X64("a") "a"));
+}
