@@ -1,0 +1,745 @@
+#include "sim_world.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIM_PORT = 7679, SIM_CUT_AFTER_MS = 20000, SIM_STALL_MS = 200 };
+
+enum sim_event_kind {
+    EV_DATAGRAM = 1,
+    EV_CONNECT,
+    EV_DATA,
+    EV_SENT,
+    EV_END,    /* the stream's end reaches that side */
+    EV_COMMIT, /* the disk is done */
+    EV_LOADED,
+    EV_START,
+};
+
+struct sim_conn {
+    struct sim_conn *next;
+    int node[2];
+    uint32_t id[2];
+    uint64_t incarnation[2];
+    bool open[2];
+    uint64_t last_ms[2]; /* newest arrival at that side: streams keep their order */
+};
+
+struct sim_event {
+    uint64_t at_ms, order;
+    enum sim_event_kind kind;
+    int node, side;
+    uint64_t incarnation, stalled_ms;
+    struct sim_conn *conn;
+    struct addr from;
+    uint8_t *data;
+    size_t len;
+    uint64_t request;
+    uint32_t feed;
+    uint64_t first, last;
+    size_t max, max_bytes;
+};
+
+/* ---- chance ---- */
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+uint64_t sim_random(struct sim_world *w)
+{
+    uint64_t z = (w->rng += 0x9e3779b97f4a7c15u);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint64_t sim_below(struct sim_world *w, uint64_t bound)
+{
+    return bound == 0 ? 0 : sim_random(w) % bound;
+}
+
+bool sim_chance(struct sim_world *w, unsigned per_mille)
+{
+    return sim_below(w, 1000) < per_mille;
+}
+
+static void node_random(void *ctx, void *buf, size_t len)
+{
+    struct sim_node *sn = ctx;
+    uint8_t *p = buf;
+
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t v = sim_random(sn->world);
+
+        memcpy(p + i, &v, len - i < 8 ? len - i : 8);
+    }
+}
+
+static uint64_t node_wall(void *ctx)
+{
+    struct sim_node *sn = ctx;
+
+    return (uint64_t)((int64_t)(sn->world->wall_us + sn->world->now_ms * 1000) +
+                      sn->wall_offset_us);
+}
+
+/* ---- the queue of what will happen ---- */
+
+static bool before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
+}
+
+static void push(struct sim_world *w, struct sim_event ev)
+{
+    size_t i = w->heap_len;
+
+    if (w->heap_len == w->heap_cap) {
+        w->heap_cap = w->heap_cap == 0 ? 256 : w->heap_cap * 2;
+        w->heap = realloc(w->heap, w->heap_cap * sizeof(*w->heap));
+        assert(w->heap != NULL);
+    }
+    ev.order = ++w->order;
+    w->heap[w->heap_len++] = ev;
+    while (i > 0 && before(&w->heap[i], &w->heap[(i - 1) / 2])) {
+        struct sim_event t = w->heap[i];
+
+        w->heap[i] = w->heap[(i - 1) / 2];
+        w->heap[(i - 1) / 2] = t;
+        i = (i - 1) / 2;
+    }
+}
+
+static struct sim_event pop(struct sim_world *w)
+{
+    struct sim_event top = w->heap[0];
+    size_t i = 0;
+
+    w->heap[0] = w->heap[--w->heap_len];
+    for (;;) {
+        size_t least = i, l = 2 * i + 1, r = l + 1;
+
+        if (l < w->heap_len && before(&w->heap[l], &w->heap[least])) {
+            least = l;
+        }
+        if (r < w->heap_len && before(&w->heap[r], &w->heap[least])) {
+            least = r;
+        }
+        if (least == i) {
+            return top;
+        }
+        struct sim_event t = w->heap[i];
+
+        w->heap[i] = w->heap[least];
+        w->heap[least] = t;
+        i = least;
+    }
+}
+
+static uint8_t *copy_of(const uint8_t *p, size_t len)
+{
+    uint8_t *c = malloc(len == 0 ? 1 : len);
+
+    assert(c != NULL);
+    memcpy(c, p, len);
+    return c;
+}
+
+/* ---- addresses ---- */
+
+static struct addr node_addr(int i)
+{
+    struct addr a = {.family = 4, .port = SIM_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
+
+    return a;
+}
+
+static int addr_node(const struct sim_world *w, const struct addr *a)
+{
+    int i = a->ip[3] - 1;
+
+    return a->family == 4 && a->ip[0] == 10 && i >= 0 && i < w->n ? i : -1;
+}
+
+/* ---- streams ---- */
+
+static struct sim_conn *conn_find(struct sim_world *w, int node, uint32_t id, int *side)
+{
+    for (struct sim_conn *c = w->conns; c != NULL; c = c->next) {
+        for (int s = 0; s < 2; s++) {
+            if (c->node[s] == node && c->id[s] == id && c->open[s] &&
+                c->incarnation[s] == w->nodes[node].incarnation) {
+                *side = s;
+                return c;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool side_alive(const struct sim_world *w, const struct sim_conn *c, int side)
+{
+    const struct sim_node *sn = &w->nodes[c->node[side]];
+
+    return c->open[side] && sn->node != NULL && sn->incarnation == c->incarnation[side];
+}
+
+static void stream_event(struct sim_world *w, struct sim_conn *c, int side,
+                         struct sim_event ev)
+{
+    uint64_t at = w->now_ms + 1 + sim_below(w, w->faults.delay_max_ms + 1);
+
+    if (at < c->last_ms[side]) {
+        at = c->last_ms[side];
+    }
+    c->last_ms[side] = at;
+    ev.at_ms = at;
+    ev.conn = c;
+    ev.side = side;
+    push(w, ev);
+}
+
+static void end_at(struct sim_world *w, struct sim_conn *c, int side)
+{
+    stream_event(w, c, side, (struct sim_event){.kind = EV_END});
+}
+
+static void on_connect(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_conn *c = ev->conn;
+    int a = c->node[0], b = c->node[1];
+    struct addr from = node_addr(a);
+
+    if (!side_alive(w, c, 0)) {
+        return;
+    }
+    from.port = (uint16_t)(20000 + sim_below(w, 20000));
+    if (b < 0 || w->nodes[b].node == NULL || w->cut[a][b]) {
+        end_at(w, c, 0);
+        return;
+    }
+    c->id[1] = node_accepted(w->nodes[b].node, &from, w->now_ms);
+    c->incarnation[1] = w->nodes[b].incarnation;
+    c->open[1] = c->id[1] != 0;
+    if (!c->open[1]) {
+        end_at(w, c, 0);
+    } else {
+        node_connected(w->nodes[a].node, c->id[0], w->now_ms);
+        sim_drain(w, a);
+    }
+    sim_drain(w, b);
+}
+
+/* True when the bytes cannot pass now and the event was put off. */
+static bool stalled(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_conn *c = ev->conn;
+
+    if (!w->cut[c->node[0]][c->node[1]]) {
+        return false;
+    }
+    ev->stalled_ms += SIM_STALL_MS;
+    if (ev->stalled_ms > SIM_CUT_AFTER_MS) {
+        end_at(w, c, 0);
+        end_at(w, c, 1);
+        free(ev->data);
+        return true;
+    }
+    ev->at_ms = w->now_ms + SIM_STALL_MS;
+    for (int s = 0; s < 2; s++) {
+        if (c->last_ms[s] < ev->at_ms) {
+            c->last_ms[s] = ev->at_ms;
+        }
+    }
+    push(w, *ev);
+    return true;
+}
+
+static void on_data(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_conn *c = ev->conn;
+    int i = c->node[ev->side];
+    size_t at = 0;
+
+    if (!side_alive(w, c, ev->side)) {
+        free(ev->data);
+        return;
+    }
+    if (stalled(w, ev)) {
+        return;
+    }
+    while (at < ev->len && side_alive(w, c, ev->side)) {
+        size_t n = 1 + sim_below(w, ev->len - at);
+
+        node_recv(w->nodes[i].node, c->id[ev->side], ev->data + at, n, w->now_ms);
+        at += n;
+        sim_drain(w, i);
+    }
+    free(ev->data);
+}
+
+static void on_end(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_conn *c = ev->conn;
+    int i = c->node[ev->side];
+
+    if (!side_alive(w, c, ev->side)) {
+        c->open[ev->side] = false;
+        return;
+    }
+    c->open[ev->side] = false;
+    node_closed(w->nodes[i].node, c->id[ev->side], w->now_ms);
+    sim_drain(w, i);
+}
+
+/* ---- datagrams ---- */
+
+static void datagram(struct sim_world *w, int from, int to, const struct node_out *out)
+{
+    unsigned copies = 1;
+
+    if (sim_chance(w, w->faults.loss_pct * 10)) {
+        copies = 0;
+    } else if (sim_chance(w, w->faults.dup_pct * 10)) {
+        copies = 2;
+    }
+    for (unsigned i = 0; i < copies; i++) {
+        push(w, (struct sim_event){.kind = EV_DATAGRAM,
+                                   .at_ms = w->now_ms + sim_below(w, w->faults.delay_max_ms + 1),
+                                   .node = to,
+                                   .from = node_addr(from),
+                                   .data = copy_of(out->data, out->len),
+                                   .len = out->len});
+    }
+}
+
+static void send_datagram(struct sim_world *w, int from, const struct node_out *out)
+{
+    int to = addr_node(w, &out->dst);
+
+    if (!addr_is_multicast(&out->dst)) {
+        if (to >= 0) {
+            datagram(w, from, to, out);
+        }
+        return;
+    }
+    for (int i = 0; i < w->n; i++) {
+        datagram(w, from, i, out); /* the sender hears itself */
+    }
+}
+
+static void on_datagram(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_node *sn = &w->nodes[ev->node];
+
+    if (sn->node != NULL && !w->cut[addr_node(w, &ev->from)][ev->node]) {
+        node_udp_recv(sn->node, &ev->from, ev->data, ev->len, w->now_ms);
+        sim_drain(w, ev->node);
+    }
+    free(ev->data);
+}
+
+/* ---- the disk ---- */
+
+static void queue_commit(struct sim_world *w, struct sim_node *sn, struct txn *t)
+{
+    if (sn->queue_len == sn->queue_cap) {
+        sn->queue_cap = sn->queue_cap == 0 ? 16 : sn->queue_cap * 2;
+        sn->queue = realloc(sn->queue, sn->queue_cap * sizeof(*sn->queue));
+        assert(sn->queue != NULL);
+    }
+    sn->queue[sn->queue_len++] = t;
+    if (!sn->commit_scheduled) {
+        sn->commit_scheduled = true;
+        push(w, (struct sim_event){.kind = EV_COMMIT,
+                                   .at_ms = w->now_ms + sim_below(w, 4),
+                                   .node = sn->index,
+                                   .incarnation = sn->incarnation});
+    }
+}
+
+static void queue_drop(struct sim_node *sn)
+{
+    for (size_t i = 0; i < sn->queue_len; i++) {
+        txn_release(sn->queue[i]);
+        free(sn->queue[i]);
+    }
+    sn->queue_len = 0;
+    sn->commit_scheduled = false;
+}
+
+static void apply(struct sim_world *w, struct sim_node *sn, struct store_events *events)
+{
+    int err = store_commit(sn->store, (const struct txn *const *)sn->queue, sn->queue_len,
+                           events);
+
+    assert(err == 0);
+    for (size_t i = 0; i < sn->queue_len; i++) {
+        w->hooks.committed(w->hooks.ctx, sn->index, sn->queue[i]);
+    }
+    for (size_t i = 0; i < events->n; i++) {
+        w->hooks.event(w->hooks.ctx, sn->index, &events->v[i]);
+    }
+}
+
+static void on_commit(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_node *sn = &w->nodes[ev->node];
+    struct store_events events = {0};
+    uint64_t no;
+
+    if (sn->node == NULL || sn->incarnation != ev->incarnation || sn->queue_len == 0) {
+        return;
+    }
+    if (sim_chance(w, w->faults.crash_per_mille)) {
+        if (w->faults.torn && sim_chance(w, 500)) {
+            apply(w, sn, &events); /* it took effect, and nobody was told */
+            store_events_release(&events);
+        }
+        sim_crash(w, ev->node, sim_below(w, 30000));
+        return;
+    }
+    apply(w, sn, &events);
+    no = sn->queue[sn->queue_len - 1]->no;
+    store_events_release(&events);
+    queue_drop(sn);
+    node_committed(sn->node, no, w->now_ms);
+    sim_drain(w, ev->node);
+}
+
+static void on_loaded(struct sim_world *w, struct sim_event *ev)
+{
+    struct sim_node *sn = &w->nodes[ev->node];
+    struct store_entries e = {0};
+
+    if (sn->node == NULL || sn->incarnation != ev->incarnation) {
+        return;
+    }
+    if (store_entries(sn->store, ev->feed, ev->first, ev->last, ev->max, ev->max_bytes,
+                      &e) != 0) {
+        e.n = 0;
+    }
+    node_loaded(sn->node, ev->request, e.v, e.n, w->now_ms);
+    store_entries_release(&e);
+    sim_drain(w, ev->node);
+}
+
+/* ---- nodes ---- */
+
+static int load_one(void *ctx, const struct rec *r)
+{
+    return node_load(ctx, r);
+}
+
+void sim_start(struct sim_world *w, int i)
+{
+    struct sim_node *sn = &w->nodes[i];
+    struct node_config cfg = {.env = &sn->env,
+                              .key = &sn->key,
+                              .link_port = SIM_PORT,
+                              .udp_port = SIM_PORT};
+    struct lan_interface ifc = {.ifindex = 1, .addr = node_addr(i), .bits = 24, .up = true};
+    int err;
+
+    assert(sn->node == NULL);
+    memcpy(cfg.name, sn->name, strlen(sn->name) + 1);
+    sn->incarnation++;
+    sn->node = node_new(&cfg);
+    assert(sn->node != NULL);
+    err = store_load(sn->store, load_one, sn->node);
+    assert(err == 0);
+    err = node_start(sn->node, w->now_ms);
+    assert(err == 0);
+    sim_drain(w, i);
+    node_interfaces(sn->node, &ifc, 1, w->now_ms);
+    sim_drain(w, i);
+}
+
+void sim_crash(struct sim_world *w, int i, uint64_t down_ms)
+{
+    struct sim_node *sn = &w->nodes[i];
+
+    if (sn->node == NULL) {
+        return;
+    }
+    if (w->trace) {
+        printf("%8lu %s crashes\n", (unsigned long)w->now_ms, sn->name);
+    }
+    node_free(sn->node);
+    sn->node = NULL;
+    queue_drop(sn);
+    for (struct sim_conn *c = w->conns; c != NULL; c = c->next) {
+        for (int s = 0; s < 2; s++) {
+            if (c->node[s] == i && c->open[s]) {
+                c->open[s] = false;
+                if (c->open[1 - s]) {
+                    end_at(w, c, 1 - s);
+                }
+            }
+        }
+    }
+    push(w, (struct sim_event){
+                .kind = EV_START, .at_ms = w->now_ms + 1 + down_ms, .node = i});
+}
+
+void sim_snapshot(struct sim_world *w, int i)
+{
+    struct sim_node *sn = &w->nodes[i];
+    struct blob *b = &sn->snapshots[sn->n_snapshots < SIM_SNAPSHOTS
+                                        ? sn->n_snapshots
+                                        : sim_below(w, SIM_SNAPSHOTS)];
+
+    blob_release(b);
+    assert(store_snapshot(sn->store, b) == 0);
+    if (sn->n_snapshots < SIM_SNAPSHOTS) {
+        sn->n_snapshots++;
+    }
+}
+
+bool sim_roll_back(struct sim_world *w, int i, uint64_t down_ms)
+{
+    struct sim_node *sn = &w->nodes[i];
+    struct store *old;
+
+    if (sn->n_snapshots == 0 || sn->node == NULL) {
+        return false;
+    }
+    sim_crash(w, i, down_ms);
+    if (store_from_snapshot(&sn->snapshots[sim_below(w, sn->n_snapshots)], &old) != 0) {
+        assert(false);
+    }
+    store_close(sn->store);
+    sn->store = old;
+    if (w->trace) {
+        printf("%8lu %s is set back\n", (unsigned long)w->now_ms, sn->name);
+    }
+    w->hooks.rolled_back(w->hooks.ctx, i);
+    return true;
+}
+
+void sim_set_cut(struct sim_world *w, int a, int b, bool cut)
+{
+    w->cut[a][b] = w->cut[b][a] = cut;
+}
+
+static void do_out(struct sim_world *w, int i, const struct node_out *out)
+{
+    struct sim_conn *c;
+    int side;
+
+    switch (out->kind) {
+    case NODE_OUT_UDP:
+        send_datagram(w, i, out);
+        break;
+    case NODE_OUT_DIAL:
+        c = calloc(1, sizeof(*c));
+        assert(c != NULL);
+        c->node[0] = i;
+        c->id[0] = out->conn;
+        c->incarnation[0] = w->nodes[i].incarnation;
+        c->open[0] = true;
+        c->node[1] = addr_node(w, &out->dst);
+        c->next = w->conns;
+        w->conns = c;
+        stream_event(w, c, 0, (struct sim_event){.kind = EV_CONNECT});
+        break;
+    case NODE_OUT_SEND:
+        if ((c = conn_find(w, i, out->conn, &side)) != NULL) {
+            stream_event(w, c, 1 - side,
+                         (struct sim_event){.kind = EV_DATA,
+                                            .data = copy_of(out->data, out->len),
+                                            .len = out->len});
+            push(w, (struct sim_event){.kind = EV_SENT,
+                                       .at_ms = w->now_ms + 1,
+                                       .conn = c,
+                                       .side = side,
+                                       .len = out->len});
+        }
+        break;
+    case NODE_OUT_CLOSE:
+        if ((c = conn_find(w, i, out->conn, &side)) != NULL) {
+            end_at(w, c, side);
+            if (c->open[1 - side]) {
+                end_at(w, c, 1 - side);
+            }
+        }
+        break;
+    }
+}
+
+void sim_drain(struct sim_world *w, int i)
+{
+    struct sim_node *sn = &w->nodes[i];
+    struct node_out out;
+    struct node_event ev;
+    bool any = true;
+
+    while (any && sn->node != NULL) {
+        any = false;
+        while (node_next_out(sn->node, &out, w->now_ms)) {
+            do_out(w, i, &out);
+            any = true;
+        }
+        while (node_next_event(sn->node, &ev)) {
+            any = true;
+            switch (ev.kind) {
+            case NODE_EV_COMMIT:
+                queue_commit(w, sn, ev.txn);
+                break;
+            case NODE_EV_LOAD:
+                push(w, (struct sim_event){.kind = EV_LOADED,
+                                           .at_ms = w->now_ms + sim_below(w, 3),
+                                           .node = i,
+                                           .incarnation = sn->incarnation,
+                                           .request = ev.request,
+                                           .feed = ev.feed,
+                                           .first = ev.from,
+                                           .last = ev.to,
+                                           .max = ev.max,
+                                           .max_bytes = ev.max_bytes});
+                break;
+            case NODE_EV_RESULT:
+                w->hooks.result(w->hooks.ctx, i, &ev);
+                break;
+            case NODE_EV_PRESENCE:
+                break;
+            }
+        }
+    }
+}
+
+static void happen(struct sim_world *w, struct sim_event *ev)
+{
+    int i;
+
+    switch (ev->kind) {
+    case EV_DATAGRAM:
+        on_datagram(w, ev);
+        break;
+    case EV_CONNECT:
+        on_connect(w, ev);
+        break;
+    case EV_DATA:
+        on_data(w, ev);
+        break;
+    case EV_SENT:
+        i = ev->conn->node[ev->side];
+        if (side_alive(w, ev->conn, ev->side)) {
+            node_sent(w->nodes[i].node, ev->conn->id[ev->side], ev->len, w->now_ms);
+            sim_drain(w, i);
+        }
+        break;
+    case EV_END:
+        on_end(w, ev);
+        break;
+    case EV_COMMIT:
+        on_commit(w, ev);
+        break;
+    case EV_LOADED:
+        on_loaded(w, ev);
+        break;
+    case EV_START:
+        if (w->nodes[ev->node].node == NULL) {
+            sim_start(w, ev->node);
+        }
+        break;
+    }
+}
+
+/* Streams that neither side knows any more and no event names. */
+static void sweep_conns(struct sim_world *w)
+{
+    for (struct sim_conn **at = &w->conns; *at != NULL;) {
+        struct sim_conn *c = *at;
+        bool used = c->open[0] || c->open[1];
+
+        for (size_t i = 0; i < w->heap_len && !used; i++) {
+            used = w->heap[i].conn == c;
+        }
+        if (used) {
+            at = &c->next;
+        } else {
+            *at = c->next;
+            free(c);
+        }
+    }
+}
+
+void sim_run(struct sim_world *w, uint64_t until_ms)
+{
+    while (w->now_ms < until_ms) {
+        uint64_t next = w->heap_len > 0 ? w->heap[0].at_ms : UINT64_MAX;
+        int due = -1;
+
+        for (int i = 0; i < w->n; i++) {
+            uint64_t at = w->nodes[i].node != NULL ? node_deadline(w->nodes[i].node)
+                                                   : UINT64_MAX;
+
+            if (at < next) {
+                next = at;
+                due = i;
+            }
+        }
+        if (next > until_ms) {
+            break;
+        }
+        if (next > w->now_ms) {
+            w->now_ms = next;
+        }
+        if (due >= 0) {
+            node_tick(w->nodes[due].node, w->now_ms);
+            sim_drain(w, due);
+        } else {
+            struct sim_event ev = pop(w);
+
+            happen(w, &ev);
+        }
+    }
+    w->now_ms = until_ms;
+    sweep_conns(w);
+}
+
+void sim_init(struct sim_world *w, uint64_t seed, int n)
+{
+    memset(w, 0, sizeof(*w));
+    w->rng = seed;
+    w->n = n;
+    w->wall_us = 1750000000000000u;
+    for (int i = 0; i < n; i++) {
+        struct sim_node *sn = &w->nodes[i];
+
+        sn->world = w;
+        sn->index = i;
+        sn->env = (struct env){.ctx = sn, .random = node_random, .wall_us = node_wall};
+        (void)snprintf(sn->name, sizeof(sn->name), "n%d", i);
+        node_random(sn, &sn->key, sizeof(sn->key));
+        keys_self(sn->key.seed, sn->key.self);
+        assert(store_open(":memory:", &sn->store, NULL, 0) == 0);
+    }
+}
+
+void sim_release(struct sim_world *w)
+{
+    for (int i = 0; i < w->n; i++) {
+        struct sim_node *sn = &w->nodes[i];
+
+        node_free(sn->node);
+        queue_drop(sn);
+        free(sn->queue);
+        store_close(sn->store);
+        for (unsigned k = 0; k < SIM_SNAPSHOTS; k++) {
+            blob_release(&sn->snapshots[k]);
+        }
+    }
+    for (size_t i = 0; i < w->heap_len; i++) {
+        free(w->heap[i].data);
+    }
+    free(w->heap);
+    while (w->conns != NULL) {
+        struct sim_conn *c = w->conns;
+
+        w->conns = c->next;
+        free(c);
+    }
+}
