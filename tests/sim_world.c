@@ -306,7 +306,8 @@ static void datagram(struct sim_world *w, int from, int to, const struct node_ou
     }
     for (unsigned i = 0; i < copies; i++) {
         push(w, (struct sim_event){.kind = EV_DATAGRAM,
-                                   .at_ms = w->now_ms + sim_below(w, w->faults.delay_max_ms + 1),
+                                   .at_ms = w->now_ms +
+                                            sim_below(w, w->faults.delay_max_ms + 1),
                                    .node = to,
                                    .from = node_addr(from),
                                    .data = copy_of(out->data, out->len),
@@ -435,11 +436,10 @@ static int load_one(void *ctx, const struct rec *r)
 void sim_start(struct sim_world *w, int i)
 {
     struct sim_node *sn = &w->nodes[i];
-    struct node_config cfg = {.env = &sn->env,
-                              .key = &sn->key,
-                              .link_port = SIM_PORT,
-                              .udp_port = SIM_PORT};
-    struct lan_interface ifc = {.ifindex = 1, .addr = node_addr(i), .bits = 24, .up = true};
+    struct node_config cfg = {
+        .env = &sn->env, .key = &sn->key, .link_port = SIM_PORT, .udp_port = SIM_PORT};
+    struct lan_interface ifc = {
+        .ifindex = 1, .addr = node_addr(i), .bits = 24, .up = true};
     int err;
 
     assert(sn->node == NULL);
@@ -486,9 +486,9 @@ void sim_crash(struct sim_world *w, int i, uint64_t down_ms)
 void sim_snapshot(struct sim_world *w, int i)
 {
     struct sim_node *sn = &w->nodes[i];
-    struct blob *b = &sn->snapshots[sn->n_snapshots < SIM_SNAPSHOTS
-                                        ? sn->n_snapshots
-                                        : sim_below(w, SIM_SNAPSHOTS)];
+    struct blob *b =
+        &sn->snapshots[sn->n_snapshots < SIM_SNAPSHOTS ? sn->n_snapshots
+                                                       : sim_below(w, SIM_SNAPSHOTS)];
 
     blob_release(b);
     assert(store_snapshot(sn->store, b) == 0);
@@ -673,8 +673,8 @@ void sim_run(struct sim_world *w, uint64_t until_ms)
         int due = -1;
 
         for (int i = 0; i < w->n; i++) {
-            uint64_t at = w->nodes[i].node != NULL ? node_deadline(w->nodes[i].node)
-                                                   : UINT64_MAX;
+            uint64_t at =
+                w->nodes[i].node != NULL ? node_deadline(w->nodes[i].node) : UINT64_MAX;
 
             if (at < next) {
                 next = at;
