@@ -112,6 +112,9 @@ int node_load(struct node *n, const struct rec *r)
     case REC_CONTACT: {
         int err = contacts_load(n->contacts, r);
 
+        if (r->u.contact.id > n->last_contact) {
+            n->last_contact = r->u.contact.id;
+        }
         return err != 0 ? err
                         : feeds_pair_put(n->feeds, r->u.contact.id, r->u.contact.root,
                                          r->u.contact.pair);
@@ -355,7 +358,6 @@ int node_start(struct node *n, uint64_t now_ms)
 {
     const struct blob *b;
     const struct rec_contact *c;
-    size_t pos = 0;
     int err;
 
     if ((b = node_meta(n, meta_presence)) != NULL && b->n == 64) {
@@ -383,11 +385,12 @@ int node_start(struct node *n, uint64_t now_ms)
     }
     lan_set_ports(n->lan, n->link_port, n->udp_port, now_ms);
     refresh_dictionary(n);
-    while ((c = contacts_next(n->contacts, &pos)) != NULL) {
-        if ((c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0) {
-            feeds_contact_del(n->feeds, c->id);
-        } else {
-            contact_follow(n, c->id, now_ms);
+    for (uint32_t id = 1; id <= n->last_contact; id++) {
+        c = contacts_get(n->contacts, id);
+        if (c != NULL && (c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0) {
+            feeds_contact_del(n->feeds, id);
+        } else if (c != NULL) {
+            contact_follow(n, id, now_ms);
         }
     }
     node_beacons_changed(n, now_ms);

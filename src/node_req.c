@@ -163,7 +163,6 @@ int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t
     int err = known(n, contact, &c);
 
     if (err == 0) {
-        contact_unfollow(n, contact, now_ms);
         err = contacts_remove(n->contacts, &n->txn, contact);
     }
     if (err == 0) {
