@@ -11,6 +11,7 @@
 
 #include "store.h"
 #include "store_make.h"
+#include "store_thread.h"
 
 enum { MESSAGES = 100000, SINGLES = 500, BOX = 384 };
 
@@ -138,6 +139,82 @@ static void singles(const char *dir)
     scratch(dir, "single", path, sizeof path);
 }
 
+/* The way to the thread and back: each commit is handed in when the one before is told.
+ * Beside it the same commits on the loop's own thread, in turn, so that both meet the
+ * same disk. */
+struct pingpong {
+    uv_loop_t loop;
+    struct store_thread *st;
+    struct store *direct;
+    double start, thread[SINGLES], bare[SINGLES];
+    uint64_t n;
+};
+
+static void one_message(struct txn *t, uint64_t i)
+{
+    make_entry(t, 1, i, BOX, i, true);
+    make_msg(t, 1, 1, i, 0, i, 1700000000000 + i);
+    put_feed(t, i);
+    t->no = i;
+}
+
+static void next_message(struct pingpong *p)
+{
+    struct txn t = {0};
+    if (p->n == SINGLES) {
+        uv_stop(&p->loop);
+        return;
+    }
+    p->n++;
+    one_message(&t, p->n);
+    p->start = now(CLOCK_MONOTONIC);
+    commit(p->direct, &t);
+    p->bare[p->n - 1] = now(CLOCK_MONOTONIC) - p->start;
+    one_message(&t, p->n);
+    p->start = now(CLOCK_MONOTONIC);
+    check(store_thread_commit(p->st, &t), "hand in");
+}
+
+static void on_committed(void *ctx, uint64_t up_to, struct store_events *events)
+{
+    struct pingpong *p = ctx;
+    (void)up_to, (void)events;
+    p->thread[p->n - 1] = now(CLOCK_MONOTONIC) - p->start;
+    next_message(p);
+}
+
+static void on_failed(void *ctx, int err, uint64_t no)
+{
+    (void)ctx, (void)no;
+    check(err, "commit on the thread");
+}
+
+static void hand_over(const char *dir)
+{
+    static struct pingpong p;
+    const struct store_thread_cb cb = {&p, on_committed, on_failed};
+    char path[512], direct[512];
+    struct store *s = NULL;
+    scratch(dir, "thread", path, sizeof path);
+    scratch(dir, "direct", direct, sizeof direct);
+    check(store_open(path, &s, NULL, 0), "open");
+    check(store_open(direct, &p.direct, NULL, 0), "open");
+    check(uv_loop_init(&p.loop), "loop");
+    check(store_thread_start(&p.loop, s, &cb, &p.st), "thread");
+    next_message(&p);
+    (void)uv_run(&p.loop, UV_RUN_DEFAULT);
+    print_times("commit_beside_thread", p.bare, SINGLES);
+    print_times("commit_through_thread", p.thread, SINGLES);
+    (void)printf("hand_over_median: %.1f us\n",
+                 (p.thread[SINGLES / 2] - p.bare[SINGLES / 2]) * 1e6);
+    store_thread_stop(p.st);
+    (void)uv_run(&p.loop, UV_RUN_DEFAULT);
+    check(uv_loop_close(&p.loop), "loop");
+    store_close(p.direct);
+    scratch(dir, "thread", path, sizeof path);
+    scratch(dir, "direct", direct, sizeof direct);
+}
+
 static void sql(sqlite3 *db, const char *text)
 {
     check(sqlite3_exec(db, text, NULL, NULL, NULL), text);
@@ -187,6 +264,7 @@ int main(int argc, char **argv)
     const char *dir = argc > 1 ? argv[1] : ".";
     bare(dir, 1);
     singles(dir);
+    hand_over(dir);
     bare(dir, 200);
     batches(dir, 200, 0);
     batches(dir, 200, 2);
