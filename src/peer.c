@@ -210,6 +210,16 @@ static void dial_idle(struct peers *p, struct peer *q)
     new_round(q);
 }
 
+/* What is queued is not given out after all; a dial that is out goes on. */
+static void dial_withdraw(struct peers *p, struct peer *q)
+{
+    if (q->dial_conn != 0) {
+        set_dial(p, q, DIAL_DIALLING);
+    } else {
+        dial_idle(p, q);
+    }
+}
+
 static void unsee(struct peer *q)
 {
     q->seen = q->unasked = false;
@@ -553,6 +563,8 @@ uint32_t peers_link_up(struct peers *p, uint32_t ref, uint32_t conn, bool we_dia
     }
     if (we_dialled && q->dial != DIAL_IDLE && q->dial_conn == conn) {
         dial_idle(p, q);
+    } else if (q->dial == DIAL_QUEUED) {
+        dial_withdraw(p, q);
     }
     if (close != conn) {
         p->links += q->link == 0;
@@ -640,11 +652,7 @@ bool peers_next_out(struct peers *p, struct peer_out *out)
             continue;
         }
         if (a == NULL || !wanted(p, q)) {
-            if (q->dial_conn != 0) {
-                set_dial(p, q, DIAL_DIALLING); /* the one that is out goes on */
-            } else {
-                dial_idle(p, q);
-            }
+            dial_withdraw(p, q);
             settle(p, q, p->now_ms);
             continue;
         }
