@@ -303,7 +303,8 @@ int contacts_tell(struct txn *t, enum event_what what, uint32_t contact, uint64_
                   const char *name)
 {
     struct rec r = {.kind = REC_EVENT};
-    r.u.event.topic = TOPIC_CONTACT;
+    bool of_invite = what == EVENT_INVITE_USED || what == EVENT_ADD_FAILED;
+    r.u.event.topic = of_invite ? TOPIC_REQUEST : TOPIC_CONTACT;
     r.u.event.what = (uint8_t)what;
     r.u.event.contact = contact;
     r.u.event.value = value;

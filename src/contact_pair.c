@@ -113,14 +113,16 @@ static bool goes_first(struct contacts *c, const uint8_t root[WIRE_ID], bool dia
     return true;
 }
 
-/* 0 when this link may pair, or the code to close it with. */
-static unsigned judge(const struct contacts *c, bool dialler, uint32_t ref,
-                      const uint8_t root[WIRE_ID])
+/* Whether this link may pair; if not, the code to close it with. */
+static bool may_pair(const struct contacts *c, bool dialler, uint32_t ref,
+                     const uint8_t root[WIRE_ID], unsigned *code)
 {
-    if (!dialler) {
-        return contacts_invite_judge(c, ref, root, env_wall_ms(c->self.env) / 1000);
+    if (dialler) {
+        *code = CLOSE_NORMAL;
+        return contacts_adding_row(c, ref) != NULL;
     }
-    return contacts_adding_row(c, ref) != NULL ? 0 : CLOSE_NORMAL;
+    *code = contacts_invite_judge(c, ref, root, env_wall_ms(c->self.env) / 1000);
+    return *code == 0;
 }
 
 static int send_pair(struct contacts *c, struct pairing *p)
@@ -173,15 +175,13 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t r
     if (contacts_room(c) != 0) {
         return ERR_NOMEM;
     }
-    unsigned code = judge(c, dialler, ref, cert->root);
-    if (code == 0 && !goes_first(c, cert->root, dialler)) {
-        code = CLOSE_REPLACED;
-    }
-    if (code == 0 && c->n_pairings == PAIRINGS_MAX) {
-        code = CLOSE_BUSY;
-    }
-    if (code != 0) {
+    unsigned code;
+    if (!may_pair(c, dialler, ref, cert->root, &code)) {
         ask_close(c, conn, code);
+        return 0;
+    }
+    if (!goes_first(c, cert->root, dialler) || c->n_pairings == PAIRINGS_MAX) {
+        ask_close(c, conn, CLOSE_BUSY);
         return 0;
     }
     struct pairing *p = calloc(1, sizeof *p);
@@ -213,22 +213,20 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t r
 static int name_as(struct contacts *c, struct txn *t, struct contact *k, const char *as)
 {
     struct contact *old = contacts_named(c, as, k);
-    int err = 0;
-    if (old != NULL) {
-        contacts_unique(c, old, as, 2, old->r.name);
-        old->r.flags |= CONTACT_CONFLICT;
-        err = contacts_put(t, old);
-        if (err == 0) {
-            err =
-                contacts_tell(t, EVENT_CONTACT_CONFLICT, old->r.id, k->r.id, old->r.name);
-        }
-        contacts_event_add(
-            c, (struct contacts_event){CONTACTS_EV_CHANGED, old->r.id, 0, 0, 0});
-    }
     memset(k->r.name, 0, sizeof k->r.name);
     memcpy(k->r.name, as, strlen(as));
     k->r.flags &= ~(uint32_t)CONTACT_CONFLICT;
-    return err;
+    if (old == NULL) {
+        return 0;
+    }
+    contacts_unique(c, old, as, 2, old->r.name);
+    old->r.flags |= CONTACT_CONFLICT;
+    contacts_event_add(c,
+                       (struct contacts_event){CONTACTS_EV_CHANGED, old->r.id, 0, 0, 0});
+    int err = contacts_put(t, old);
+    return err != 0 ? err
+                    : contacts_tell(t, EVENT_CONTACT_CONFLICT, old->r.id, k->r.id,
+                                    old->r.name);
 }
 
 /* A free name, made from what the contact calls itself. When somebody else is known by
@@ -306,14 +304,14 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
     return err;
 }
 
-/* 0 when there is room for contact and device, or the code to close with. */
-static unsigned has_room(const struct contacts *c, const struct pairing *p)
+static bool has_room(const struct contacts *c, const struct pairing *p)
 {
     const struct contact *k = contacts_row_by_root(c, p->root);
-    bool back = k != NULL && (k->r.flags & CONTACT_REMOVED) != 0;
-    bool full =
-        k == NULL ? c->n >= CONTACT_ROWS_MAX : !contacts_device_fits(k, p->device);
-    return full || ((k == NULL || back) && contacts_full(c)) ? CLOSE_BUSY : 0;
+    if (k == NULL) {
+        return c->n < CONTACT_ROWS_MAX && !contacts_full(c);
+    }
+    bool back = (k->r.flags & CONTACT_REMOVED) != 0;
+    return contacts_device_fits(k, p->device) && !(back && contacts_full(c));
 }
 
 static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
@@ -367,10 +365,11 @@ static int got_pair(struct contacts *c, struct txn *t, struct pairing *p,
     }
     if (err == 0) {
         sodium_memzero(p->dh_sec, sizeof p->dh_sec);
-        unsigned code = judge(c, p->dialler, p->ref, p->root);
-        code = code != 0 ? code : has_room(c, p);
-        if (code != 0) {
+        unsigned code;
+        if (!may_pair(c, p->dialler, p->ref, p->root, &code)) {
             pairing_end(c, p, code);
+        } else if (!has_room(c, p)) {
+            pairing_end(c, p, CLOSE_BUSY);
         } else {
             err = store_pairing(c, t, p, &v.device, secret);
         }
