@@ -15,7 +15,7 @@ enum {
     STORE_BUSY_MS = 200,       /* how long an open waits for another program's lock */
     STORE_CACHE_KIB = 1024,    /* SQLite's page cache */
     STORE_CHECK_PAGES = 256,   /* up to this size a start checks every page */
-    STORE_WAL_SOFT = 1024,     /* pages of WAL from which a checkpoint is due */
+    STORE_WAL_SOFT = 4096,     /* pages of WAL from which a checkpoint is due */
     STORE_WAL_HARD = 8192,     /* pages of WAL at which a commit makes one itself */
     STORE_DEVICES_CACHED = 64, /* slots, a power of two */
 

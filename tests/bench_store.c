@@ -2,10 +2,12 @@
  * states that follow), beside the plainest table in the same run, and the time of a
  * commit of one message. Prints `name: value unit`. Argument: a folder on the disk to
  * measure. */
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -103,6 +105,35 @@ static void batches(const char *dir, size_t batch, uint32_t author)
                  (now(CLOCK_MONOTONIC) - t1) * 1e3);
     store_close(s);
     scratch(dir, name, path, sizeof path);
+}
+
+/* How long a start takes after a kill that left a long write-ahead log. */
+static void open_after_kill(const char *dir)
+{
+    char path[512];
+    struct store *s = NULL;
+    scratch(dir, "killed", path, sizeof path);
+    pid_t pid = fork();
+    if (pid == 0) {
+        check(store_open(path, &s, NULL, 0), "open");
+        for (uint64_t i = 1; !store_checkpoint_due(s); i += 100) {
+            struct txn t = {0};
+            for (uint64_t j = i; j < i + 100; j++) {
+                make_entry(&t, 1, j, BOX, j, true);
+                make_msg(&t, 1, 1, j, 0, j, 1700000000000 + j);
+            }
+            const struct txn *list[] = {&t};
+            check(store_commit(s, list, 1, NULL), "commit");
+            txn_release(&t);
+        }
+        (void)kill(getpid(), SIGKILL);
+    }
+    check(pid > 0 && waitpid(pid, NULL, 0) == pid ? 0 : 1, "child");
+    double t0 = now(CLOCK_MONOTONIC);
+    check(store_open(path, &s, NULL, 0), "open");
+    (void)printf("open_after_kill: %.2f ms\n", (now(CLOCK_MONOTONIC) - t0) * 1e3);
+    store_close(s);
+    scratch(dir, "killed", path, sizeof path);
 }
 
 static int by_value(const void *a, const void *b)
@@ -268,5 +299,6 @@ int main(int argc, char **argv)
     bare(dir, 200);
     batches(dir, 200, 0);
     batches(dir, 200, 2);
+    open_after_kill(dir);
     return 0;
 }

@@ -113,6 +113,29 @@ static void unload(struct loaded *l)
     memset(l, 0, sizeof *l);
 }
 
+static void fill_feed(struct rec_feed *f)
+{
+    *f = (struct rec_feed){.id = 30,
+                           .conv = 27,
+                           .device = 9,
+                           .flags = 31,
+                           .head = 32,
+                           .head_order = 33,
+                           .opened = 34,
+                           .opened_order = 35,
+                           .closed_from = 36,
+                           .chain_start = 37,
+                           .chain_n = 38,
+                           .chain_created_s = 39,
+                           .read = 40};
+    memset(f->gen, 41, sizeof f->gen);
+    memset(f->head_id, 42, sizeof f->head_id);
+    memset(f->opened_id, 43, sizeof f->opened_id);
+    memset(f->chain_secret, 44, sizeof f->chain_secret);
+    memset(f->sign_pub, 45, sizeof f->sign_pub);
+    memset(f->sign_sec, 46, sizeof f->sign_sec);
+}
+
 /* One record of each state table, every field filled, in the order of store_load. */
 static void one_of_each(struct rec r[9])
 {
@@ -165,26 +188,7 @@ static void one_of_each(struct rec r[9])
         (struct rec_conv){.id = 27, .kind = CONV_GROUP, .contact = 4, .created_ms = 28};
     memset(r[6].u.conv.cid, 29, WIRE_ID);
     cr_assert(blob_set(&r[6].u.conv.members, "members", 7));
-    struct rec_feed *f = &r[7].u.feed;
-    *f = (struct rec_feed){.id = 30,
-                           .conv = 27,
-                           .device = 9,
-                           .flags = 31,
-                           .head = 32,
-                           .head_order = 33,
-                           .opened = 34,
-                           .opened_order = 35,
-                           .closed_from = 36,
-                           .chain_start = 37,
-                           .chain_n = 38,
-                           .chain_created_s = 39,
-                           .read = 40};
-    memset(f->gen, 41, sizeof f->gen);
-    memset(f->head_id, 42, sizeof f->head_id);
-    memset(f->opened_id, 43, sizeof f->opened_id);
-    memset(f->chain_secret, 44, sizeof f->chain_secret);
-    memset(f->sign_pub, 45, sizeof f->sign_pub);
-    memset(f->sign_sec, 46, sizeof f->sign_sec);
+    fill_feed(&r[7].u.feed);
     r[8].u.have =
         (struct rec_have){.device = 9, .feed = 30, .n = 47, .opened = 48, .read = 49};
 }
