@@ -1,10 +1,12 @@
 /* The store's file: durability, damage, locks, migrations, a full disk. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +29,7 @@ static void home_make(struct home *h)
     (void)snprintf(h->path, sizeof h->path, "%s/linnet.db", h->dir);
 }
 
-static void home_remove(const struct home *h)
+static void home_remove_files(const struct home *h)
 {
     static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
     char path[PATH_LEN + 16];
@@ -35,6 +37,11 @@ static void home_remove(const struct home *h)
         (void)snprintf(path, sizeof path, "%s%s", h->path, ends[i]);
         (void)unlink(path);
     }
+}
+
+static void home_remove(const struct home *h)
+{
+    home_remove_files(h);
     cr_assert_eq(rmdir(h->dir), 0);
 }
 
@@ -437,4 +444,139 @@ Test(store_file, what_was_acknowledged_survives_a_kill)
         store_close(s);
     }
     home_remove(&h);
+}
+
+/* A file that takes up what the file system has left. */
+static void fill_disk(const char *path)
+{
+    static const uint8_t zeros[4096];
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    cr_assert_geq(fd, 0);
+    while (write(fd, zeros, sizeof zeros) > 0) {
+    }
+    (void)close(fd);
+}
+
+Test(store_file, a_full_file_system_loses_nothing_and_passes)
+{
+    struct home h;
+    char ballast[PATH_LEN];
+    uint64_t i = 0;
+    int err = 0;
+    home_make(&h);
+    if ((unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", h.dir, "tmpfs", 0, "size=2m") != 0) {
+        home_remove(&h);
+        cr_skip_test("mounting a tmpfs is not permitted here");
+    }
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", h.dir);
+    struct store *s = open_ok(&h);
+    messages(s, 1, 20);
+    fill_disk(ballast);
+    for (i = 21; err == 0 && i < 10000; i++) {
+        err = try_message(s, i);
+    }
+    cr_assert_eq(err, ERR_FULL);
+    uint64_t stored = check_all(s);
+    cr_assert_eq(stored, i - 2);
+    cr_assert_eq(try_message(s, stored + 1), ERR_FULL);
+    cr_assert_eq(unlink(ballast), 0);
+    cr_assert_eq(store_probe(s), 0);
+    cr_assert_eq(try_message(s, stored + 1), 0);
+    store_close(s);
+    s = open_ok(&h);
+    cr_assert_eq(check_all(s), stored + 1);
+    store_close(s);
+    /* and with no room at all for a new one */
+    home_remove_files(&h);
+    fill_disk(ballast);
+    char why[256] = "";
+    cr_assert_eq(store_open(h.path, &s, why, sizeof why), ERR_FULL, "%s", why);
+    cr_assert_not_null(strstr(why, "space"));
+    cr_assert_eq(umount2(h.dir, MNT_DETACH), 0);
+    cr_assert_eq(rmdir(h.dir), 0);
+}
+
+static int keep_nothing(void *ctx, const struct rec *r)
+{
+    (void)ctx, (void)r;
+    return 0;
+}
+
+static int read_nothing(void *ctx, const struct store_msg *m)
+{
+    (void)ctx, (void)m;
+    return 0;
+}
+
+Test(store_file, flipped_bits_never_do_more_than_fail)
+{
+    enum { FLIPS = 400 };
+    struct home h;
+    struct stat st;
+    static uint8_t good[1 << 20];
+    size_t refused = 0;
+    home_make(&h);
+    struct store *s = open_ok(&h);
+    messages(s, 1, 30);
+    store_close(s);
+    cr_assert_eq(stat(h.path, &st), 0);
+    int fd = open(h.path, O_RDWR);
+    size_t n = (size_t)st.st_size;
+    cr_assert_eq(read(fd, good, sizeof good), st.st_size);
+    (void)close(fd);
+    for (size_t i = 0; i < FLIPS; i++) {
+        /* half of them where the trees' headers and cell pointers are */
+        size_t at = i * 7919 % n;
+        at = i % 2 == 0 ? at / 4096 * 4096 + i % 160 : at;
+        uint8_t bad = good[at] ^ (uint8_t)(1u << i % 8);
+        write_at(&h, (off_t)at, &bad, 1);
+        s = NULL;
+        int err = store_open(h.path, &s, NULL, 0);
+        refused += err != 0;
+        if (err == 0) {
+            struct store_query q = {.limit = STORE_PAGE_ROWS};
+            struct store_events ev = {0};
+            struct store_entries e = {0};
+            uint64_t newest = 0;
+            (void)store_load(s, keep_nothing, NULL);
+            (void)store_history(s, &q, read_nothing, NULL);
+            (void)store_events_since(s, 0, 100, &ev, &newest);
+            (void)store_entries(s, 1, 1, 100, 100, SIZE_MAX, &e);
+            store_events_release(&ev);
+            store_entries_release(&e);
+            store_close(s);
+        }
+        (void)unlink(h.path);
+        write_at(&h, 0, good, n);
+    }
+    cr_assert_gt(refused, FLIPS / 10);
+    s = open_ok(&h);
+    cr_assert_eq(check_all(s), 30);
+    store_close(s);
+    home_remove(&h);
+}
+
+Test(store_file, no_page_of_a_query_sorts_or_scans_a_history)
+{
+    static const enum stmt_id ids[] = {
+        ST_MSG_SAME,     ST_MSG_RISE,      ST_MSG_READ,  ST_ENTRIES,    ST_HISTORY_UP,
+        ST_HISTORY_DOWN, ST_NEXT_UP,       ST_NEXT_DOWN, ST_FIND,       ST_EVENTS,
+        ST_ARRIVALS,     ST_ARRIVALS_CONV, ST_ENTRY_DEL, ST_CARRIES_DEL};
+    struct store *s = NULL;
+    cr_assert_eq(store_open(":memory:", &s, NULL, 0), 0);
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        char sql[2048];
+        sqlite3_stmt *st = NULL;
+        (void)snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", store_sql[ids[i]]);
+        cr_assert_eq(sqlite3_prepare_v2(s->db, sql, -1, &st, NULL), SQLITE_OK);
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            const char *plan = (const char *)sqlite3_column_text(st, 3);
+            cr_assert(strncmp(plan, "SCAN", 4) != 0 && strstr(plan, "TEMP") == NULL,
+                      "%s: %s", sql, plan);
+        }
+        (void)sqlite3_finalize(st);
+    }
+    store_close(s);
 }
