@@ -28,8 +28,8 @@
 #include "wire.h"
 
 enum {
-    LAN_IFACES_MAX = 64, /* addresses of interfaces */
-    LAN_ALTERNATES_MAX = 4096,
+    LAN_IFACES_MAX = 256, /* addresses of interfaces */
+    LAN_ALTERNATES_MAX = 16384,
     LAN_ALTERNATES_ROUND = 4, /* alternates that go out beside the main key at a time */
     LAN_WATCH_MAX = 16384,    /* watched refs */
     LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
@@ -92,7 +92,7 @@ void lan_free(struct lan *l); /* wipes keys; tolerates NULL */
  * nothing is sent. */
 void lan_set_ports(struct lan *l, uint16_t link_port, uint16_t udp_port, uint64_t now_ms);
 /* The whole list; equal to the last: nothing happens, otherwise the schedule starts
- * again. 0, ERR_LIMIT, ERR_NOMEM. */
+ * again. 0, or ERR_LIMIT: there are more than LAN_IFACES_MAX, the first are used. */
 int lan_set_interfaces(struct lan *l, const struct lan_interface *v, size_t n,
                        uint64_t now_ms);
 /* Keys of own beacons (wire_beacon_key_*): main of the presence secret, NULL: send none

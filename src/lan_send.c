@@ -103,15 +103,14 @@ static bool same_iface(const struct lan_interface *a, const struct lan_interface
 int lan_set_interfaces(struct lan *l, const struct lan_interface *v, size_t n,
                        uint64_t now_ms)
 {
-    if (n > LAN_IFACES_MAX) {
-        return ERR_LIMIT;
-    }
+    int rc = n > LAN_IFACES_MAX ? ERR_LIMIT : 0;
+    n = n > LAN_IFACES_MAX ? LAN_IFACES_MAX : n;
     bool same = n == l->n_ifaces;
     for (size_t i = 0; same && i < n; i++) {
         same = same_iface(&v[i], &l->ifaces[i]);
     }
     if (same) {
-        return 0;
+        return rc;
     }
     l->n_ifaces = n;
     for (size_t i = 0; i < n; i++) {
@@ -122,7 +121,7 @@ int lan_set_interfaces(struct lan *l, const struct lan_interface *v, size_t n,
         l->multicasts[i] = multicasts(l, i);
     }
     lan_restart(l, now_ms);
-    return 0;
+    return rc;
 }
 
 /* The interface a unicast beacon leaves from: of the longest prefix that holds dest, or

@@ -247,7 +247,14 @@ Test(lan, interface_changes_start_again)
     cr_assert_eq(lan_set_interfaces(l, v, 2, START + 30000), 0);
     cr_assert_eq(lan_deadline(l), (uint64_t)START + 30000);
     static struct lan_interface many[LAN_IFACES_MAX + 1];
-    cr_assert_eq(lan_set_interfaces(l, many, LAN_IFACES_MAX + 1, START), ERR_LIMIT);
+    for (uint32_t i = 0; i <= LAN_IFACES_MAX; i++) {
+        many[i] = face(i + 1, "192.0.2.1", 24);
+    }
+    (void)drop_outs(l);
+    cr_assert_eq(lan_set_interfaces(l, many, LAN_IFACES_MAX + 1, START + 40000),
+                 ERR_LIMIT);
+    lan_tick(l, START + 40000);
+    cr_assert_eq(drop_outs(l), (size_t)LAN_IFACES_MAX, "the first are used");
     lan_free(l);
 }
 
