@@ -355,8 +355,12 @@ static int check_pages(sqlite3 *db)
         "SELECT (SELECT min(k) FROM carries) + (SELECT max(k) FROM carries)",
         "SELECT (SELECT min(row) FROM msg) + (SELECT max(row) FROM msg)",
         "SELECT length(text) FROM msg ORDER BY row DESC LIMIT 1",
-        "SELECT (SELECT min(mid) FROM msg) = (SELECT max(mid) FROM msg)",
-        "SELECT (SELECT min(conv) FROM msg) = (SELECT max(conv) FROM msg)",
+        "SELECT count(*) FROM (SELECT mid FROM msg ORDER BY conv, author, mid LIMIT 1)",
+        "SELECT count(*) FROM (SELECT mid FROM msg ORDER BY conv DESC, author DESC,"
+        " mid DESC LIMIT 1)",
+        "SELECT count(*) FROM (SELECT ord FROM msg ORDER BY conv, ord, rank LIMIT 1)",
+        "SELECT count(*) FROM (SELECT ord FROM msg ORDER BY conv DESC, ord DESC,"
+        " rank DESC LIMIT 1)",
         "SELECT (SELECT min(n) FROM event) + (SELECT max(n) FROM event)",
     };
     int64_t pages = 0, ignored = 0;

@@ -78,6 +78,7 @@ enum stmt_id {
     ST_MSG_ROW,
     ST_ARRIVALS,
     ST_ARRIVALS_CONV,
+    ST_AUTHOR_NEXT,
     ST_FIND,
     ST_COUNT
 };

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "store_priv.h"
 
-enum { FIND_DIGITS_MIN = 8, ENTRIES_CAP_MIN = 16 };
+enum { FIND_DIGITS_MIN = 8, FIND_MAX = 2, ENTRIES_CAP_MIN = 16 };
 
 /* Columns of a message, in the order of MSG_COLS in store_sql.c. */
 enum msg_col {
@@ -59,8 +59,8 @@ void store_event_cols(sqlite3_stmt *st, int i, struct store_event *e)
     e->order = col_int(st, i + COL_ORD);
 }
 
-/* Hands each row of a bound statement to cb. */
-static int each_msg(struct bind *b, store_msg_cb *cb, void *ctx)
+/* Hands each row of a bound statement to cb; left, when not NULL, counts down. */
+static int each_msg(struct bind *b, store_msg_cb *cb, void *ctx, size_t *left)
 {
     int rc = 0;
     while ((rc = bind_row(b)) == 1) {
@@ -70,6 +70,9 @@ static int each_msg(struct bind *b, store_msg_cb *cb, void *ctx)
         if (rc != 0) {
             (void)sqlite3_reset(b->st);
             return rc;
+        }
+        if (left != NULL) {
+            --*left;
         }
     }
     return rc;
@@ -338,7 +341,7 @@ int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb
     bind_place(&b, q->conv, &start);
     bind_int(&b, q->since_ms);
     bind_int(&b, limit);
-    return each_msg(&b, cb, ctx);
+    return each_msg(&b, cb, ctx, NULL);
 }
 
 int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t limit,
@@ -350,7 +353,7 @@ int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t li
     if (conv != 0) {
         bind_int(&b, conv);
     }
-    return each_msg(&b, cb, ctx);
+    return each_msg(&b, cb, ctx, NULL);
 }
 
 /* The smallest and the largest id that begin with the given hex digits. */
@@ -378,16 +381,44 @@ static bool prefix_range(const char *prefix, uint8_t lo[WIRE_MID], uint8_t hi[WI
     return true;
 }
 
+/* The next author of a conversation who wrote something, behind the given pair. 1, 0 at
+ * the end, or an error. */
+static int author_next(struct store *s, uint32_t *conv, uint32_t *author)
+{
+    struct bind b = bind_start(s, ST_AUTHOR_NEXT);
+    bind_int(&b, *conv);
+    bind_int(&b, *author);
+    int rc = bind_row(&b);
+    if (rc == 1) {
+        *conv = (uint32_t)col_int(b.st, 0);
+        *author = (uint32_t)col_int(b.st, 1);
+        (void)sqlite3_reset(b.st);
+    }
+    return rc;
+}
+
 int store_find(struct store *s, const char *prefix, store_msg_cb *cb, void *ctx)
 {
     uint8_t lo[WIRE_MID], hi[WIRE_MID];
+    uint32_t conv = 0, author = UINT32_MAX; /* before the first conversation */
+    size_t left = FIND_MAX;
     if (!prefix_range(prefix, lo, hi)) {
         return ERR_ARG;
     }
-    struct bind b = bind_start(s, ST_FIND);
-    bind_bytes(&b, lo, sizeof lo);
-    bind_bytes(&b, hi, sizeof hi);
-    return each_msg(&b, cb, ctx);
+    int rc = author_next(s, &conv, &author);
+    while (rc == 1 && left > 0) {
+        struct bind b = bind_start(s, ST_FIND);
+        bind_int(&b, conv);
+        bind_int(&b, author);
+        bind_bytes(&b, lo, sizeof lo);
+        bind_bytes(&b, hi, sizeof hi);
+        bind_int(&b, left);
+        rc = each_msg(&b, cb, ctx, &left);
+        if (rc == 0) {
+            rc = author_next(s, &conv, &author);
+        }
+    }
+    return rc == 1 ? 0 : rc;
 }
 
 int store_unread(struct store *s, uint32_t conv, uint64_t *out)

@@ -49,7 +49,8 @@ const char *const store_steps[STORE_SCHEMA] = {
     "  rank INTEGER NOT NULL, feed INTEGER NOT NULL, seq INTEGER NOT NULL,"
     "  kind INTEGER NOT NULL, flags INTEGER NOT NULL, reply BLOB,"
     "  time_ms INTEGER NOT NULL, ord INTEGER NOT NULL, text TEXT NOT NULL) STRICT;"
-    "CREATE UNIQUE INDEX msg_mid ON msg(mid, conv, author);"
+    "CREATE UNIQUE INDEX msg_mid ON msg(conv, author, mid);"
+    "CREATE INDEX msg_arrival ON msg(conv) WHERE author <> 0;"
     "CREATE INDEX msg_history ON msg(conv, ord, rank);"
     "CREATE TABLE unread(conv INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT;"
     "CREATE TABLE event(n INTEGER PRIMARY KEY, topic INTEGER NOT NULL,"
@@ -93,7 +94,7 @@ const char *const store_sql[ST_COUNT] = {
     [ST_FORK_PUT] = "INSERT OR IGNORE INTO fork VALUES(?, ?, ?)",
     [ST_FORK_DEL] = "DELETE FROM fork WHERE k = ?",
     [ST_MSG_PUT] = "INSERT INTO msg VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                   " ON CONFLICT(mid, conv, author) DO NOTHING",
+                   " ON CONFLICT(conv, author, mid) DO NOTHING",
     [ST_MSG_SAME] = "SELECT row, feed, seq FROM msg WHERE mid = ? AND conv = ? AND"
                     " author = ?",
     [ST_MSG_MOVE] = "UPDATE msg SET feed = ?, seq = ? WHERE row = ?",
@@ -136,8 +137,11 @@ const char *const store_sql[ST_COUNT] = {
     [ST_MSG_ROW] = "SELECT " MSG_COLS " FROM msg m WHERE m.row = ?",
     [ST_ARRIVALS] = "SELECT " MSG_COLS " FROM msg m WHERE m.row > ?1 AND m.author <> 0"
                     " ORDER BY m.row LIMIT ?2",
-    [ST_ARRIVALS_CONV] = "SELECT " MSG_COLS " FROM msg m WHERE m.row > ?1 AND"
-                         " m.author <> 0 AND +m.conv = ?3 ORDER BY m.row LIMIT ?2",
-    [ST_FIND] = "SELECT " MSG_COLS " FROM msg m WHERE m.mid BETWEEN ? AND ?"
-                " ORDER BY m.mid LIMIT 2",
+    [ST_ARRIVALS_CONV] = "SELECT " MSG_COLS " FROM msg m INDEXED BY msg_arrival"
+                         " WHERE m.conv = ?3 AND m.row > ?1 AND m.author <> 0"
+                         " ORDER BY m.row LIMIT ?2",
+    [ST_AUTHOR_NEXT] = "SELECT conv, author FROM msg WHERE (conv, author) > (?, ?)"
+                       " ORDER BY conv, author LIMIT 1",
+    [ST_FIND] = "SELECT " MSG_COLS " FROM msg m WHERE m.conv = ? AND m.author = ?"
+                " AND m.mid BETWEEN ? AND ? ORDER BY m.mid LIMIT ?",
 };
