@@ -79,6 +79,7 @@ enum stmt_id {
     ST_ARRIVALS,
     ST_ARRIVALS_CONV,
     ST_AUTHOR_NEXT,
+    ST_AUTHOR_FIRST,
     ST_FIND,
     ST_COUNT
 };

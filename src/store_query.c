@@ -385,14 +385,19 @@ static bool prefix_range(const char *prefix, uint8_t lo[WIRE_MID], uint8_t hi[WI
  * the end, or an error. */
 static int author_next(struct store *s, uint32_t *conv, uint32_t *author)
 {
-    struct bind b = bind_start(s, ST_AUTHOR_NEXT);
-    bind_int(&b, *conv);
-    bind_int(&b, *author);
-    int rc = bind_row(&b);
-    if (rc == 1) {
-        *conv = (uint32_t)col_int(b.st, 0);
-        *author = (uint32_t)col_int(b.st, 1);
-        (void)sqlite3_reset(b.st);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 2; i++) { /* in this conversation, else in the next */
+        struct bind b = bind_start(s, i == 0 ? ST_AUTHOR_NEXT : ST_AUTHOR_FIRST);
+        bind_int(&b, *conv);
+        if (i == 0) {
+            bind_int(&b, *author);
+        }
+        rc = bind_row(&b);
+        if (rc == 1) {
+            *conv = (uint32_t)col_int(b.st, 0);
+            *author = (uint32_t)col_int(b.st, 1);
+            (void)sqlite3_reset(b.st);
+        }
     }
     return rc;
 }

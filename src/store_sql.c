@@ -140,8 +140,10 @@ const char *const store_sql[ST_COUNT] = {
     [ST_ARRIVALS_CONV] = "SELECT " MSG_COLS " FROM msg m INDEXED BY msg_arrival"
                          " WHERE m.conv = ?3 AND m.row > ?1 AND m.author <> 0"
                          " ORDER BY m.row LIMIT ?2",
-    [ST_AUTHOR_NEXT] = "SELECT conv, author FROM msg WHERE (conv, author) > (?, ?)"
-                       " ORDER BY conv, author LIMIT 1",
+    [ST_AUTHOR_NEXT] = "SELECT conv, author FROM msg WHERE conv = ?1 AND author > ?2"
+                       " ORDER BY author LIMIT 1",
+    [ST_AUTHOR_FIRST] = "SELECT conv, author FROM msg WHERE conv > ?1"
+                        " ORDER BY conv, author LIMIT 1",
     [ST_FIND] = "SELECT " MSG_COLS " FROM msg m WHERE m.conv = ? AND m.author = ?"
                 " AND m.mid BETWEEN ? AND ? ORDER BY m.mid LIMIT ?",
 };

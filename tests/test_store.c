@@ -704,6 +704,27 @@ Test(store, messages_are_found_by_prefix)
     store_close(s);
 }
 
+Test(store, messages_are_found_in_every_conversation)
+{
+    struct store *s = open_memory();
+    struct txn t = {0};
+    char hex[2 * WIRE_MID + 1];
+    for (uint32_t i = 1; i <= 200; i++) {
+        make_msg(&t, 1 + i % 20, 1, i, i % 3, i, BASE);
+    }
+    make_msg(&t, 19, 1, 201, 2, 5, BASE); /* message 5's id again, by another author */
+    (void)commit_count(s, &t);
+    for (uint64_t i = 1; i <= 200; i++) {
+        uint8_t mid[WIRE_MID];
+        make_mid(i, mid);
+        for (size_t j = 0; j < sizeof mid; j++) {
+            (void)snprintf(hex + 2 * j, 3, "%02x", mid[j]);
+        }
+        find(s, hex, i == 5 ? 2 : 1);
+    }
+    store_close(s);
+}
+
 /* Events */
 
 Test(store, events_since_tell_what_commits_told)

@@ -561,9 +561,10 @@ Test(store_file, flipped_bits_never_do_more_than_fail)
 Test(store_file, no_page_of_a_query_sorts_or_scans_a_history)
 {
     static const enum stmt_id ids[] = {
-        ST_MSG_SAME,     ST_MSG_RISE, ST_MSG_READ,      ST_ENTRIES,   ST_HISTORY_UP,
-        ST_HISTORY_DOWN, ST_NEXT_UP,  ST_NEXT_DOWN,     ST_FIND,      ST_AUTHOR_NEXT,
-        ST_EVENTS,       ST_ARRIVALS, ST_ARRIVALS_CONV, ST_ENTRY_DEL, ST_CARRIES_DEL};
+        ST_MSG_SAME,   ST_MSG_RISE,      ST_MSG_READ,     ST_ENTRIES,
+        ST_HISTORY_UP, ST_HISTORY_DOWN,  ST_NEXT_UP,      ST_NEXT_DOWN,
+        ST_FIND,       ST_AUTHOR_NEXT,   ST_AUTHOR_FIRST, ST_EVENTS,
+        ST_ARRIVALS,   ST_ARRIVALS_CONV, ST_ENTRY_DEL,    ST_CARRIES_DEL};
     struct store *s = NULL;
     cr_assert_eq(store_open(":memory:", &s, NULL, 0), 0);
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
