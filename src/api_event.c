@@ -1,0 +1,366 @@
+/* How people, messages and events look in JSON; publishing them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_priv.h"
+#include "base/err.h"
+
+enum { DEVICE_SHOWN = 8, EVENTS_BYTES = 1024 * 1024 };
+
+static const char *state_word(uint8_t state)
+{
+    switch ((enum msg_state)state) {
+    case STATE_QUEUED:
+        return "queued";
+    case STATE_SENT:
+        return "sent";
+    case STATE_STORED:
+        return "stored";
+    case STATE_DELIVERED:
+        return "delivered";
+    case STATE_READ:
+        return "read";
+    case STATE_RECEIVED:
+        return "received";
+    }
+    return "queued";
+}
+
+const char *api_contact_name(const struct app *a, uint32_t contact)
+{
+    const struct rec_contact *c =
+        contact == 0 ? NULL : contacts_get(node_contacts(a->node), contact);
+    return contact == 0 ? node_name(a->node) : c == NULL ? "" : c->name;
+}
+
+uint32_t api_conv_of(const struct app *a, const struct rec_contact *c)
+{
+    uint32_t conv = node_conv_of(a->node, c->id);
+    return conv != 0 ? conv : UINT32_MAX;
+}
+
+const char *api_conv_name(const struct app *a, uint32_t conv)
+{
+    uint32_t contact = node_conv_contact(a->node, conv);
+    return contact == 0 ? "" : api_contact_name(a, contact);
+}
+
+void api_view_event(const struct store_event *e, struct msg_view *out)
+{
+    *out = (struct msg_view){
+        .n = e->n,
+        .row = e->row,
+        .time_ms = e->time_ms,
+        .order = e->order,
+        .mid = e->mid,
+        .reply = e->has_reply ? e->reply : NULL,
+        .conv = e->conv,
+        .author = e->author,
+        .device = e->device,
+        .kind = e->kind,
+        .state = e->state,
+        .flags = e->flags,
+        .text = e->text.p,
+        .text_len = e->text.n,
+    };
+}
+
+static void open_event(struct jout *o, uint64_t n, const char *topic)
+{
+    jout_open(o, '{');
+    jout_ku64(o, "v", 1);
+    if (n != 0) {
+        jout_ku64(o, "n", n);
+    }
+    if (topic != NULL) {
+        jout_kstr(o, "topic", topic);
+    }
+}
+
+void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
+                      const char *topic)
+{
+    const struct rec_device *d = contacts_device(node_contacts(a->node), m->device);
+    bool mine = m->author == 0;
+    open_event(o, m->n, topic);
+    jout_khex(o, "id", m->mid, WIRE_MID);
+    jout_kstr(o, "conversation", api_conv_name(a, m->conv));
+    jout_kstr(o, "from", api_contact_name(a, m->author));
+    const uint8_t *device = d != NULL ? d->device : mine ? node_device(a->node) : NULL;
+    if (device != NULL) {
+        jout_khex(o, "device", device, DEVICE_SHOWN);
+    } else {
+        jout_kstr(o, "device", ""); /* of a contact that was removed */
+    }
+    jout_ku64(o, "time_ms", m->time_ms);
+    jout_kstr(o, "kind", "text");
+    jout_key(o, "text");
+    jout_strn(o, m->text, m->text_len);
+    jout_key(o, "reply_to");
+    if (m->reply != NULL) {
+        jout_hex(o, m->reply, WIRE_MID);
+    } else {
+        jout_null(o);
+    }
+    jout_kstr(o, "state", state_word(m->state));
+    jout_kbool(o, "mine", mine);
+    jout_ku64(o, "row", m->row);
+    jout_kbool(o, "gap", (m->flags & MSG_GAP) != 0);
+    jout_close(o, '}');
+}
+
+void api_show_row(struct app *a, struct jout *o, const struct store_msg *m)
+{
+    struct msg_view v = {
+        .row = m->row,
+        .time_ms = m->time_ms,
+        .order = m->order,
+        .mid = m->mid,
+        .reply = m->has_reply ? m->reply : NULL,
+        .conv = m->conv,
+        .author = m->author,
+        .device = m->device,
+        .kind = m->kind,
+        .state = m->state,
+        .flags = m->flags,
+        .text = m->text.p,
+        .text_len = m->text.n,
+    };
+    api_show_message(a, o, &v, NULL);
+}
+
+void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c,
+                      uint64_t unread)
+{
+    jout_open(o, '{');
+    jout_ku64(o, "v", 1);
+    jout_kstr(o, "name", c->name);
+    jout_kstr(o, "announced", c->announced);
+    jout_khex(o, "root", c->root, WIRE_ID);
+    jout_kbool(o, "online", node_online(a->node, c->id));
+    jout_kbool(o, "linked", node_linked(a->node, c->id));
+    jout_kbool(o, "verified", (c->flags & CONTACT_VERIFIED) != 0);
+    jout_kbool(o, "blocked", (c->flags & CONTACT_BLOCKED) != 0);
+    jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
+    jout_ku64(o, "unread", unread);
+    jout_ku64(o, "created_ms", c->created_ms);
+    jout_close(o, '}');
+}
+
+/* ---- events ---- */
+
+static const char *topic_name(uint8_t topic)
+{
+    switch ((enum event_topic)topic) {
+    case TOPIC_MESSAGE:
+        return "message";
+    case TOPIC_STATE:
+        return "state";
+    case TOPIC_PRESENCE:
+        return "presence";
+    case TOPIC_REQUEST:
+        return "request";
+    case TOPIC_TRANSFER:
+        return "transfer";
+    case TOPIC_CONTACT:
+        return "contact";
+    case TOPIC_NODE:
+        return "node";
+    }
+    return "node";
+}
+
+static const char *what_word(uint8_t what)
+{
+    switch ((enum event_what)what) {
+    case EVENT_CONTACT_ADDED:
+        return "added";
+    case EVENT_CONTACT_CHANGED:
+        return "changed";
+    case EVENT_CONTACT_REMOVED:
+        return "removed";
+    case EVENT_CONTACT_REPAIRED:
+        return "repaired";
+    case EVENT_CONTACT_CONFLICT:
+        return "conflict";
+    case EVENT_INVITE_USED:
+        return "invite_used";
+    case EVENT_ADD_FAILED:
+        return "add_failed";
+    case EVENT_FORK:
+        return "fork";
+    case EVENT_RESTORED:
+        return "restored";
+    case EVENT_ORDER_GAP:
+        return "gap";
+    }
+    return "changed";
+}
+
+static const char *reason_word(uint64_t code)
+{
+    return code == CLOSE_USED      ? "used"
+           : code == CLOSE_REVOKED ? "revoked"
+           : code == CLOSE_EXPIRED ? "expired"
+                                   : "refused";
+}
+
+static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
+{
+    jout_kstr(o, "what", what_word(e->what));
+    const struct rec_contact *c =
+        e->contact == 0 ? NULL : contacts_get(node_contacts(a->node), e->contact);
+    const char *name = e->text[0] != '\0' ? e->text : c != NULL ? c->name : "";
+    switch (e->what) {
+    case EVENT_INVITE_USED:
+        jout_ku64(o, "invite", e->value);
+        jout_kstr(o, "name", name);
+        break;
+    case EVENT_ADD_FAILED:
+        jout_kstr(o, "reason", reason_word(e->value));
+        break;
+    case EVENT_FORK:
+    case EVENT_RESTORED:
+    case EVENT_ORDER_GAP:
+        jout_kstr(o, "conversation", e->conv == 0 ? name : api_conv_name(a, e->conv));
+        jout_kstr(o, "name", name);
+        break;
+    default:
+        jout_kstr(o, "name", c != NULL ? c->name : name);
+        jout_key(o, "root");
+        if (c != NULL) {
+            jout_hex(o, c->root, WIRE_ID);
+        } else {
+            jout_null(o);
+        }
+        break;
+    }
+}
+
+static void show_event(struct app *a, struct jout *o, const struct store_event *e,
+                       bool with_topic)
+{
+    const char *topic = with_topic ? topic_name(e->topic) : NULL;
+    if (e->topic == TOPIC_MESSAGE) {
+        struct msg_view v;
+        api_view_event(e, &v);
+        api_show_message(a, o, &v, topic);
+        return;
+    }
+    open_event(o, e->n, topic);
+    if (e->topic == TOPIC_STATE) {
+        jout_khex(o, "id", e->mid, WIRE_MID);
+        jout_kstr(o, "conversation", api_conv_name(a, e->conv));
+        jout_kstr(o, "state", state_word(e->state));
+    } else {
+        show_other(a, o, &e->event);
+    }
+    jout_close(o, '}');
+}
+
+void api_publish_event(struct app *a, const struct store_event *e)
+{
+    const char *topic = topic_name(e->topic);
+    if (api_wanted(a->api, topic)) {
+        show_event(a, api_event(a->api), e, false);
+        api_publish(a->api, topic);
+    }
+}
+
+void api_publish_presence(struct app *a, uint32_t contact, bool online)
+{
+    const struct rec_contact *c = contacts_get(node_contacts(a->node), contact);
+    if (c == NULL || !api_wanted(a->api, "presence")) {
+        return;
+    }
+    struct jout *o = api_event(a->api);
+    jout_open(o, '{');
+    jout_ku64(o, "v", 1);
+    jout_kstr(o, "name", c->name);
+    jout_khex(o, "root", c->root, WIRE_ID);
+    jout_kbool(o, "online", online);
+    jout_close(o, '}');
+    api_publish(a->api, "presence");
+}
+
+void api_publish_node(struct app *a, const char *what, const char *error)
+{
+    struct jout *o = api_event(a->api);
+    jout_open(o, '{');
+    jout_ku64(o, "v", 1);
+    jout_key(o, "n");
+    jout_null(o);
+    jout_kstr(o, "what", what);
+    if (error != NULL) {
+        jout_kstr(o, "error", error);
+    }
+    jout_close(o, '}');
+    api_publish(a->api, "node");
+}
+
+void api_welcome(struct app *a)
+{
+    struct jout *o = api_event(a->api);
+    jout_open(o, '{');
+    jout_ku64(o, "v", 1);
+    jout_ku64(o, "newest", a->newest);
+    jout_close(o, '}');
+    api_publish(a->api, "welcome");
+}
+
+/* ---- events.since ---- */
+
+struct since {
+    struct app *app;
+    uint64_t tag, n, limit, newest;
+    struct store_events events;
+};
+
+static int since_run(void *ctx, struct store *s)
+{
+    struct since *q = ctx;
+    return store_events_since(s, q->n, q->limit, &q->events, &q->newest);
+}
+
+static void since_done(void *ctx, int rc)
+{
+    struct since *q = ctx;
+    struct app *a = q->app;
+    struct api_req *r = api_find(a->api, q->tag);
+    if (r != NULL && (rc != 0 || a->node == NULL)) {
+        api_fail_err(a, r, rc, NULL);
+    } else if (r != NULL) {
+        struct jout *o = api_begin(r);
+        jout_open(o, '{');
+        jout_key(o, "events");
+        jout_open(o, '[');
+        for (size_t i = 0; i < q->events.n && o->len < EVENTS_BYTES; i++) {
+            show_event(a, o, &q->events.v[i], true);
+        }
+        jout_close(o, ']');
+        jout_ku64(o, "newest", q->newest);
+        jout_close(o, '}');
+        api_end(r);
+    }
+    store_events_release(&q->events);
+    free(q);
+}
+
+void api_events_since(struct app *a, struct api_req *r, const json_t *params)
+{
+    uint64_t n = 0, limit = API_PAGE_MAX;
+    if (!api_may_u64(r, params, "n", INT64_MAX, &n) ||
+        !api_may_u64(r, params, "limit", API_PAGE_MAX, &limit)) {
+        return;
+    }
+    struct since *q = calloc(1, sizeof *q);
+    int rc = ERR_NOMEM;
+    if (q != NULL) {
+        *q = (struct since){.app = a, .tag = r->tag, .n = n, .limit = limit};
+        rc = app_query(a, since_run, since_done, q);
+    }
+    if (rc != 0) {
+        free(q);
+        api_fail_err(a, r, rc, NULL);
+    }
+}

@@ -1,0 +1,131 @@
+/* Shared by the API's files: the table of methods, how people and messages are shown. */
+#ifndef LINNET_API_PRIV_H
+#define LINNET_API_PRIV_H
+
+#include "api.h"
+#include "app.h"
+#include "store.h"
+
+enum { API_PAGE_MAX = 256, API_PAGE_BYTES = 1024 * 1024 /* of text */ };
+
+/* Exit codes of linnet(1). */
+enum {
+    CODE_ERROR = 1,
+    CODE_USAGE = 2,
+    CODE_NO_NODE = 3,
+    CODE_UNKNOWN = 4,
+    CODE_IDENTITY = 5,
+    CODE_NOBODY = 6,
+    CODE_REFUSED = 7,
+};
+
+typedef void api_method_fn(struct app *a, struct api_req *r, const json_t *params);
+struct api_method {
+    const char *name;
+    api_method_fn *fn;
+    bool without_store; /* works while the store is down */
+};
+/* NULL: there is none such. */
+const struct api_method *api_method_find(const char *name);
+void api_method_call(struct app *a, struct api_req *r, const struct api_method *m,
+                     const json_t *params);
+
+/* api_node.c */
+api_method_fn api_status, api_id, api_stop, api_passphrase, api_config_get,
+    api_config_set, api_config_path;
+/* api_contact.c */
+api_method_fn api_invite, api_invite_ls, api_invite_revoke, api_add, api_contacts,
+    api_contact_rename, api_contact_block, api_contact_unblock, api_contact_remove,
+    api_verify;
+/* api_talk.c */
+api_method_fn api_send, api_read, api_history, api_export, api_message;
+/* api_recv.c */
+api_method_fn api_recv, api_recv_ack;
+void api_recv_reset(struct app *a);
+/* api_event.c */
+api_method_fn api_events_since;
+
+/* ---- params ---- */
+
+/* A string that has to be there; false: r has been answered. */
+bool api_want_str(struct api_req *r, const json_t *params, const char *key,
+                  const char **s, size_t *len);
+/* As above; a missing one is NULL. */
+bool api_may_str(struct api_req *r, const json_t *params, const char *key, const char **s,
+                 size_t *len);
+/* A number that may be missing (*v then stays), at most max. */
+bool api_may_u64(struct api_req *r, const json_t *params, const char *key, uint64_t max,
+                 uint64_t *v);
+bool api_may_bool(struct api_req *r, const json_t *params, const char *key, bool *v);
+/* The contact that params name; NULL: r has been answered. */
+const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
+                                           const json_t *params, const char *key);
+
+/* Answers with what an error of the node means; name is whom it is about, or NULL. */
+void api_fail_err(struct app *a, struct api_req *r, int err, const char *name);
+/* A result with nothing to tell. */
+api_result_fn api_result_empty;
+/* Called when the node did not take a request; otherwise result comes later. */
+void api_started(struct app *a, struct api_req *r, int err, const char *name);
+
+/* ---- how things look ---- */
+
+/* A message, from a commit or a query. */
+struct msg_view {
+    uint64_t n; /* its event's number, 0: none */
+    uint64_t row, time_ms, order;
+    const uint8_t *mid, *reply; /* reply NULL: none */
+    uint32_t conv, author, device;
+    uint8_t kind, state;
+    uint32_t flags;
+    const uint8_t *text;
+    size_t text_len;
+};
+void api_view_event(const struct store_event *e, struct msg_view *out);
+void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
+                      const char *topic);
+void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c,
+                      uint64_t unread);
+/* The conversation with a contact; one that does not exist rather than 0 (all). */
+uint32_t api_conv_of(const struct app *a, const struct rec_contact *c);
+const char *api_conv_name(const struct app *a, uint32_t conv);
+const char *api_contact_name(const struct app *a, uint32_t contact);
+
+/* ---- events ---- */
+
+void api_publish_event(struct app *a, const struct store_event *e);
+void api_publish_presence(struct app *a, uint32_t contact, bool online);
+/* store_full, store_ok or stopping. */
+void api_publish_node(struct app *a, const char *what, const char *error);
+void api_welcome(struct app *a);
+
+/* ---- rows that a query has copied ---- */
+
+struct row {
+    struct store_msg m; /* text is the row's own */
+};
+struct rows {
+    struct row *v;
+    size_t n, cap, bytes;
+};
+/* 0, or ERR_NOMEM. */
+int api_rows_add(struct rows *rows, const struct store_msg *m);
+void api_rows_release(struct rows *rows);
+/* Whether another one would be more than a page. */
+bool api_rows_full(const struct rows *rows, size_t limit);
+void api_show_row(struct app *a, struct jout *o, const struct store_msg *m);
+
+/* Numbers of unread messages: of one contact, or of all (contact 0), then done. */
+struct unread {
+    uint64_t sum;
+    size_t n;
+    struct {
+        uint32_t contact, conv;
+        uint64_t unread;
+    } v[];
+};
+typedef void api_unread_fn(struct app *a, struct api_req *r, const struct unread *u);
+void api_with_unread(struct app *a, struct api_req *r, uint32_t contact,
+                     api_unread_fn *done);
+
+#endif

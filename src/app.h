@@ -1,0 +1,95 @@
+/* Where node, store thread, loop and API meet. Orders side effects: what the node wants
+ * stored goes to the store thread, what is durable back to the node, to whoever asked and
+ * to subscribers, what the node wants sent to the loop. Holds no protocol state.
+ *
+ *   RUN       all is well
+ *   DOWN      a commit has failed: the node is gone (as in a crash), requests are refused
+ *             with a sentence; the store is probed every APP_PROBE_MS and the node then
+ *             made anew from it
+ *   STOPPING  links say good-bye, the store finishes, the loop ends */
+#ifndef LINNET_APP_H
+#define LINNET_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api.h"
+#include "config.h"
+#include "home.h"
+#include "loop.h"
+#include "node.h"
+#include "store_thread.h"
+
+enum {
+    APP_PROBE_MS = 1000,
+    APP_STOP_MS = 1500,     /* for links to end */
+    APP_QUERIES_MAX = 512,  /* of the API; the rest of the thread's is the node's */
+    APP_RESOLVE_MS = 60000, /* until an unknown name is looked up again */
+    APP_TARGETS_MAX = 256,
+    APP_WHY_MAX = 512,
+};
+
+/* What stays the same while it runs; all borrowed. */
+struct app_config {
+    const struct env *env;
+    const struct home *home;
+    struct config *config;
+    const struct config_view *view; /* with the command line's options in it */
+    const struct keyfile *key;
+    bool protected_;
+    struct loop *loop;
+    struct store *store; /* taken over by app_new, also when it fails */
+};
+
+enum app_state { APP_RUN, APP_DOWN, APP_STOPPING };
+
+/* Read by the API's methods; changed by app.c alone, but for what is marked. */
+struct app {
+    struct app_config cfg;
+    enum app_state state;
+    struct api *api;
+    struct store_thread *store;
+    struct node *node; /* NULL while DOWN */
+    struct node *next; /* being loaded by the store's thread */
+    uint32_t life;     /* counts nodes, so that late answers for an old one are dropped */
+    bool protected_;   /* by `passphrase` */
+    bool changing;     /* by `passphrase`: one change at a time */
+    uint64_t newest;   /* number of the newest durable event */
+
+    int store_err;
+    char store_error[APP_WHY_MAX];
+    uint64_t probe_at, stop_at, resolve_at;
+    size_t queries;
+
+    struct store_events *fresh; /* while a commit is being told */
+    size_t fresh_at;            /* where the last result was found */
+
+    struct lan_interface ifaces[LAN_IFACES_MAX];
+    size_t n_ifaces;
+    struct addr peers[CONFIG_PEERS_MAX][LOOP_RESOLVE_MAX];
+    size_t n_peers[CONFIG_PEERS_MAX]; /* addresses known of each configured peer */
+
+    struct recv_queue *recv; /* the method `recv`'s (api_recv.c) */
+};
+
+/* Loads the store, makes the node, binds the API. 0 or negative with a sentence. */
+int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX]);
+/* Runs the loop until app_stop or a signal. ready is called before the first turn. */
+void app_run(struct app *a, void (*ready)(void *ctx, struct app *a), void *ctx);
+void app_free(struct app *a);
+
+/* Begins to stop; the loop ends when links and store are done. */
+void app_stop(struct app *a);
+
+/* Runs a query on the store's thread. ERR_LIMIT: too many wait. */
+int app_query(struct app *a, int (*run)(void *ctx, struct store *s),
+              void (*done)(void *ctx, int rc), void *ctx);
+/* The event of a message that this commit has stored, or NULL. */
+const struct store_event *app_fresh_message(struct app *a, const uint8_t mid[WIRE_MID]);
+/* Our addresses with port, at most max. */
+size_t app_addresses(const struct app *a, struct addr *out, size_t max);
+/* "ok", "full" or "failed". */
+const char *app_store_state(const struct app *a);
+
+#endif

@@ -1,0 +1,107 @@
+/* The loop: libuv, and every socket towards the network. Carriers (TCP), the node's own
+ * UDP sockets, the multicast sockets, the list of interfaces, name resolution, the one
+ * timer. Asks the scope before anything leaves or is let in.
+ *
+ * A turn: libuv calls the handler for each socket that is ready, then turn() once before
+ * it sleeps again. What the node wants sent is drained there, so that whatever came in
+ * together is handled, committed and answered together. No function here calls the
+ * handler directly but loop_run(). */
+#ifndef LINNET_LOOP_H
+#define LINNET_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/addr.h"
+#include "base/env.h"
+#include "config.h"
+#include "lan.h"
+
+enum {
+    LOOP_CARRIERS_MAX = 4096,
+    LOOP_READ_SIZE = 64 * 1024,     /* bytes of one read */
+    LOOP_READS = 4,                 /* reads of one carrier in a turn */
+    LOOP_ACCEPTS = 32,              /* accepts of one listener in a turn */
+    LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */
+    LOOP_OUT_MAX = 4 * 1024 * 1024, /* bytes that wait for one carrier's socket */
+    LOOP_DIAL_MS = 10000,
+    LOOP_LINGER_MS = 2000, /* after the last byte, for the other side to read it */
+    LOOP_RESOLVE_MAX = 16, /* addresses of one name */
+    LOOP_WAKES = 2,
+    LOOP_WHY_MAX = 256,
+};
+
+/* Called with the time of the input. conn numbers are the node's. */
+struct loop_handler {
+    void *ctx;
+    /* Returns the carrier's number, 0 to close it. */
+    uint32_t (*accepted)(void *ctx, const struct addr *from, uint64_t now_ms);
+    void (*connected)(void *ctx, uint32_t conn, uint64_t now_ms);
+    void (*received)(void *ctx, uint32_t conn, const uint8_t *p, size_t len,
+                     uint64_t now_ms);
+    void (*sent)(void *ctx, uint32_t conn, size_t len, uint64_t now_ms);
+    void (*closed)(void *ctx, uint32_t conn, uint64_t now_ms);
+    void (*datagram)(void *ctx, const struct addr *from, const uint8_t *p, size_t len,
+                     uint64_t now_ms);
+    void (*interfaces)(void *ctx, const struct lan_interface *v, size_t n,
+                       uint64_t now_ms);
+    void (*resolved)(void *ctx, size_t what, const struct addr *v, size_t n,
+                     uint64_t now_ms); /* n 0: not found */
+    void (*timer)(void *ctx, uint64_t now_ms);
+    void (*signalled)(void *ctx, int signum);
+    /* Everything that was ready has been handled: drain. true: call again soon. */
+    bool (*turn)(void *ctx, uint64_t now_ms);
+};
+
+struct loop;
+
+/* Binds: a port that was asked for (port_asked) and is taken is an error, another is
+ * replaced by any free one. config and env are borrowed for the loop's life. 0, ERR_BUSY
+ * (port), ERR_IO, ERR_NOMEM; why gets a sentence. */
+int loop_new(const struct env *env, const struct config_view *config, uint16_t port,
+             bool port_asked, struct loop **out, char why[LOOP_WHY_MAX]);
+/* Closes everything at once. Tolerates NULL. */
+void loop_free(struct loop *l);
+/* Of TCP and UDP alike. */
+uint16_t loop_port(const struct loop *l);
+uv_loop_t *loop_uv(struct loop *l);
+
+/* Runs until loop_stop. The first turn tells the interfaces. */
+void loop_run(struct loop *l, const struct loop_handler *h);
+void loop_stop(struct loop *l);
+
+/* When timer() is due; DEADLINE_NONE: never. */
+void loop_set_timer(struct loop *l, uint64_t at_ms);
+/* Carriers are read, and new ones taken in, or neither. */
+void loop_set_reading(struct loop *l, bool on);
+/* An address that the user named. ERR_REFUSED (scope), ERR_LIMIT. */
+int loop_allow_peer(struct loop *l, const struct addr *a);
+/* Looks a name up, off the loop; resolved() gets what. ERR_REFUSED (scope lan). */
+int loop_resolve(struct loop *l, size_t what, const char *host, uint16_t port);
+
+/* Begins to connect carrier conn. Negative: connected() will not come; the caller treats
+ * it as closed. */
+int loop_dial(struct loop *l, uint32_t conn, const struct addr *dst, uint64_t now_ms);
+/* Sends or keeps p; returns how many bytes have left already, sent() tells the rest. */
+size_t loop_send(struct loop *l, uint32_t conn, const uint8_t *p, size_t len);
+/* Ends a carrier, after what was sent is out. True: it has ended; else closed() comes. */
+bool loop_close(struct loop *l, uint32_t conn, uint64_t now_ms);
+/* Ends all carriers at once, without closed(). */
+void loop_drop_all(struct loop *l);
+size_t loop_carriers(const struct loop *l);
+void loop_send_datagram(struct loop *l, const struct addr *source, uint32_t ifindex,
+                        const struct addr *dst, const uint8_t *p, size_t len);
+/* A descriptor (not ours) whose becoming readable calls for a turn. At most
+ * LOOP_WAKES. */
+bool loop_watch_wake(struct loop *l, int fd);
+void loop_unwatch_wakes(struct loop *l);
+/* Runs run on a worker thread, then done on the loop. 0, ERR_NOMEM. */
+int loop_work(struct loop *l, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
+/* Waits for something to happen and handles it (at the end, when no turn is wanted). */
+void loop_once(struct loop *l, bool wait);
+/* Tells interfaces() again in the next turn (for a new node). */
+void loop_tell_interfaces(struct loop *l);
+
+#endif

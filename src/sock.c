@@ -1,0 +1,227 @@
+#include "sock.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { CONTROL_MAX = 128, UDP_BUFFER = 256 * 1024 };
+
+static int fail(int fd)
+{
+    int e = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -e;
+}
+
+static bool set(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+static int open_bound(uint8_t family, int type, uint16_t port, bool shared)
+{
+    struct addr any = {.family = family, .port = port};
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(&any, &sa);
+    int fd = socket(sa.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || (family == 6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) ||
+        (shared && !set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) ||
+        bind(fd, (struct sockaddr *)&sa, len) != 0) {
+        return fail(fd);
+    }
+    return fd;
+}
+
+int sock_listen(uint8_t family, uint16_t port)
+{
+    /* SO_REUSEADDR: a port whose last connections are in TIME_WAIT is not taken. */
+    int fd = open_bound(family, SOCK_STREAM, port, true);
+    if (fd >= 0 && listen(fd, SOCK_BACKLOG) != 0) {
+        return fail(fd);
+    }
+    return fd;
+}
+
+/* Tell the interface of what comes in; stay on the link, and on this host too. */
+static void datagram_options(int fd, uint8_t family)
+{
+    (void)set(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER);
+    if (family == 4) {
+        (void)set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+        (void)set(fd, IPPROTO_IP, IP_MULTICAST_TTL, 1);
+        (void)set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 1);
+        (void)set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+    } else {
+        (void)set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+        (void)set(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 1);
+        (void)set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1);
+        (void)set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+    }
+}
+
+int sock_udp(uint8_t family, uint16_t port)
+{
+    int fd = open_bound(family, SOCK_DGRAM, port, false);
+    if (fd >= 0) {
+        datagram_options(fd, family);
+    }
+    return fd;
+}
+
+int sock_multicast(uint8_t family, uint16_t port)
+{
+    int fd = open_bound(family, SOCK_DGRAM, port, true);
+    if (fd >= 0) {
+        datagram_options(fd, family);
+    }
+    return fd;
+}
+
+int sock_join(int fd, const struct addr *group, uint32_t ifindex, bool join)
+{
+    int rc;
+    if (group->family == 4) {
+        struct ip_mreqn m = {.imr_ifindex = (int)ifindex};
+        memcpy(&m.imr_multiaddr, group->ip, 4);
+        rc = setsockopt(fd, IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &m,
+                        sizeof m);
+    } else {
+        struct ipv6_mreq m = {.ipv6mr_interface = ifindex};
+        memcpy(&m.ipv6mr_multiaddr, group->ip, 16);
+        rc = setsockopt(fd, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &m,
+                        sizeof m);
+    }
+    return rc == 0 || (join && errno == EADDRINUSE) ? 0 : -errno;
+}
+
+uint16_t sock_port(int fd)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    struct addr a;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0 ||
+        addr_from_sockaddr((struct sockaddr *)&sa, &a) != 0) {
+        return 0;
+    }
+    return a.port;
+}
+
+void sock_tune(int fd)
+{
+    (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    (void)set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, SOCK_NOTSENT_LOWAT);
+    (void)set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, SOCK_USER_TIMEOUT_MS);
+    /* Not there: the system's choice stays. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", sizeof "bbr" - 1);
+}
+
+int sock_dial(const struct addr *dst)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(dst, &sa);
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return fail(fd);
+    }
+    sock_tune(fd);
+    if (connect(fd, (struct sockaddr *)&sa, len) != 0 && errno != EINPROGRESS) {
+        return fail(fd);
+    }
+    return fd;
+}
+
+int sock_error(int fd)
+{
+    int e = 0;
+    socklen_t len = sizeof e;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 ? -e : -errno;
+}
+
+/* The interface that a datagram came in by. */
+static uint32_t interface_of(struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo i;
+            memcpy(&i, CMSG_DATA(c), sizeof i);
+            return (uint32_t)i.ipi_ifindex;
+        }
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo i;
+            memcpy(&i, CMSG_DATA(c), sizeof i);
+            return i.ipi6_ifindex;
+        }
+    }
+    return 0;
+}
+
+ssize_t sock_recv_from(int fd, void *p, size_t cap, struct addr *from, uint32_t *ifindex)
+{
+    struct sockaddr_storage sa;
+    char control[CONTROL_MAX] __attribute__((aligned(8)));
+    struct iovec iov = {p, cap};
+    struct msghdr m = {
+        .msg_name = &sa,
+        .msg_namelen = sizeof sa,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT);
+    if (n < 0) {
+        return -errno;
+    }
+    if (addr_from_sockaddr((struct sockaddr *)&sa, from) != 0) {
+        return -EPROTO;
+    }
+    *ifindex = interface_of(&m);
+    return n;
+}
+
+int sock_send_to(int fd, const void *p, size_t len, const struct addr *source,
+                 uint32_t ifindex, const struct addr *dst)
+{
+    struct sockaddr_storage sa;
+    char control[CONTROL_MAX] __attribute__((aligned(8))) = {0};
+    struct iovec iov = {(void *)(uintptr_t)p, len};
+    struct msghdr m = {
+        .msg_name = &sa,
+        .msg_namelen = addr_to_sockaddr(dst, &sa),
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+    };
+    if (source->family == dst->family || ifindex != 0) {
+        m.msg_control = control;
+        m.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        if (dst->family == 4) {
+            struct in_pktinfo i = {.ipi_ifindex = (int)ifindex};
+            if (source->family == 4) {
+                memcpy(&i.ipi_spec_dst, source->ip, 4);
+            }
+            c->cmsg_level = IPPROTO_IP;
+            c->cmsg_type = IP_PKTINFO;
+            c->cmsg_len = CMSG_LEN(sizeof i);
+            memcpy(CMSG_DATA(c), &i, sizeof i);
+            m.msg_controllen = CMSG_SPACE(sizeof i);
+        } else {
+            struct in6_pktinfo i = {.ipi6_ifindex = ifindex};
+            if (source->family == 6) {
+                memcpy(&i.ipi6_addr, source->ip, 16);
+            }
+            c->cmsg_level = IPPROTO_IPV6;
+            c->cmsg_type = IPV6_PKTINFO;
+            c->cmsg_len = CMSG_LEN(sizeof i);
+            memcpy(CMSG_DATA(c), &i, sizeof i);
+            m.msg_controllen = CMSG_SPACE(sizeof i);
+        }
+    }
+    return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+}
