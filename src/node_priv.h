@@ -151,7 +151,7 @@ struct node {
     size_t n_metas;
     bool have_own_device;
     uint32_t last_contact; /* largest row id loaded */
-    unsigned unacked; /* contacts that have not acknowledged our device dictionary */
+    unsigned unacked;      /* contacts that have not acknowledged our device dictionary */
     uint64_t next_box_check_ms;
     int broken; /* first internal failure (ERR_NOMEM): the caller sees it on commits */
 };
