@@ -337,6 +337,22 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
     }
 }
 
+/* Dials a device; the dial before it, which took too long, ends. */
+static void dial_peer(struct node *n, const struct peer_out *po, uint64_t now_ms)
+{
+    struct conn *late = po->drop != 0 ? conn_get(n, po->drop) : NULL;
+    uint32_t conn = conn_dial_contact(n, po->ref, &po->addr, now_ms);
+
+    if (conn != 0) {
+        peers_dialling(n->peers, po->ref, conn);
+    } else {
+        peers_dial_failed(n->peers, po->ref, 0, now_ms);
+    }
+    if (late != NULL) {
+        conn_close(n, late, CLOSE_NORMAL, now_ms);
+    }
+}
+
 static bool route_events(struct node *n, uint64_t now_ms)
 {
     struct contacts_event ce;
@@ -359,13 +375,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
         any = true;
     }
     while (peers_next_out(n->peers, &po)) {
-        uint32_t conn = conn_dial_contact(n, po.ref, &po.addr, now_ms);
-
-        if (conn != 0) {
-            peers_dialling(n->peers, po.ref, conn);
-        } else {
-            peers_dial_failed(n->peers, po.ref, 0, now_ms);
-        }
+        dial_peer(n, &po, now_ms);
         any = true;
     }
     while (peers_next_event(n->peers, &pe)) {
