@@ -116,7 +116,8 @@ void feeds_room(struct feeds *f, uint32_t device, size_t bytes, uint64_t now_ms)
 /* An ENTRY of ours was handed to a link (STATE_SENT, written with the next transaction).
  */
 void feeds_handed(struct feeds *f, uint32_t feed, uint64_t seq);
-/* Entries asked for by FEEDS_EV_LOAD; n 0 when there are none or the load failed. */
+/* Entries asked for by FEEDS_EV_LOAD, read after the transactions made before that event
+ * were applied; n 0 when there are none or the load failed (it is asked for again). */
 int feeds_loaded(struct feeds *f, struct txn *t, uint64_t request,
                  const struct rec_entry *v, size_t n, uint64_t now_ms);
 
@@ -140,10 +141,14 @@ enum feeds_event_kind {
     FEEDS_EV_LOAD,   /* entries are wanted */
     FEEDS_EV_WAITS,  /* something waits for the device, or nothing any more */
     FEEDS_EV_DEVICE, /* a contact's `device` body was opened */
+    /* our `device` body is to be appended again: in the conversation (a new generation
+     * took over), or everywhere when that is 0 (there is a new box key) */
+    FEEDS_EV_ANNOUNCE,
 };
 struct feeds_event {
     enum feeds_event_kind kind;
     uint32_t device; /* WAITS, DEVICE */
+    uint32_t conv;   /* ANNOUNCE */
     bool waits;
     uint64_t request; /* LOAD */
     uint32_t feed;

@@ -324,7 +324,8 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
         out.to = ev->to;
         out.max = ev->max;
         out.max_bytes = ev->max_bytes;
-        node_emit(n, &out);
+        /* What is asked for may be in the present transaction. */
+        event_push(&n->res_first, &n->res_last, &out, present_txn(n), &n->broken);
         break;
     case FEEDS_EV_WAITS:
         peers_want(n->peers, ev->device, ev->waits, now_ms);
@@ -332,6 +333,13 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
     case FEEDS_EV_DEVICE:
         if (contacts_device_update(n->contacts, &n->txn, ev->device, ev->dict) != 0) {
             log_peer(now_ms, LOG_WARN, "a device dictionary was refused");
+        }
+        break;
+    case FEEDS_EV_ANNOUNCE:
+        if (ev->conv == 0) {
+            node_device_changed(n, true, now_ms);
+        } else {
+            (void)feeds_send_device(n->feeds, &n->txn, ev->conv, &n->own, now_ms);
         }
         break;
     }
