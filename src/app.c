@@ -535,6 +535,10 @@ static void on_interfaces(void *ctx, const struct lan_interface *v, size_t n,
     struct app *a = ctx;
     memcpy(a->ifaces, v, n * sizeof *v);
     a->n_ifaces = n;
+    if (a->ready != NULL) {
+        a->ready(a->ready_ctx, a);
+        a->ready = NULL;
+    }
     if (a->node != NULL) {
         node_interfaces(a->node, v, n, now_ms);
     }
@@ -628,7 +632,8 @@ void app_run(struct app *a, void (*ready)(void *ctx, struct app *a), void *ctx)
         .signalled = on_signalled,
         .turn = on_turn,
     };
-    ready(ctx, a);
+    a->ready = ready;
+    a->ready_ctx = ctx;
     loop_run(a->cfg.loop, &h);
 }
 

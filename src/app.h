@@ -70,12 +70,16 @@ struct app {
     struct addr peers[CONFIG_PEERS_MAX][LOOP_RESOLVE_MAX];
     size_t n_peers[CONFIG_PEERS_MAX]; /* addresses known of each configured peer */
 
+    void (*ready)(void *ctx, struct app *a); /* not called yet */
+    void *ready_ctx;
+
     struct recv_queue *recv; /* the method `recv`'s (api_recv.c) */
 };
 
 /* Loads the store, makes the node, binds the API. 0 or negative with a sentence. */
 int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX]);
-/* Runs the loop until app_stop or a signal. ready is called before the first turn. */
+/* Runs the loop until app_stop or a signal. ready is called in the first
+ * turn, when the interfaces are known. */
 void app_run(struct app *a, void (*ready)(void *ctx, struct app *a), void *ctx);
 void app_free(struct app *a);
 
