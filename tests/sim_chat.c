@@ -34,6 +34,8 @@ struct smsg {
     uint8_t stored, opened, read; /* by node, ever */
     uint8_t present;              /* by node, in its store now */
     uint8_t shown;                /* by node, as an event */
+    uint32_t feed[SIM_NODES_MAX]; /* by node: the entry that carries it there */
+    uint64_t seq[SIM_NODES_MAX];
     uint64_t after[WORDS];        /* what its author had been shown before */
 };
 
@@ -98,6 +100,19 @@ static bool bit(const uint64_t *set, int i)
 
 /* ---- what nodes do ---- */
 
+/* The node's own read mark has moved over others' messages. */
+static void mark_read(struct sim *s, int node, const struct rec_state *r)
+{
+    for (int i = 0; i < s->n_msgs; i++) {
+        struct smsg *g = &s->msgs[i];
+
+        if (g->author != node && g->feed[node] == r->feed && g->seq[node] >= r->from &&
+            g->seq[node] <= r->to) {
+            g->read |= (uint8_t)(1u << node);
+        }
+    }
+}
+
 static void on_committed(void *ctx, int node, const struct txn *t)
 {
     struct sim *s = ctx;
@@ -111,6 +126,8 @@ static void on_committed(void *ctx, int node, const struct txn *t)
             memcpy(s->msgs[m].mid, r->u.msg.mid, WIRE_MID);
             s->msgs[m].known = true;
             s->msgs[m].opened |= me;
+            s->msgs[m].feed[node] = r->u.msg.feed;
+            s->msgs[m].seq[node] = r->u.msg.seq;
         }
     }
     for (size_t i = 0; i < t->n; i++) {
@@ -119,6 +136,9 @@ static void on_committed(void *ctx, int node, const struct txn *t)
         void *p;
         int m;
 
+        if (r->kind == REC_STATE && r->u.state.state == STATE_READ) {
+            mark_read(s, node, &r->u.state);
+        }
         if (r->kind != REC_ENTRY || r->del) {
             continue;
         }
@@ -410,11 +430,6 @@ static void act_read(struct sim *s)
         s->convs[c].group) {
         return;
     }
-    for (int i = 0; i < s->n_msgs; i++) {
-        if (s->msgs[i].conv == c && (s->msgs[i].opened >> a & 1) != 0) {
-            s->msgs[i].read |= (uint8_t)(1u << a);
-        }
-    }
     contact = node_conv_contact(w->nodes[a].node, s->convs[c].row[a]);
     if (node_read(w->nodes[a].node, 3, contact, w->now_ms) != 0) {
         FAIL(s, "n%d cannot read", a);
@@ -537,8 +552,9 @@ static void judge_view(struct sim *s, int conv, int node, char *why, size_t len)
         const struct smsg *g = &s->msgs[v.order[k]];
 
         have[v.order[k]] = true;
+        /* Receipts come from the reader's own device: not over a line. */
         if (g->author == node && g->acked && !g->excused &&
-            v.state[k] < STATE_DELIVERED) {
+            v.state[k] < (s->line ? STATE_STORED : STATE_DELIVERED)) {
             (void)snprintf(why, len, "n%d: m%d ends in state %u", node, v.order[k],
                            v.state[k]);
         }

@@ -417,6 +417,11 @@ static void on_loaded(struct sim_world *w, struct sim_event *ev)
     if (sn->node == NULL || sn->incarnation != ev->incarnation) {
         return;
     }
+    if (sn->queue_len > 0) { /* queries see what was committed before them */
+        ev->at_ms = w->now_ms + 1;
+        push(w, *ev);
+        return;
+    }
     if (store_entries(sn->store, ev->feed, ev->first, ev->last, ev->max, ev->max_bytes,
                       &e) != 0) {
         e.n = 0;
