@@ -499,8 +499,8 @@ int diff_entry(struct feeds *f, struct txn *t, struct seat *s, struct feed *fd,
     return 0;
 }
 
-static int ours_loaded(struct feeds *f, struct diff *d, const struct rec_entry *v,
-                       size_t n)
+static int ours_loaded(struct feeds *f, struct txn *t, struct diff *d,
+                       const struct rec_entry *v, size_t n)
 {
     struct entry e;
     for (size_t i = 0; i < n && i < FEED_PRIV_BLOCK; i++) {
@@ -512,6 +512,10 @@ static int ours_loaded(struct feeds *f, struct diff *d, const struct rec_entry *
         }
         memcpy(d->ids[i], e.id, WIRE_ID);
         d->n_ids = i + 1;
+    }
+    if (d->n_ids > 0 && d->lo + d->n_ids - 1 == d->n &&
+        memcmp(d->ids[d->n_ids - 1], d->have->id, WIRE_ID) == 0) {
+        return conclude(f, t, d); /* its head is an entry of ours */
     }
     d->state = DIFF_THEIRS;
     d->next = d->lo;
@@ -561,7 +565,7 @@ int diff_loaded(struct feeds *f, struct txn *t, struct feed *fd, enum load_kind 
     if (n == 0) {
         return 0; /* asked for again by the timer */
     }
-    return kind == LOAD_DIFF ? ours_loaded(f, d, v, n) : chain_loaded(f, t, d, v, n);
+    return kind == LOAD_DIFF ? ours_loaded(f, t, d, v, n) : chain_loaded(f, t, d, v, n);
 }
 
 void diff_timer(struct feeds *f, struct feed *fd)
@@ -600,7 +604,10 @@ int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_
     }
     /* After a fork, what a device has of the other version is settled once. */
     bool settled = known && (r->flags & FEED_FROZEN) != 0;
-    bool compare = n > r->head || other || (h->frozen && n < r->head);
+    /* More than it was known to have and was sent over this link: what it has may be of
+     * before we were set back, and no word is true of ours until that is compared. */
+    bool unproved = n < r->head && n > h->n && n >= h->next;
+    bool compare = n > r->head || other || unproved || (h->frozen && n < r->head);
     if (compare && !settled && n > 0) {
         return diff_start(f, h, n);
     }
