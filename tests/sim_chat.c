@@ -36,7 +36,7 @@ struct smsg {
     uint8_t shown;                /* by node, as an event */
     uint32_t feed[SIM_NODES_MAX]; /* by node: the entry that carries it there */
     uint64_t seq[SIM_NODES_MAX];
-    uint64_t after[WORDS];        /* what its author had been shown before */
+    uint64_t after[WORDS]; /* what its author had been shown before */
 };
 
 struct sconv {
