@@ -20,10 +20,11 @@ void kdf_hkdf(const uint8_t ck[KDF_HASHLEN], const uint8_t *ikm, size_t ikm_len,
               uint8_t out3[KDF_HASHLEN]);
 
 /* BLAKE2b-256 (or any out_len 16..64) over label ‖ 0x00 ‖ the parts, keyed when key is
- * not NULL (32 bytes). The list of parts ends with a NULL pointer: pairs of (pointer,
- * size_t).
- */
-void kdf_hash(uint8_t *out, size_t out_len, const uint8_t key[KDF_KEY], const char *label,
-              ...);
+ * not NULL (32 bytes). Parts are pairs of (pointer, size_t); the list ends with a NULL
+ * pointer, so an empty part needs a pointer too. Lengths are not hashed: of the parts at
+ * most one may vary in length. */
+__attribute__((sentinel)) void kdf_hash(uint8_t *out, size_t out_len,
+                                        const uint8_t key[KDF_KEY], const char *label,
+                                        ...);
 
 #endif
