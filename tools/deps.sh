@@ -26,6 +26,7 @@ deps_test=(
     nftables
     procps
     python3
+    python3-cryptography
     python3-zmq
 )
 
