@@ -31,21 +31,30 @@ struct end {
     uint8_t key[crypto_aead_xchacha20poly1305_ietf_KEYBYTES];
     uint64_t sent, received;
     uint8_t side, buf[BATCH * FRAME];
+    char path[BENCH_PATH + 32];
 };
 
 static void store_open_at(struct end *e, const struct bench *b, const char *name)
 {
-    char path[BENCH_PATH + 32];
-    (void)snprintf(path, sizeof path, "%s/bare-%s-%d.db", b->dir, name, (int)getpid());
-    if (sqlite3_open(path, &e->db) != SQLITE_OK ||
+    (void)snprintf(e->path, sizeof e->path, "%s/bare-%s-%d.db", b->dir, name,
+                   (int)getpid());
+    if (sqlite3_open(e->path, &e->db) != SQLITE_OK ||
         sqlite3_exec(e->db,
                      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                      "CREATE TABLE m(id INTEGER PRIMARY KEY, body BLOB)",
                      NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(e->db, "INSERT INTO m(body) VALUES(?)", -1, &e->put, NULL) !=
             SQLITE_OK) {
-        bench_die("%s: %s", path, sqlite3_errmsg(e->db));
+        bench_die("%s: %s", e->path, sqlite3_errmsg(e->db));
     }
+}
+
+/* The last connection that closes removes the log's files. */
+static void store_remove(struct end *e)
+{
+    (void)sqlite3_finalize(e->put);
+    (void)sqlite3_close(e->db);
+    (void)unlink(e->path);
 }
 
 static void sql(struct end *e, const char *text)
@@ -211,6 +220,7 @@ static void listener(struct bench *b, int at, size_t trips, size_t messages)
     while (e->received < trips + messages) {
         have = receive_batch(e, have);
     }
+    store_remove(e);
     _exit(0);
 }
 
@@ -242,8 +252,7 @@ static pid_t begin(struct bench *b, struct end *e, size_t trips, size_t messages
 static void finish(struct end *e, pid_t pid)
 {
     (void)waitpid(pid, NULL, 0);
-    (void)sqlite3_finalize(e->put);
-    (void)sqlite3_close(e->db);
+    store_remove(e);
     (void)close(e->fd);
     free(e);
 }
