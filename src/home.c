@@ -269,6 +269,18 @@ int home_read_key(const struct home *h, uint8_t out[KEYFILE_MAX], size_t *len)
     return rc;
 }
 
+int home_key_protected(const struct home *h, bool *protected_)
+{
+    uint8_t key[KEYFILE_MAX];
+    size_t len;
+    int rc = home_read_key(h, key, &len);
+    if (rc == ERR_NOTFOUND) {
+        *protected_ = false;
+        return 0;
+    }
+    return rc == 0 ? keyfile_protected(key, len, protected_) : rc;
+}
+
 static int write_all(int fd, const uint8_t *p, size_t len)
 {
     while (len > 0) {

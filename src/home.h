@@ -49,6 +49,9 @@ void home_clear_run(const struct home *h);
 
 /* Reads the key file's bytes. 0, ERR_NOTFOUND, ERR_CORRUPT (too long), ERR_IO. */
 int home_read_key(const struct home *h, uint8_t out[KEYFILE_MAX], size_t *len);
+/* Whether the key file wants a passphrase; false when there is no key file yet. 0,
+ * ERR_CORRUPT, ERR_NEWER, ERR_IO. */
+int home_key_protected(const struct home *h, bool *protected_);
 /* Replaces the key file at once or not at all: temporary file, fsync, rename, fsync of
  * the folder. 0, ERR_FULL, ERR_IO. */
 int home_write_key(const struct home *h, const uint8_t *p, size_t len);

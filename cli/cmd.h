@@ -1,0 +1,29 @@
+/* The commands, and the table that names them. */
+#ifndef LINNET_CLI_CMD_H
+#define LINNET_CLI_CMD_H
+
+#include "cli.h"
+
+struct cmd {
+    struct args_command parse; /* first: the parser hands it back */
+    cli_run *run;              /* NULL: not there yet */
+    const char *what;          /* one line for the list */
+    const char *help;          /* what it does, and examples */
+};
+
+/* All commands, in the order of the help; NULL at the end of them. */
+const struct cmd *cmd_at(size_t i);
+const struct args_command *cmd_find(const char *name);
+/* The command most like a mistyped one, or NULL. */
+const char *cmd_like(const char *name);
+/* The help of all, or of one command, on standard output. */
+void cmd_help(const struct cmd *cmd);
+
+cli_run cmd_welcome, cmd_daemon, cmd_stop, cmd_status, cmd_id, cmd_passphrase; /* node */
+cli_run cmd_config;
+cli_run cmd_invite, cmd_add;
+cli_run cmd_contacts, cmd_contact, cmd_verify;
+cli_run cmd_send, cmd_read;
+cli_run cmd_recv, cmd_history, cmd_export, cmd_events;
+
+#endif

@@ -1,0 +1,244 @@
+/* Contacts: the list, changes, and making sure who they are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "fmt.h"
+
+enum {
+    NAME_COLUMNS_MAX = 24,
+    DIGIT_GROUP = 5, /* digits of a safety number */
+    GROUPS_A_LINE = 6,
+    NUMBER_DIGITS = 60,
+};
+
+static const char *trust(const json_t *k)
+{
+    return cli_true(k, "blocked")    ? "blocked"
+           : cli_true(k, "conflict") ? "conflict"
+           : cli_true(k, "verified") ? "verified"
+                                     : "unverified";
+}
+
+static void print_contact(struct cli *c, json_t *k, size_t columns)
+{
+    const char *presence = cli_true(k, "online") ? "online" : "offline";
+    unsigned long long unread = cli_int(k, "unread");
+    if (c->json) {
+        cli_json(k);
+        return;
+    }
+    if (!c->tty_out) {
+        fmt_put(stdout, cli_str(k, "name"), FMT_LINE);
+        (void)printf("\t%.*s\t%s\t%s\t%llu\n", CLI_ID_SHOWN, cli_str(k, "root"), presence,
+                     trust(k), unread);
+        return;
+    }
+    char *name = cli_shown(cli_str(k, "name"));
+    (void)printf("%s %s", cli_true(k, "online") ? "●" : "○", cli_bold(c));
+    fmt_pad(stdout, name, columns);
+    (void)printf("%s  %-7s  %s%-10s%s", cli_plain(c), presence,
+                 cli_true(k, "conflict") ? cli_bold(c) : cli_dim(c), trust(k),
+                 cli_plain(c));
+    if (unread > 0) {
+        (void)printf("  %llu new", unread);
+    }
+    (void)fputc('\n', stdout);
+    free(name);
+}
+
+int cmd_contacts(struct cli *c)
+{
+    json_t *o, *k;
+    size_t i, columns = 0, max = c->width > 50 ? NAME_COLUMNS_MAX : NAME_COLUMNS_MAX / 2;
+    bool conflict = false;
+    int rc = cli_call(c, "contacts", NULL, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    const json_t *list = json_object_get(o, "contacts");
+    json_array_foreach(list, i, k)
+    {
+        char *name = cli_shown(cli_str(k, "name"));
+        size_t w = fmt_width(name);
+        columns = w > columns ? (w < max ? w : max) : columns;
+        conflict = conflict || cli_true(k, "conflict");
+        free(name);
+    }
+    json_array_foreach(list, i, k)
+    {
+        print_contact(c, k, columns);
+    }
+    if (json_array_size(list) == 0 && c->tty_err) {
+        cli_say("Nobody yet. Meet somebody: linnet invite");
+    }
+    if (conflict && c->tty_err) {
+        cli_say("Two identities claim the same name. See who is who: linnet verify NAME");
+    }
+    json_decref(o);
+    return 0;
+}
+
+static int contact_rename(struct cli *c, const char *name, const char *fresh)
+{
+    json_t *o;
+    int rc = cli_call(c, "contact.rename",
+                      json_pack("{s:s,s:s}", "name", name, "new", fresh), &o);
+    if (rc != 0) {
+        return rc;
+    }
+    json_t *k = json_object_get(o, "contact");
+    char *now = cli_shown(cli_str(k, "name"));
+    if (c->json) {
+        cli_json(json_is_object(k) ? k : o);
+    } else {
+        cli_say("You call them %s now. They do not see that.", now);
+    }
+    free(now);
+    json_decref(o);
+    return 0;
+}
+
+static int contact_change(struct cli *c, const char *verb, const char *name)
+{
+    static const char *const changes[][2] = {{"block", "contact.block"},
+                                             {"unblock", "contact.unblock"},
+                                             {"remove", "contact.remove"}};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        json_t *o;
+        if (strcmp(verb, changes[i][0]) != 0) {
+            continue;
+        }
+        int rc = cli_call(c, changes[i][1], json_pack("{s:s}", "name", name), &o);
+        if (rc != 0) {
+            return rc;
+        }
+        char *shown = cli_shown(name);
+        if (c->json) {
+            (void)json_object_set_new(o, "name", json_string(name));
+            cli_json(o);
+        } else if (i == 0) {
+            cli_say(
+                "%s is blocked: nothing of theirs gets through, and they are not told.\n"
+                "Undo it with: linnet contact unblock %s",
+                shown, shown);
+        } else if (i == 1) {
+            cli_say("%s is not blocked any more. Write: linnet send %s TEXT", shown,
+                    shown);
+        } else {
+            cli_say("%s is not your contact any more.\n"
+                    "To meet again you need a new invite: linnet invite",
+                    shown);
+        }
+        free(shown);
+        json_decref(o);
+        return 0;
+    }
+    return cli_misused(c, "Of a contact you can do: rename, block, unblock, remove.");
+}
+
+int cmd_contact(struct cli *c)
+{
+    const char *verb = c->args.words[0];
+    size_t n = c->args.n_words;
+    if (strcmp(verb, "rename") == 0) {
+        return n == 3 ? contact_rename(c, c->args.words[1], c->args.words[2])
+                      : cli_misused(c, "rename wants the name and the new one.");
+    }
+    if (n != 2) {
+        return cli_misused(c, "Those arguments do not fit together.");
+    }
+    return contact_change(c, verb, c->args.words[1]);
+}
+
+/* The digits in groups of five: on one line, or in two lines of thirty. */
+static void print_number(const char *number, bool lines, const char *before)
+{
+    size_t n = 0;
+    (void)fputs(before, stdout);
+    for (; *number != '\0' && n < NUMBER_DIGITS; number++) {
+        if (*number < '0' || *number > '9') {
+            continue;
+        }
+        if (n > 0 && n % DIGIT_GROUP == 0) {
+            bool end = lines && n % (DIGIT_GROUP * GROUPS_A_LINE) == 0;
+            (void)fputs(end ? "\n" : " ", stdout);
+            (void)fputs(end ? before : "", stdout);
+        }
+        (void)fputc(*number, stdout);
+        n++;
+    }
+    (void)fputc('\n', stdout);
+}
+
+static int verify_call(struct cli *c, bool confirm, json_t **o)
+{
+    return cli_call(c, "verify",
+                    json_pack("{s:s,s:b}", "name", c->args.words[0], "confirm", confirm),
+                    o);
+}
+
+/* What the number shows, and whether to mark: asks on a terminal. */
+static bool wants_mark(struct cli *c, json_t *o, bool yes)
+{
+    char *name = cli_shown(cli_str(o, "name"));
+    bool mark = yes;
+    if (!c->json) {
+        if (c->tty_out) {
+            (void)printf("Safety number of you and %s%s%s (%.*s):\n\n", cli_bold(c), name,
+                         cli_plain(c), CLI_ID_SHOWN, cli_str(o, "root"));
+        }
+        print_number(cli_str(o, "number"), c->tty_out, c->tty_out ? "    " : "");
+        (void)fflush(stdout);
+    }
+    if (!yes && !c->json && c->tty_out && c->tty_in) {
+        cli_say("\nCompare it with what `linnet verify` shows them, face to face or by "
+                "voice.");
+        mark = cli_ask("Do they match?");
+    }
+    free(name);
+    return mark;
+}
+
+int cmd_verify(struct cli *c)
+{
+    json_t *o;
+    bool yes = args_value(&c->args, "--yes") != NULL;
+    if (args_value(&c->args, "--code") != NULL) {
+        return cli_fail(CLI_ERROR,
+                        "The live short code is not there yet; compare the safety "
+                        "number: linnet verify NAME");
+    }
+    int rc = verify_call(c, false, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    if (wants_mark(c, o, yes)) {
+        json_decref(o);
+        rc = verify_call(c, true, &o);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    char *name = cli_shown(cli_str(o, "name"));
+    if (c->json) {
+        cli_json(o);
+    } else if (cli_true(o, "verified")) {
+        cli_say(
+            "%s is verified. Should another identity come under this name, you will be "
+            "told.",
+            name);
+    } else if (cli_true(o, "conflict")) {
+        cli_say("Not verified: another identity has come under this name, and nothing is "
+                "sent "
+                "to it before you say which one you mean. If the numbers match: linnet "
+                "verify %s --yes",
+                name);
+    } else {
+        cli_say("%s is not verified. If the numbers match: linnet verify %s --yes", name,
+                name);
+    }
+    free(name);
+    json_decref(o);
+    return 0;
+}

@@ -1,0 +1,59 @@
+/* The node in the foreground: its options, handed to daemon. */
+#include <string.h>
+
+#include "cmd.h"
+#include "daemon.h"
+#include "fmt.h"
+
+enum { FD_MAX = 1 << 20 };
+
+static int not_yet(const struct cli *c)
+{
+    static const char *const later[] = {"--bootstrap", "--network",
+                                        "--network-secret-fd"};
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        if (args_value(&c->args, later[i]) != NULL) {
+            return cli_fail(CLI_ERROR, "The option %s is not there yet.", later[i]);
+        }
+    }
+    return 0;
+}
+
+static int take_peers(const struct cli *c, struct daemon_opts *o)
+{
+    for (size_t i = 0; i < c->args.n_values; i++) {
+        if (strcmp(c->args.values[i].option->name, "--peer") != 0) {
+            continue;
+        }
+        if (o->n_peers == DAEMON_PEERS_MAX) {
+            return cli_misused(c, "There are more than %d peers.", DAEMON_PEERS_MAX);
+        }
+        o->peers[o->n_peers++] = c->args.values[i].value;
+    }
+    return 0;
+}
+
+int cmd_daemon(struct cli *c)
+{
+    struct daemon_opts o;
+    const char *pass = args_value(&c->args, "--passphrase-fd");
+    uint64_t fd;
+    daemon_opts_init(&o);
+    o.home = c->args.home;
+    o.scope = args_value(&c->args, "--scope");
+    o.port = args_value(&c->args, "--port");
+    o.name = args_value(&c->args, "--name");
+    int rc = not_yet(c);
+    rc = rc != 0 ? rc : take_peers(c, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    if (pass != NULL) {
+        if (!fmt_number(pass, FD_MAX, &fd)) {
+            return cli_misused(c,
+                               "--passphrase-fd wants the number of an open descriptor.");
+        }
+        o.passphrase_fd = (int)fd;
+    }
+    return daemon_main(&o);
+}

@@ -1,0 +1,303 @@
+/* The table of commands: names, options and help. docs/man/linnet.1 names each of them,
+ * which tests/test_args.c checks. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+
+enum { LIKE_MAX = 2 }; /* mistakes that are forgiven in a guess */
+
+#define END                                                                              \
+    {                                                                                    \
+        NULL, 0, NULL                                                                    \
+    }
+
+static const struct args_option daemon_options[] = {{"--scope", 0, "lan|internet"},
+                                                    {"--port", 0, "N"},
+                                                    {"--peer", 0, "HOST[:PORT]"},
+                                                    {"--bootstrap", 0, "HOST:PORT"},
+                                                    {"--name", 0, "NAME"},
+                                                    {"--network", 0, "NAME"},
+                                                    {"--network-secret-fd", 0, "N"},
+                                                    {"--passphrase-fd", 0, "N"},
+                                                    END};
+static const struct args_option passphrase_options[] = {{"--passphrase-fd", 0, "N"}, END};
+static const struct args_option id_options[] = {{"--qr", 0, NULL}, END};
+static const struct args_option invite_options[] = {
+    {"--qr", 0, NULL}, {"--expires", 0, "24h"}, {"--addr", 0, "HOST:PORT"}, END};
+static const struct args_option add_options[] = {{"--as", 0, "NAME"}, END};
+static const struct args_option verify_options[] = {
+    {"--yes", 'y', NULL}, {"--code", 0, NULL}, END};
+static const struct args_option send_options[] = {
+    {"--reply", 0, "ID"},    {"--wait", 0, "sent|stored|delivered|read"},
+    {"--timeout", 0, "30s"}, {"--file", 'f', "PATH"},
+    {"--name", 0, "FILE"},   END};
+static const struct args_option recv_options[] = {{"--follow", 'f', NULL},
+                                                  {"--from", 0, "NAME"},
+                                                  {"--file", 0, "N"},
+                                                  {"--output", 'o', "PATH"},
+                                                  END};
+static const struct args_option history_options[] = {
+    {"--number", 'n', "N"}, {"--since", 0, "T"}, END};
+static const struct args_option export_options[] = {{"--format", 0, "jsonl|md"}, END};
+static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
+
+#define LATER(name, what)                                                                \
+    {                                                                                    \
+        {name, NULL, 0, ARGS_WORDS_MAX, "", true}, NULL, what, "Not there yet.\n"        \
+    }
+
+static const struct cmd table[] = {
+    {{"daemon", daemon_options, 0, 0,
+      "[--scope lan|internet] [--port N] [--peer HOST[:PORT]]...\n"
+      "                     [--name NAME] [--passphrase-fd N]",
+      false},
+     cmd_daemon,
+     "run the node in the foreground",
+     "Other commands start the node in the background by themselves; this one is for a\n"
+     "service manager, or to watch what it says. ^C ends it.\n"
+     "\n"
+     "    linnet daemon --scope lan --name ann\n"
+     "    linnet daemon --peer 10.1.0.7 --peer printer.lan:7679\n"
+     "    linnet daemon --passphrase-fd 3 3< secret\n"},
+    {{"stop", NULL, 0, 0, "", false},
+     cmd_stop,
+     "end the node",
+     "Returns when it has ended. What is queued goes out at the next start.\n"
+     "\n"
+     "    linnet stop\n"},
+    {{"status", NULL, 0, 0, "", false},
+     cmd_status,
+     "how the node is",
+     "With --json also the endpoints of the local API (linnet-api(7)). With --no-start "
+     "it\n"
+     "exits 3 when no node runs.\n"
+     "\n"
+     "    linnet status\n"
+     "    linnet status --json --no-start\n"},
+    {{"id", id_options, 0, 0, "[--qr]", false},
+     cmd_id,
+     "who you are",
+     "Your name, your root (the key that others know you by) and this device.\n"
+     "\n"
+     "    linnet id\n"
+     "    linnet id --qr\n"},
+    {{"passphrase", passphrase_options, 0, 0, "[--passphrase-fd N]", false},
+     cmd_passphrase,
+     "set, change or remove the key's passphrase",
+     "Asks on the terminal; an empty new one removes it. With --passphrase-fd the "
+     "passphrase\n"
+     "as it is (if there is one) is the first line read, the new one the next.\n"
+     "\n"
+     "    linnet passphrase\n"
+     "    linnet passphrase --passphrase-fd 3 3< secrets\n"},
+    {{"invite", invite_options, 0, 2,
+      "[--qr] [--expires 24h] [--addr HOST:PORT]... | ls | revoke N", false},
+     cmd_invite,
+     "make a code that lets one person become your contact",
+     "The code alone goes to standard output. It works once, for 24 hours unless "
+     "--expires\n"
+     "says otherwise.\n"
+     "\n"
+     "    linnet invite\n"
+     "    linnet invite --qr --expires 10m\n"
+     "    linnet invite --addr 192.0.2.1:7679\n"
+     "    linnet invite ls\n"
+     "    linnet invite revoke 3\n"},
+    {{"add", add_options, 1, 1, "CODE|- [--as NAME]", false},
+     cmd_add,
+     "become the contact of whoever made a code",
+     "Prints the name of the new contact. When nobody is there, exits 6 after 15 "
+     "seconds;\n"
+     "the node goes on trying.\n"
+     "\n"
+     "    linnet add linnet1…\n"
+     "    linnet add - --as bob < code\n"},
+    {{"contacts", NULL, 0, 0, "", false},
+     cmd_contacts,
+     "your contacts, and who is there",
+     "\n"
+     "    linnet contacts\n"
+     "    linnet contacts --json\n"},
+    {{"contact", NULL, 2, 3, "rename NAME NEW | block NAME | unblock NAME | remove NAME",
+      false},
+     cmd_contact,
+     "rename, block or remove a contact",
+     "\n"
+     "    linnet contact rename bob-2 robert\n"
+     "    linnet contact block 1a2b3c4d\n"
+     "    linnet contact remove robert\n"},
+    {{"verify", verify_options, 1, 1, "NAME [--yes] [--code]", false},
+     cmd_verify,
+     "make sure that a contact is who you think",
+     "Shows the safety number, the same at both ends. On a terminal it asks whether the "
+     "two\n"
+     "match; --yes says so. That also settles which one you mean when two identities "
+     "claim\n"
+     "the same name.\n"
+     "\n"
+     "    linnet verify bob\n"
+     "    linnet verify bob --yes\n"},
+    {{"send", send_options, 1, 2,
+      "NAME TEXT|- [--reply ID] [--wait sent|stored|delivered|read]\n"
+      "                   [--timeout 30s]",
+      false},
+     cmd_send,
+     "send a message",
+     "Returns when the message is on disk here; it goes out when the other is there. "
+     "With\n"
+     "--wait, when it has got that far; exits 6 when they are offline at the end of the\n"
+     "time-out, 10 when they are there.\n"
+     "\n"
+     "    linnet send bob 'Lunch?'\n"
+     "    uptime | linnet send bob -\n"
+     "    linnet send bob 'Yes.' --reply 1a2b3c4d --wait delivered --timeout 10s\n"
+     "    linnet send bob -- '-5 degrees'\n"},
+    {{"read", NULL, 1, 1, "NAME", false},
+     cmd_read,
+     "mark a contact's messages as read",
+     "They see that. Nothing else on the command line does it.\n"
+     "\n"
+     "    linnet read bob\n"},
+    {{"recv", recv_options, 0, 0, "[-f] [--from NAME]", false},
+     cmd_recv,
+     "print what has arrived",
+     "Prints what it has not printed yet; with -f it stays and prints what arrives.\n"
+     "\n"
+     "    linnet recv\n"
+     "    linnet recv -f --from bob\n"
+     "    linnet recv -f --json | jq -r .text\n"},
+    {{"history", history_options, 1, 1, "NAME [-n N] [--since T]", false},
+     cmd_history,
+     "print a conversation",
+     "On a terminal the newest 50 unless asked otherwise, else everything. T is a "
+     "duration\n"
+     "or a date.\n"
+     "\n"
+     "    linnet history bob -n 20\n"
+     "    linnet history bob --since 2d\n"
+     "    linnet history bob --since 2026-11-22T14:00\n"},
+    {{"export", export_options, 0, 1, "[NAME] [--format jsonl|md]", false},
+     cmd_export,
+     "print everything, as JSON Lines or Markdown",
+     "\n"
+     "    linnet export > all.jsonl\n"
+     "    linnet export bob --format md > bob.md\n"},
+    {{"events", events_options, 0, 0, "[--since N]", false},
+     cmd_events,
+     "print what happens, until ^C",
+     "With --since first what happened after that event.\n"
+     "\n"
+     "    linnet events\n"
+     "    linnet events --json --since 120\n"},
+    {{"config", NULL, 1, 3, "get [KEY] | set KEY VALUE | path", false},
+     cmd_config,
+     "look at or change settings",
+     "The settings are in linnet.ini(5). An empty value removes one.\n"
+     "\n"
+     "    linnet config get\n"
+     "    linnet config set name ann\n"
+     "    linnet config set interfaces eth0,wlan0\n"
+     "    linnet config path\n"},
+    LATER("chat", "the chat in the terminal"),
+    LATER("doctor", "look for what is wrong, and say what helps"),
+    LATER("nearby", "who is visible on this network"),
+    LATER("visible", "let people nearby see you"),
+    LATER("requests", "people who want to become contacts"),
+    LATER("edit", "change a message"),
+    LATER("react", "react to a message"),
+    LATER("redact", "take a message back"),
+    LATER("live", "live typing"),
+    LATER("search", "search everything"),
+    LATER("transfers", "files on their way"),
+    LATER("group", "groups"),
+    LATER("away", "say that you are away"),
+    LATER("busy", "say that you are busy"),
+    LATER("online", "say that you are there"),
+    LATER("invisible", "do not say anything"),
+    LATER("hook", "run programs on events"),
+    LATER("backup", "back up and restore the home"),
+    LATER("dht", "look into the DHT"),
+};
+
+enum { COMMANDS = sizeof table / sizeof table[0] };
+
+const struct cmd *cmd_at(size_t i)
+{
+    return i < COMMANDS ? &table[i] : NULL;
+}
+
+const struct args_command *cmd_find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(table[i].parse.name, name) == 0) {
+            return &table[i].parse;
+        }
+    }
+    return NULL;
+}
+
+const char *cmd_like(const char *name)
+{
+    const char *best = NULL;
+    size_t least = LIKE_MAX + 1;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        size_t d = args_distance(name, table[i].parse.name);
+        if (d < least && d < strlen(table[i].parse.name)) {
+            least = d;
+            best = table[i].parse.name;
+        }
+    }
+    return best;
+}
+
+static void help_all(void)
+{
+    (void)fputs("linnet: a messenger without servers\n"
+                "\n"
+                "Usage: linnet [--home DIR] [--json] [--no-start] COMMAND [ARGUMENTS]\n"
+                "\n"
+                "Two people, one invite:\n"
+                "    linnet invite                 prints a code; give it to the other\n"
+                "    linnet add CODE               the other side runs this\n"
+                "    linnet send NAME 'Hello!'\n"
+                "    linnet recv -f\n"
+                "\n"
+                "Commands (linnet COMMAND --help has examples):\n",
+                stdout);
+    for (size_t i = 0; i < COMMANDS && table[i].run != NULL; i++) {
+        (void)printf("    %-11s %s\n", table[i].parse.name, table[i].what);
+    }
+    (void)fputs("\nNot there yet:", stdout);
+    size_t column = strlen("Not there yet:");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        size_t len = strlen(table[i].parse.name) + 1;
+        if (table[i].run != NULL) {
+            continue;
+        }
+        if (column + len > 76) {
+            (void)fputs("\n   ", stdout);
+            column = 3;
+        }
+        (void)printf(" %s", table[i].parse.name);
+        column += len;
+    }
+    (void)fputs("\n\nOptions, before or after the command:\n"
+                "    --home DIR   another home (also: LINNET_HOME)\n"
+                "    --json       JSON Lines on standard output\n"
+                "    --no-start   do not start a node; exit 3 when none runs\n"
+                "    --version    which linnet this is\n"
+                "\nAlone, linnet starts the node and says how to go on.\n",
+                stdout);
+}
+
+void cmd_help(const struct cmd *cmd)
+{
+    if (cmd == NULL) {
+        help_all();
+        return;
+    }
+    (void)printf("linnet %s: %s\n\nUsage: linnet %s %s\n", cmd->parse.name, cmd->what,
+                 cmd->parse.name, cmd->parse.usage);
+    (void)printf("%s%s", cmd->help[0] == '\n' ? "" : "\n", cmd->help);
+}

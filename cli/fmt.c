@@ -1,0 +1,374 @@
+#include "fmt.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <utf8proc.h>
+
+enum {
+    MS_PER_S = 1000,
+    S_PER_MIN = 60,
+    S_PER_H = 3600,
+    S_PER_DAY = 86400,
+    ZONE_H_MAX = 14, /* hours that a zone lies off UTC */
+    TAB_BLANKS = 4,
+    DIGITS_MAX = 19,
+};
+
+/* Characters that act on the terminal or on the order of others. */
+static bool acts(utf8proc_int32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
+           c == 0x180e || c == 0x200b || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+           (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe0fff);
+}
+
+static void put_acting(FILE *f, utf8proc_int32_t c, enum fmt_mode mode)
+{
+    unsigned u = (unsigned)c;
+    if (c == '\n' && mode == FMT_TEXT) {
+        (void)fputc('\n', f);
+    } else if (c == '\t' && mode == FMT_TEXT) {
+        (void)fprintf(f, "%*s", TAB_BLANKS, "");
+    } else if (c == '\n' || c == '\t' || c == '\r') {
+        (void)fputs(c == '\n' ? "\\n" : c == '\t' ? "\\t" : "\\r", f);
+    } else if (c < 0x100) {
+        (void)fprintf(f, "\\x%02x", u);
+    } else {
+        (void)fprintf(f, c < 0x10000 ? "\\u%04x" : "\\U%08x", u);
+    }
+}
+
+static void put_escaped(FILE *f, const char *s, size_t len, enum fmt_mode mode)
+{
+    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)s;
+    for (size_t i = 0; i < len;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = utf8proc_iterate(p + i, (utf8proc_ssize_t)(len - i), &c);
+        if (n <= 0) {
+            (void)fprintf(f, "\\x%02x", p[i]);
+            i++;
+            continue;
+        }
+        if (acts(c)) {
+            put_acting(f, c, mode);
+        } else if (c == '\\' && mode == FMT_LINE) {
+            (void)fputs("\\\\", f);
+        } else {
+            (void)fwrite(p + i, 1, (size_t)n, f);
+        }
+        i += (size_t)n;
+    }
+}
+
+char *fmt_escape(const char *s, size_t len, enum fmt_mode mode)
+{
+    char *out = NULL;
+    size_t size;
+    FILE *f = open_memstream(&out, &size);
+    if (f == NULL) {
+        return NULL;
+    }
+    put_escaped(f, s, len, mode);
+    if (fclose(f) != 0) {
+        free(out);
+        return NULL;
+    }
+    return out;
+}
+
+void fmt_put(FILE *f, const char *s, enum fmt_mode mode)
+{
+    put_escaped(f, s, strlen(s), mode);
+}
+
+/* One cluster (what must not be torn apart): its bytes and columns. s is not empty. */
+static size_t cluster(const char *s, size_t *columns)
+{
+    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)s;
+    utf8proc_int32_t c, before = 0, state = 0;
+    size_t i = 0, w = 0;
+    while (p[i] != '\0') {
+        utf8proc_ssize_t n = utf8proc_iterate(p + i, -1, &c);
+        if (n <= 0) { /* not reached with escaped text */
+            i += i == 0 ? 1 : 0;
+            break;
+        }
+        if (i > 0 && utf8proc_grapheme_break_stateful(before, c, &state)) {
+            break;
+        }
+        w += (size_t)utf8proc_charwidth(c);
+        before = c;
+        i += (size_t)n;
+    }
+    *columns = w;
+    return i;
+}
+
+size_t fmt_width(const char *s)
+{
+    size_t w = 0, one;
+    while (*s != '\0') {
+        s += cluster(s, &one);
+        w += one;
+    }
+    return w;
+}
+
+void fmt_pad(FILE *f, const char *s, size_t width)
+{
+    size_t w = 0, one;
+    bool cut = fmt_width(s) > width;
+    size_t room = cut && width > 0 ? width - 1 : width;
+    while (*s != '\0') {
+        size_t n = cluster(s, &one);
+        if (w + one > room) {
+            break;
+        }
+        (void)fwrite(s, 1, n, f);
+        w += one;
+        s += n;
+    }
+    if (cut && width > 0) {
+        (void)fputs("…", f);
+        w++;
+    }
+    (void)fprintf(f, "%*s", (int)(width - w), "");
+}
+
+/* How many bytes of s (up to its line feed) fit into room columns: up to the last blank
+ * when a word would be torn, at least one cluster. */
+static size_t fit(const char *s, size_t room, size_t *columns)
+{
+    size_t i = 0, w = 0, one, blank = 0, blank_w = 0;
+    while (s[i] != '\0' && s[i] != '\n') {
+        size_t n = cluster(s + i, &one);
+        if (w + one > room && i > 0) {
+            bool torn = s[i] != ' ' && blank > 0;
+            *columns = torn ? blank_w : w;
+            return torn ? blank : i;
+        }
+        if (s[i] == ' ') {
+            blank = i;
+            blank_w = w;
+        }
+        i += n;
+        w += one;
+    }
+    *columns = w;
+    return i;
+}
+
+size_t fmt_wrap(FILE *f, const char *s, size_t indent, size_t width)
+{
+    size_t room = width > indent + 8 ? width - indent : 8, w;
+    for (;;) {
+        size_t n = fit(s, room, &w);
+        (void)fwrite(s, 1, n, f);
+        s += n;
+        if (*s == '\0') {
+            return indent + w;
+        }
+        if (*s == '\n') {
+            s++;
+        } else {
+            s += strspn(s, " ");
+            if (*s == '\0') {
+                return indent + w;
+            }
+        }
+        (void)fputc('\n', f);
+        if (*s != '\n' && *s != '\0') {
+            (void)fprintf(f, "%*s", (int)indent, "");
+        }
+    }
+}
+
+bool fmt_utf8_ok(const char *s, size_t len)
+{
+    utf8proc_int32_t c;
+    for (size_t i = 0; i < len;) {
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s + i,
+                                              (utf8proc_ssize_t)(len - i), &c);
+        if (n <= 0) {
+            return false;
+        }
+        i += (size_t)n;
+    }
+    return true;
+}
+
+/* A decimal number at the start of *s, which moves behind it. */
+static bool digits(const char **s, uint64_t *out)
+{
+    size_t n = strspn(*s, "0123456789");
+    if (n == 0 || n > DIGITS_MAX) {
+        return false;
+    }
+    *out = strtoull(*s, NULL, 10);
+    *s += n;
+    return true;
+}
+
+bool fmt_number(const char *s, uint64_t max, uint64_t *out)
+{
+    uint64_t v;
+    if (!digits(&s, &v) || *s != '\0' || v > max) {
+        return false;
+    }
+    *out = v;
+    return true;
+}
+
+bool fmt_duration(const char *s, uint64_t *ms)
+{
+    static const struct {
+        const char *name;
+        uint64_t ms;
+    } units[] = {{"ms", 1},
+                 {"s", MS_PER_S},
+                 {"m", (uint64_t)S_PER_MIN * MS_PER_S},
+                 {"h", (uint64_t)S_PER_H * MS_PER_S},
+                 {"d", (uint64_t)S_PER_DAY * MS_PER_S}};
+    uint64_t v;
+    if (!digits(&s, &v)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(s, units[i].name) == 0 && v <= INT64_MAX / units[i].ms) {
+            *ms = v * units[i].ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Exactly n digits within min and max, then the delimiter (0: none). */
+static bool field(const char **s, size_t n, int min, int max, char delimiter, int *out)
+{
+    if (strspn(*s, "0123456789") < n) {
+        return false;
+    }
+    int v = 0;
+    for (size_t i = 0; i < n; i++) {
+        v = v * 10 + ((*s)[i] - '0');
+    }
+    if (v < min || v > max || (delimiter != '\0' && (*s)[n] != delimiter)) {
+        return false;
+    }
+    *s += n + (delimiter != '\0' ? 1 : 0);
+    *out = v;
+    return true;
+}
+
+/* Z or +01:00 at the end: seconds east of UTC. */
+static bool zone(const char *s, long *east)
+{
+    int h, m, sign = *s == '-' ? -1 : 1;
+    if (strcmp(s, "Z") == 0) {
+        *east = 0;
+        return true;
+    }
+    if (*s != '+' && *s != '-') {
+        return false;
+    }
+    s++;
+    if (!field(&s, 2, 0, ZONE_H_MAX, ':', &h) || !field(&s, 2, 0, 59, '\0', &m) ||
+        *s != '\0') {
+        return false;
+    }
+    *east = sign * ((long)h * S_PER_H + (long)m * S_PER_MIN);
+    return true;
+}
+
+static bool parse_date(const char *s, uint64_t *ms)
+{
+    struct tm tm = {.tm_isdst = -1};
+    int year, month;
+    long east = 0;
+    bool utc = false;
+    if (!field(&s, 4, 1970, 9999, '-', &year) || !field(&s, 2, 1, 12, '-', &month) ||
+        !field(&s, 2, 1, 31, '\0', &tm.tm_mday)) {
+        return false;
+    }
+    tm.tm_year = year - 1900;
+    tm.tm_mon = month - 1;
+    int day = tm.tm_mday;
+    if (*s == 'T' || *s == ' ') {
+        s++;
+        if (!field(&s, 2, 0, 23, ':', &tm.tm_hour) ||
+            !field(&s, 2, 0, 59, '\0', &tm.tm_min)) {
+            return false;
+        }
+        if (*s == ':') {
+            s++;
+            if (!field(&s, 2, 0, 59, '\0', &tm.tm_sec)) {
+                return false;
+            }
+        }
+        utc = *s != '\0';
+    }
+    if ((utc && !zone(s, &east)) || (!utc && *s != '\0')) {
+        return false;
+    }
+    time_t t = utc ? timegm(&tm) - east : mktime(&tm);
+    if (t < 0 || tm.tm_mday != day) { /* the 31st of November */
+        return false;
+    }
+    *ms = (uint64_t)t * MS_PER_S;
+    return true;
+}
+
+bool fmt_since(const char *s, uint64_t now_ms, uint64_t *ms)
+{
+    uint64_t ago;
+    if (fmt_duration(s, &ago)) {
+        *ms = ago < now_ms ? now_ms - ago : 0;
+        return true;
+    }
+    return parse_date(s, ms);
+}
+
+static void format(uint64_t ms, const char *how, char out[FMT_TIME_MAX])
+{
+    time_t t = (time_t)(ms / MS_PER_S);
+    struct tm tm;
+    if (localtime_r(&t, &tm) == NULL || strftime(out, FMT_TIME_MAX, how, &tm) == 0) {
+        (void)snprintf(out, FMT_TIME_MAX, "?");
+    }
+}
+
+void fmt_iso(uint64_t ms, char out[FMT_TIME_MAX])
+{
+    format(ms, "%Y-%m-%dT%H:%M:%S%z", out);
+    size_t n = strlen(out);
+    if (n >= 5 && n + 1 < FMT_TIME_MAX) { /* +0100 becomes +01:00 */
+        memmove(out + n - 1, out + n - 2, 3);
+        out[n - 2] = ':';
+    }
+}
+
+void fmt_clock(uint64_t ms, char out[FMT_TIME_MAX])
+{
+    format(ms, "%H:%M", out);
+}
+
+void fmt_day(uint64_t ms, char out[FMT_TIME_MAX])
+{
+    format(ms, "%a %d %b %Y", out);
+}
+
+void fmt_span(uint64_t ms, char out[FMT_TIME_MAX])
+{
+    unsigned long long s = (ms + MS_PER_S / 2) / MS_PER_S;
+    if (s < 2 * S_PER_MIN) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu s", s);
+    } else if (s < 2 * S_PER_H) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu min", (s + S_PER_MIN / 2) / S_PER_MIN);
+    } else if (s <= 2 * S_PER_DAY) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu h", (s + S_PER_H / 2) / S_PER_H);
+    } else {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu days", (s + S_PER_DAY / 2) / S_PER_DAY);
+    }
+}

@@ -1,0 +1,77 @@
+# Completion of linnet for bash: commands, options, and the names of contacts, which are
+# asked for from a node that runs already.
+
+_linnet_contacts() {
+    # The first column of what is not a terminal; names with odd characters are quoted.
+    local name
+    while IFS=$'\t' read -r name _; do
+        [[ $name == "$1"* ]] && printf '%q\n' "$name"
+    done < <(linnet "${_linnet_home[@]}" --no-start contacts 2>/dev/null)
+}
+
+_linnet_words() {
+    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
+}
+
+_linnet() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local command='' words=0 i
+    local -a _linnet_home=()
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --home)
+            _linnet_home=(--home "${COMP_WORDS[i + 1]}")
+            ((i++))
+            ;;
+        -*) ;;
+        *)
+            if [[ -z $command ]]; then
+                command=${COMP_WORDS[i]}
+            else
+                ((words++))
+            fi
+            ;;
+        esac
+    done
+    case $prev in
+    --home) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
+    --from | --as) mapfile -t COMPREPLY < <(_linnet_contacts "$cur") && return ;;
+    --wait) _linnet_words 'sent stored delivered read' "$cur" && return ;;
+    --scope) _linnet_words 'lan internet' "$cur" && return ;;
+    --format) _linnet_words 'jsonl md' "$cur" && return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        local options='--help --home --json --no-start'
+        case $command in
+        daemon) options+=' --scope --port --peer --name --passphrase-fd' ;;
+        passphrase) options+=' --passphrase-fd' ;;
+        id) options+=' --qr' ;;
+        invite) options+=' --qr --expires --addr' ;;
+        add) options+=' --as' ;;
+        verify) options+=' --yes' ;;
+        send) options+=' --reply --wait --timeout' ;;
+        recv) options+=' --follow --from' ;;
+        history) options+=' --number --since' ;;
+        export) options+=' --format' ;;
+        events) options+=' --since' ;;
+        esac
+        _linnet_words "$options" "$cur"
+        return
+    fi
+    case $command:$words in
+    :*)
+        _linnet_words 'add config contact contacts daemon events export history id
+            invite passphrase read recv send status stop verify' "$cur"
+        ;;
+    contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
+    invite:0) _linnet_words 'ls revoke' "$cur" ;;
+    config:0) _linnet_words 'get set path' "$cur" ;;
+    config:1) _linnet_words 'name interfaces subnets peer scope port log_level' "$cur" ;;
+    send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
+        mapfile -t COMPREPLY < <(_linnet_contacts "$cur")
+        ;;
+    esac
+}
+
+complete -F _linnet linnet

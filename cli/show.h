@@ -1,0 +1,26 @@
+/* How messages and events are printed: for people on a terminal, else a line each.
+ *
+ * A line of a message is TIME \t FROM \t STATE \t ID \t TEXT (linnet(1), "OUTPUT"). */
+#ifndef LINNET_CLI_SHOW_H
+#define LINNET_CLI_SHOW_H
+
+#include "cli.h"
+#include "fmt.h"
+
+/* What was printed last, to print a day only when it changes. */
+struct show {
+    struct cli *cli;
+    bool conversation; /* several conversations are mixed: name them */
+    size_t name_width; /* columns of names; grows */
+    char day[FMT_TIME_MAX];
+};
+
+/* Looks at messages that are to be printed, for the width of names. */
+void show_prepare(struct show *s, const json_t *messages);
+void show_message(struct show *s, json_t *m);
+/* One event of docs/API.md, of that topic. */
+void show_event(struct cli *c, const char *topic, json_t *event);
+/* "queued", … and how it is drawn. */
+const char *show_mark(const char *state);
+
+#endif
