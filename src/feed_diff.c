@@ -41,6 +41,8 @@ struct diff {
     /* the fork */
     uint64_t at;
     bool replace; /* ours: take the peer's entries into the feed */
+    uint64_t chain_last; /* where the way along the chain ends; the next is taken */
+    uint64_t derived;    /* the chain was followed from this `keys` entry on */
     bool took;
     struct blob header, box; /* the peer's entry there */
     struct wire_entry theirs;
@@ -253,6 +255,21 @@ static void repeated_from(struct feeds *f, struct feed *fd, uint64_t from)
     }
 }
 
+/* Reads back our entries from the start of a chain to before `at` (of others' feeds: `at`
+ * too). */
+static int follow_chain(struct feeds *f, struct diff *d, uint64_t start, uint64_t at)
+{
+    memset(&d->cur, 0, sizeof d->cur);
+    d->cur.seq = start - 1;
+    d->derived = start;
+    d->chain_last = d->feed->dev == f->own ? at - 1 : at;
+    d->state = DIFF_CHAIN;
+    d->busy = load_add(f, LOAD_DIFF_CHAIN, d->feed, NULL, start, d->chain_last,
+                       FEEDS_LOAD_BYTES);
+    diff_wait(f, d);
+    return 0;
+}
+
 /* Reads back our entries from the start of the chain to before the fork, if there are
  * any; then the peer's are taken. */
 static int chain_or_take(struct feeds *f, struct diff *d)
@@ -263,17 +280,12 @@ static int chain_or_take(struct feeds *f, struct diff *d)
         return 0;
     }
     bool mine = d->feed->dev == f->own;
-    uint64_t last = mine ? d->at - 1 : d->at;
-    memset(&d->cur, 0, sizeof d->cur);
-    d->cur.seq = theirs.h.chain - 1;
-    if (d->cur.seq >= last) {
+    if (theirs.h.chain > (mine ? d->at - 1 : d->at)) {
+        memset(&d->cur, 0, sizeof d->cur);
+        d->cur.seq = theirs.h.chain - 1;
         return take_from(f, d, d->at);
     }
-    d->state = DIFF_CHAIN;
-    d->busy = load_add(f, LOAD_DIFF_CHAIN, d->feed, NULL, d->cur.seq + 1, last,
-                       FEEDS_LOAD_BYTES);
-    diff_wait(f, d);
-    return 0;
+    return follow_chain(f, d, theirs.h.chain, d->at);
 }
 
 /* Our entries from the fork on give way. */
@@ -377,6 +389,7 @@ static int take_back(struct feeds *f, struct txn *t, struct diff *d,
     fd->r.head_order = fd->r.opened_order = e->h.order;
     memcpy(fd->r.head_id, e->id, WIRE_ID);
     memcpy(fd->r.opened_id, e->id, WIRE_ID);
+    cursor_to_row(&d->cur, &fd->r); /* to go on from after a restart */
     c->order_max = e->h.order > c->order_max ? e->h.order : c->order_max;
     feed_dirty(f, fd);
     lag_wake(f, fd);
@@ -394,6 +407,10 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
         return step_back(f, d);
     }
     if (entry_judge(f, fd, &d->cur, e, &body_len) != JUDGED_OK) {
+        if (in_feed && e->h.chain <= fd->r.head && d->derived != e->h.chain) {
+            /* Interrupted before: the chain is found again from its start. */
+            return follow_chain(f, d, e->h.chain, e->h.seq);
+        }
         /* Ours by its MAC, but the box key for it is gone. */
         d->cur.seq = e->h.seq;
         d->cur.chain_start = e->h.chain;
@@ -543,11 +560,10 @@ static int chain_loaded(struct feeds *f, struct txn *t, struct diff *d,
         }
         sodium_memzero(f->body, body_len);
     }
-    uint64_t last = mine ? d->at - 1 : d->at;
-    if (d->cur.seq >= last) {
-        return take_from(f, d, d->at);
+    if (d->cur.seq >= d->chain_last) {
+        return take_from(f, d, mine ? d->chain_last + 1 : d->at);
     }
-    d->busy = load_add(f, LOAD_DIFF_CHAIN, d->feed, NULL, d->cur.seq + 1, last,
+    d->busy = load_add(f, LOAD_DIFF_CHAIN, d->feed, NULL, d->cur.seq + 1, d->chain_last,
                        FEEDS_LOAD_BYTES);
     diff_wait(f, d);
     return 0;

@@ -26,7 +26,7 @@ void cursor_from_row(const struct rec_feed *r, struct cursor *c)
     memcpy(c->sign_pub, r->sign_pub, sizeof c->sign_pub);
 }
 
-static void cursor_to_row(const struct cursor *c, struct rec_feed *r)
+void cursor_to_row(const struct cursor *c, struct rec_feed *r)
 {
     r->chain_start = c->chain_start;
     r->chain_n = c->chain.n;

@@ -330,6 +330,7 @@ enum judged {
 enum judged entry_judge(struct feeds *f, const struct feed *fd, struct cursor *c,
                         const struct entry *e, size_t *body_len);
 void cursor_from_row(const struct rec_feed *r, struct cursor *c);
+void cursor_to_row(const struct cursor *c, struct rec_feed *r);
 /* An entry of others was judged and stored: opens it now or when it can be. */
 int entry_accepted(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
                    const struct cursor *after, enum judged how, size_t body_len);

@@ -313,6 +313,34 @@ static void on_rolled_back(void *ctx, int node)
     }
 }
 
+static int print_row(void *ctx, const struct rec *r)
+{
+    const struct rec_feed *f = &r->u.feed;
+    const struct rec_have *h = &r->u.have;
+
+    (void)ctx;
+    if (r->kind == REC_FEED) {
+        printf("  feed %u conv %u device %u gen %02x%02x flags %u head %lu opened %lu closed "
+               "%lu id %02x%02x\n",
+               f->id, f->conv, f->device, f->gen[0], f->gen[1], f->flags,
+               (unsigned long)f->head, (unsigned long)f->opened,
+               (unsigned long)f->closed_from, f->head_id[0], f->head_id[1]);
+    } else if (r->kind == REC_HAVE) {
+        printf("  device %u has of feed %u: %lu, opened %lu, read %lu\n", h->device, h->feed,
+               (unsigned long)h->n, (unsigned long)h->opened, (unsigned long)h->read);
+    }
+    return 0;
+}
+
+/* What the stores say of feeds, for who reads a trace. */
+static void print_stores(struct sim *s)
+{
+    for (int i = 0; i < s->w.n; i++) {
+        printf("n%d\n", i);
+        (void)store_load(s->w.nodes[i].store, print_row, NULL);
+    }
+}
+
 /* ---- the scenario ---- */
 
 static void pair_up(struct sim *s, int a, int b)
@@ -671,6 +699,9 @@ static bool run_seed(uint64_t seed, bool trace)
     if (!s.failed) {
         converse(&s);
         settle(&s);
+    }
+    if (trace) {
+        print_stores(&s);
     }
     if (trace || s.failed) {
         printf("seed %lu: %d nodes, %d messages, %lu s: %s\n", (unsigned long)seed, s.w.n,
