@@ -40,7 +40,7 @@ struct diff {
     size_t n_ids;
     /* the fork */
     uint64_t at;
-    bool replace; /* ours: take the peer's entries into the feed */
+    bool replace;        /* ours: take the peer's entries into the feed */
     uint64_t chain_last; /* where the way along the chain ends; the next is taken */
     uint64_t derived;    /* the chain was followed from this `keys` entry on */
     bool took;

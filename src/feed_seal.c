@@ -117,6 +117,9 @@ static bool pair_secret(const struct conv *c, const struct account *own,
     return other->has_pair;
 }
 
+/* The copy for the device that writes is sealed to its static key and not to a box key: a
+ * home set back to an old copy has lost newer box keys, and must still read what it takes
+ * back (docs/THREATS.md, "Known limits"). */
 static size_t seal_copies(struct feeds *f, struct conv *c,
                           const uint8_t secret[CHAIN_SECRET], const uint8_t eph_sec[32],
                           size_t ad_len, struct wr *w)
@@ -124,7 +127,7 @@ static size_t seal_copies(struct feeds *f, struct conv *c,
     size_t n = 0;
     for (size_t i = 0; i <= c->n_seats && n < WIRE_DEVICES_MAX; i++) {
         const struct dev *d = i == 0 ? f->own : c->seats[i - 1]->dev;
-        const uint8_t *box = i == 0 ? f->box[f->n_box - 1].pub : d->box, *pair;
+        const uint8_t *box = i == 0 ? d->stat : d->box, *pair;
         uint8_t copy[CHAIN_SEAL];
         if (!d->known || !pair_secret(c, f->own->acc, d->acc, &pair) ||
             chain_seal_secret(secret, eph_sec, f->self.stat_sec, box, d->id, pair, f->ad,
@@ -192,6 +195,23 @@ bool keys_box_has(const struct entry *e, const uint8_t device[WIRE_ID])
     return false;
 }
 
+static int open_copy(struct feeds *f, const struct feed *fd, const uint8_t *copy,
+                     const uint8_t *eph, const uint8_t *pair, size_t ad_len,
+                     uint8_t secret[CHAIN_SECRET])
+{
+    if (fd->dev == f->own) {
+        return chain_open_secret(copy, eph, fd->dev->stat, f->self.stat_sec,
+                                 f->self.device, pair, f->ad, ad_len, secret);
+    }
+    for (size_t i = f->n_box; i > 0; i--) {
+        if (chain_open_secret(copy, eph, fd->dev->stat, f->box[i - 1].sec, f->self.device,
+                              pair, f->ad, ad_len, secret) == 0) {
+            return 0;
+        }
+    }
+    return ERR_AUTH;
+}
+
 int keys_box_get(struct feeds *f, const struct feed *fd, const struct entry *e,
                  uint8_t secret[CHAIN_SECRET], uint8_t sign_pub[32])
 {
@@ -213,12 +233,9 @@ int keys_box_get(struct feeds *f, const struct feed *fd, const struct entry *e,
             continue;
         }
         tried++;
-        for (size_t i = f->n_box; i > 0; i--) {
-            if (chain_open_secret(copy, eph, fd->dev->stat, f->box[i - 1].sec,
-                                  f->self.device, pair, f->ad, ad.len, secret) == 0) {
-                memcpy(sign_pub, sign, 32);
-                return 0;
-            }
+        if (open_copy(f, fd, copy, eph, pair, ad.len, secret) == 0) {
+            memcpy(sign_pub, sign, 32);
+            return 0;
         }
     }
     return tried > 0 ? ERR_AUTH : ERR_NOTFOUND;

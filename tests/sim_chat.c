@@ -320,14 +320,16 @@ static int print_row(void *ctx, const struct rec *r)
 
     (void)ctx;
     if (r->kind == REC_FEED) {
-        printf("  feed %u conv %u device %u gen %02x%02x flags %u head %lu opened %lu closed "
+        printf("  feed %u conv %u device %u gen %02x%02x flags %u head %lu opened %lu "
+               "closed "
                "%lu id %02x%02x\n",
                f->id, f->conv, f->device, f->gen[0], f->gen[1], f->flags,
                (unsigned long)f->head, (unsigned long)f->opened,
                (unsigned long)f->closed_from, f->head_id[0], f->head_id[1]);
     } else if (r->kind == REC_HAVE) {
-        printf("  device %u has of feed %u: %lu, opened %lu, read %lu\n", h->device, h->feed,
-               (unsigned long)h->n, (unsigned long)h->opened, (unsigned long)h->read);
+        printf("  device %u has of feed %u: %lu, opened %lu, read %lu\n", h->device,
+               h->feed, (unsigned long)h->n, (unsigned long)h->opened,
+               (unsigned long)h->read);
     }
     return 0;
 }
