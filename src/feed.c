@@ -824,6 +824,7 @@ void feeds_free(struct feeds *f)
     if (f == NULL) {
         return;
     }
+    deadlines_release(&f->timers); /* first: it reaches into the seats */
     for (size_t i = 0; i < f->n_convs; i++) {
         conv_free(f, f->convs[i]);
     }
@@ -856,7 +857,6 @@ void feeds_free(struct feeds *f)
     map_release(&f->dev_by_ref);
     map_release(&f->conv_by_cid);
     map_release(&f->feed_by_gen);
-    deadlines_release(&f->timers);
     sodium_memzero(f, sizeof *f);
     free(f);
 }
