@@ -348,6 +348,9 @@ static void node_events(struct app *a, uint64_t now_ms)
         case NODE_EV_PRESENCE:
             api_publish_presence(a, ev.contact, ev.online);
             break;
+        case NODE_EV_BROKEN:
+            store_down(a, ev.err);
+            break;
         }
     }
 }

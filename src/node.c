@@ -64,11 +64,24 @@ struct node *node_new(const struct node_config *cfg)
     return n;
 }
 
+/* A PAIR frame holds our presence secret, the result of an invite its code. */
+static void gated_free(struct gated *g)
+{
+    sodium_memzero(g, sizeof(*g) + g->len);
+    free(g);
+}
+
+static void event_free(struct event_item *e)
+{
+    sodium_memzero(e, sizeof(*e));
+    free(e);
+}
+
 static void queues_free(struct node *n)
 {
     for (struct gated *g = n->gate_first, *next; g != NULL; g = next) {
         next = g->next;
-        free(g);
+        gated_free(g);
     }
     for (struct out_item *o = n->out_first, *next; o != NULL; o = next) {
         next = o->next;
@@ -81,11 +94,11 @@ static void queues_free(struct node *n)
             txn_release(e->ev.txn);
             free(e->ev.txn);
         }
-        free(e);
+        event_free(e);
     }
     for (struct event_item *e = n->res_first, *next; e != NULL; e = next) {
         next = e->next;
-        free(e);
+        event_free(e);
     }
 }
 
@@ -172,8 +185,9 @@ static void gate_pass(struct node *n, struct conn *c, const struct gated *g,
         conn_close(n, c, g->close_code, now_ms);
         return;
     }
-    conn_send(n, c, g->cls, g->type, payload, g->len, now_ms);
-    if (g->feed != 0) {
+    bool sent = conn_send(n, c, g->cls, g->type, payload, g->len, now_ms);
+
+    if (sent && g->feed != 0) {
         feeds_handed(n->feeds, g->feed, g->seq);
     }
 }
@@ -210,6 +224,9 @@ static void gate_open(struct node *n, uint64_t now_ms)
 {
     struct gated *g;
 
+    if (n->broken != 0) {
+        return;
+    }
     while ((g = n->gate_first) != NULL && g->txn <= n->durable) {
         struct conn *c = conn_get(n, g->conn);
 
@@ -222,7 +239,7 @@ static void gate_open(struct node *n, uint64_t now_ms)
             c->gated -= g->len;
             gate_pass(n, c, g, g->payload, now_ms);
         }
-        free(g);
+        gated_free(g);
     }
     for (struct event_item *e; (e = n->res_first) != NULL && e->txn <= n->durable;) {
         n->res_first = e->next;
@@ -230,7 +247,7 @@ static void gate_open(struct node *n, uint64_t now_ms)
             n->res_last = NULL;
         }
         node_emit(n, &e->ev);
-        free(e);
+        event_free(e);
     }
 }
 
@@ -247,6 +264,22 @@ static void presence_event(struct node *n, uint32_t device)
     ev.contact = d->contact;
     ev.online = node_online(n, d->contact);
     node_emit(n, &ev);
+}
+
+/* The device that we have just paired with is there now, at that address. */
+static void met_at(struct node *n, uint32_t contact, const struct conn *c,
+                   uint64_t now_ms)
+{
+    const uint8_t *stat = c->link != NULL ? link_remote_static(c->link) : NULL;
+    const struct rec_device *d;
+    size_t pos = 0;
+
+    while (stat != NULL &&
+           (d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
+        if (memcmp(d->stat, stat, sizeof(d->stat)) == 0) {
+            peers_addr(n->peers, d->id, &c->addr, true, now_ms);
+        }
+    }
 }
 
 static void on_contacts_event(struct node *n, const struct contacts_event *ev,
@@ -270,13 +303,7 @@ static void on_contacts_event(struct node *n, const struct contacts_event *ev,
     case CONTACTS_EV_PAIRED:
         waiters_done(n, ev->slot, ev->contact, 0, 0);
         if ((c = conn_get(n, ev->conn)) != NULL) {
-            const struct rec_device *d;
-            size_t pos = 0;
-
-            d = contacts_device_next(n->contacts, ev->contact, &pos);
-            if (d != NULL) {
-                peers_addr(n->peers, d->id, &c->addr, true, now_ms);
-            }
+            met_at(n, ev->contact, c, now_ms);
         }
         break;
     case CONTACTS_EV_CLOSE:
@@ -315,6 +342,7 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
 static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_t now_ms)
 {
     struct node_event out = {.kind = NODE_EV_LOAD};
+    int err;
 
     switch (ev->kind) {
     case FEEDS_EV_LOAD:
@@ -331,7 +359,10 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
         peers_want(n->peers, ev->device, ev->waits, now_ms);
         break;
     case FEEDS_EV_DEVICE:
-        if (contacts_device_update(n->contacts, &n->txn, ev->device, ev->dict) != 0) {
+        err = contacts_device_update(n->contacts, &n->txn, ev->device, ev->dict);
+        if (err == ERR_NOMEM) {
+            n->broken = err;
+        } else if (err != 0) {
             log_peer(now_ms, LOG_WARN, "a device dictionary was refused");
         }
         break;
@@ -461,20 +492,48 @@ static void drain_outputs(struct node *n, uint64_t now_ms)
     n->closes_wanted = false;
 }
 
+/* Routes until nothing is left; false when there was nothing. */
+static bool route_all(struct node *n, uint64_t now_ms)
+{
+    unsigned i = 0;
+
+    /* Routing one event may raise another; a chain of them is short. */
+    while (i < NODE_ROUTES_MAX && route_events(n, now_ms)) {
+        i++;
+    }
+    node_beacons_follow(n, now_ms);
+    return i > 0;
+}
+
+/* Memory and transaction may differ: the transaction is not given out, nor what depends
+ * on it. */
+static void break_off(struct node *n)
+{
+    struct node_event ev = {.kind = NODE_EV_BROKEN, .err = n->broken};
+
+    if (!n->broken_told) {
+        n->broken_told = true;
+        node_emit(n, &ev);
+    }
+}
+
 void node_settle(struct node *n, uint64_t now_ms)
 {
-    /* Routing one event may raise another; a chain of them is short. */
-    for (unsigned i = 0; i < 64 && route_events(n, now_ms); i++) {
-    }
-    seal_txn(n);
-    drain_outputs(n, now_ms);
-    gate_open(n, now_ms);
-    /* What the drain itself has raised (a link that ended on overflow). */
-    if (route_events(n, now_ms)) {
-        for (unsigned i = 0; i < 64 && route_events(n, now_ms); i++) {
+    for (unsigned i = 0; i < NODE_TURNS_MAX; i++) {
+        /* After the first turn: what the drain itself has raised, as the end of a link on
+         * overflow, with the records that this has made. */
+        if (!route_all(n, now_ms) && n->txn.n == 0 && i > 0) {
+            return;
         }
-        seal_txn(n);
+        if (n->broken == 0) {
+            seal_txn(n);
+        }
+        if (n->broken != 0) {
+            break_off(n);
+            return;
+        }
         drain_outputs(n, now_ms);
+        gate_open(n, now_ms);
     }
 }
 
@@ -573,7 +632,7 @@ uint64_t node_deadline(const struct node *n)
 
 bool node_reading(const struct node *n)
 {
-    return n->unstored < NODE_UNSTORED_MAX;
+    return n->broken == 0 && n->unstored < NODE_UNSTORED_MAX;
 }
 
 void node_committed(struct node *n, uint64_t no, uint64_t now_ms)
@@ -593,7 +652,9 @@ void node_committed(struct node *n, uint64_t no, uint64_t now_ms)
 void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
                  size_t count, uint64_t now_ms)
 {
-    (void)feeds_loaded(n->feeds, &n->txn, request, v, count, now_ms);
+    if (feeds_loaded(n->feeds, &n->txn, request, v, count, now_ms) == ERR_NOMEM) {
+        n->broken = ERR_NOMEM;
+    }
     node_settle(n, now_ms);
 }
 
@@ -681,6 +742,6 @@ bool node_next_event(struct node *n, struct node_event *ev)
         n->ev_last = NULL;
     }
     *ev = e->ev;
-    free(e);
+    event_free(e);
     return true;
 }

@@ -30,6 +30,8 @@ enum {
     NODE_CONNS_MAX = 1024,
     NODE_HALF_OPEN_MAX = 256,       /* listeners' links that recognised nobody yet */
     NODE_HALF_OPEN_SOURCE_MAX = 64, /* of one /32 or /64 */
+    /* The same limits hold for links that recognised somebody and are not up yet, and
+     * those of invites. */
     NODE_UNSTORED_MAX =
         8 * 1024 * 1024, /* bytes of uncommitted records: then reading pauses */
     NODE_ADD_WAIT_MS = 15000,
@@ -105,6 +107,8 @@ enum node_event_kind {
     NODE_EV_LOAD,     /* entries are wanted: answer with node_loaded */
     NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
     NODE_EV_PRESENCE, /* a contact came or went; not durable */
+    NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
+                     * any more; as after a failed commit it is to be made anew. */
 };
 struct node_event {
     enum node_event_kind kind;
@@ -113,8 +117,8 @@ struct node_event {
     uint32_t feed;
     uint64_t from, to;
     size_t max, max_bytes;
-    uint64_t tag; /* RESULT */
-    int err;
+    uint64_t tag;                 /* RESULT */
+    int err;                      /* RESULT, BROKEN */
     unsigned close_code;          /* RESULT of add: enum close_code when ERR_REFUSED */
     uint32_t contact;             /* RESULT of add, PRESENCE */
     uint32_t id;                  /* RESULT of invite */

@@ -125,15 +125,28 @@ uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
     return c == NULL ? 0 : dial(n, c, LINK_INVITE, slot);
 }
 
-/* Frees a place for one more listener's link: the oldest that recognised nobody, of the
- * same source when that one has too many. */
-static void half_open_evict(struct node *n, const uint8_t source[ADDR_SOURCE_LEN])
+/* Links of listeners that may have to make room: those that recognised nobody, and
+ * those that did and are not yet those of a contact (who replays first records, or
+ * holds an old code, gets no further). */
+static bool makes_room(const struct conn *c, bool half_open)
+{
+    if (c->closing || c->link == NULL || c->dialled) {
+        return false;
+    }
+    return link_is_half_open(c->link) ? half_open
+                                      : !half_open && (!c->up || c->kind == LINK_INVITE);
+}
+
+/* Frees a place for one more listener's link: the oldest of its sort, of the same source
+ * when that one has too many. */
+static void evict(struct node *n, const uint8_t source[ADDR_SOURCE_LEN], bool half_open,
+                  uint64_t now_ms)
 {
     unsigned same = 0, all = 0;
     struct conn *oldest = NULL, *oldest_same = NULL;
 
     for (struct conn *c = n->first; c != NULL; c = c->next) {
-        if (c->closing || c->link == NULL || !link_is_half_open(c->link)) {
+        if (!makes_room(c, half_open)) {
             continue;
         }
         all++;
@@ -143,18 +156,14 @@ static void half_open_evict(struct node *n, const uint8_t source[ADDR_SOURCE_LEN
             oldest_same = oldest_same == NULL ? c : oldest_same;
         }
     }
-    n->half_open = all;
     if (same >= NODE_HALF_OPEN_SOURCE_MAX) {
         oldest = oldest_same;
     } else if (all < NODE_HALF_OPEN_MAX) {
         return;
     }
     if (oldest != NULL) {
-        deadlines_remove(&n->deadlines, &oldest->deadline);
-        link_free(oldest->link);
-        oldest->link = NULL;
-        n->half_open--;
-        carrier_close(n, oldest);
+        link_carrier_closed(oldest->link, now_ms);
+        conn_pump(n, oldest, now_ms);
     }
 }
 
@@ -167,20 +176,21 @@ uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
         return 0;
     }
     addr_source_key(from, source);
-    half_open_evict(n, source);
+    evict(n, source, true, now_ms);
+    evict(n, source, false, now_ms);
     c = conn_new(n, from);
-    if (c == NULL) {
-        return 0;
+    if (c != NULL) {
+        c->connected = true;
+        c->link = link_listen(&n->self, &n->ring, CARRIER_TCP, now_ms);
+        if (c->link == NULL) {
+            conn_free(n, c);
+            c = NULL;
+        } else {
+            conn_make_ready(n, c);
+        }
     }
-    c->connected = true;
-    c->link = link_listen(&n->self, &n->ring, CARRIER_TCP, now_ms);
-    if (c->link == NULL) {
-        conn_free(n, c);
-        return 0;
-    }
-    n->half_open++;
-    conn_make_ready(n, c);
-    return c->id;
+    node_settle(n, now_ms);
+    return c != NULL ? c->id : 0;
 }
 
 /* The candidate to dial as; false when the one behind it is gone meanwhile. */
@@ -259,6 +269,14 @@ static uint32_t contact_of(struct node *n, uint32_t device)
     return d != NULL ? d->contact : 0;
 }
 
+/* Whether the device is one we talk to. */
+static bool is_contact(struct node *n, uint32_t device)
+{
+    const struct rec_contact *c = contacts_get(n->contacts, contact_of(n, device));
+
+    return c != NULL && (c->flags & (CONTACT_BLOCKED | CONTACT_REMOVED)) == 0;
+}
+
 static void send_hello(struct node *n, struct conn *c, uint64_t now_ms)
 {
     uint8_t buf[1024];
@@ -270,7 +288,7 @@ static void send_hello(struct node *n, struct conn *c, uint64_t now_ms)
     memcpy(hello.addrs, n->addrs, sizeof(hello.addrs));
     wire_hello_put(&w, &hello);
     if (wr_ok(&w)) {
-        conn_send(n, c, LINK_CONTROL, FRAME_HELLO, buf, w.len, now_ms);
+        (void)conn_send(n, c, LINK_CONTROL, FRAME_HELLO, buf, w.len, now_ms);
     }
 }
 
@@ -280,7 +298,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     struct conn *old;
 
     c->ref = link_ref(c->link);
-    if (contact_of(n, c->ref) == 0) {
+    if (!is_contact(n, c->ref)) { /* not any more, since its first record */
         link_close(c->link, CLOSE_NORMAL, now_ms);
         return;
     }
@@ -317,9 +335,11 @@ static void invite_up(struct node *n, struct conn *c, uint64_t now_ms)
                           : contacts_invite_judge(n->contacts, c->ref, cert->root,
                                                   env_wall_us(n->env) / 1000000);
     }
-    if (code == 0 && contacts_pair_up(n->contacts, c->id, c->dialled, c->ref, cert, bytes,
-                                      len, link_hash(c->link)) != 0) {
-        code = CLOSE_PROTOCOL;
+    if (code == 0) {
+        int err = contacts_pair_up(n->contacts, c->id, c->dialled, c->ref, cert, bytes,
+                                   len, link_hash(c->link));
+
+        code = err == 0 ? 0 : err == ERR_NOMEM ? CLOSE_BUSY : CLOSE_PROTOCOL;
     }
     if (code != 0) {
         link_close(c->link, code, now_ms);
@@ -380,8 +400,9 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
         int err =
             feeds_recv(n->feeds, &n->txn, c->ref, ev->type, ev->payload, ev->len, now_ms);
 
-        if (err == 0 && ev->type == FRAME_HAVE && n->unacked > 0) {
-            node_beacons_changed(n, now_ms);
+        if (err == 0 && ev->type == FRAME_HAVE &&
+            node_newly_acked(n, contact_of(n, c->ref))) {
+            node_beacons_changed(n);
         }
         return err;
     }
@@ -423,6 +444,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
 void conn_pump_quiet(struct node *n, struct conn *c, uint64_t now_ms)
 {
     struct link_event ev;
+    int err;
 
     while (c->link != NULL && link_next_event(c->link, &ev)) {
         switch (ev.kind) {
@@ -430,7 +452,10 @@ void conn_pump_quiet(struct node *n, struct conn *c, uint64_t now_ms)
             on_up(n, c, now_ms);
             break;
         case LINK_EV_FRAME:
-            if (c->up && on_frame(n, c, &ev, now_ms) != 0) {
+            err = c->up ? on_frame(n, c, &ev, now_ms) : 0;
+            if (err == ERR_NOMEM) {
+                n->broken = err;
+            } else if (err != 0) {
                 log_peer(now_ms, LOG_WARN, "link %u: the peer broke the rules (frame %u)",
                          c->id, ev.type);
                 link_close(c->link, CLOSE_PROTOCOL, now_ms);
@@ -533,17 +558,20 @@ void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t n
     conn_pump(n, c, now_ms);
 }
 
-void conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
+bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
                const uint8_t *payload, size_t len, uint64_t now_ms)
 {
     if (c->link == NULL || !link_is_up(c->link)) {
-        return;
+        return false;
     }
-    if (link_send(c->link, cls, type, payload, len) != 0) {
+    bool sent = link_send(c->link, cls, type, payload, len) == 0;
+
+    if (!sent) {
         /* What does not fit is asked for again over a new link. */
         link_close(c->link, CLOSE_BUSY, now_ms);
     }
     conn_make_ready(n, c);
+    return sent;
 }
 
 void conns_tick(struct node *n, uint64_t now_ms)
@@ -565,8 +593,13 @@ void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
                         uint64_t now_ms)
 {
     for (struct conn *c = n->first; c != NULL; c = c->next) {
-        if (c->kind == LINK_CONTACT && contact_of(n, c->ref) == contact) {
-            conn_close(n, c, code, now_ms);
+        if (c->kind != LINK_CONTACT || contact_of(n, c->ref) != contact) {
+            continue;
         }
+        if (c->current) { /* its end must not be taken for that of a later link */
+            c->current = false;
+            feeds_peer_down(n->feeds, c->ref, now_ms);
+        }
+        conn_close(n, c, code, now_ms);
     }
 }

@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "base/log.h"
 #include "node_priv.h"
 
 static const char meta_name[] = "name";
@@ -185,26 +186,50 @@ static void refresh_dictionary(struct node *n)
     contacts_set_device(n->contacts, &n->own);
 }
 
+void node_beacons_changed(struct node *n)
+{
+    n->beacons_due = true;
+}
+
+bool node_newly_acked(const struct node *n, uint32_t contact)
+{
+    for (size_t i = 0; i < n->n_unacked; i++) {
+        if (n->unacked[i] == contact) {
+            return feeds_device_acked(n->feeds, contact);
+        }
+    }
+    return false;
+}
+
 /* Own beacons: under the presence secret, and in turn under the pair's key of each
  * contact who may not know that secret yet. */
-void node_beacons_changed(struct node *n, uint64_t now_ms)
+void node_beacons_follow(struct node *n, uint64_t now_ms)
 {
-    uint8_t main_key[32], (*alt)[32] = calloc(CONTACTS_MAX, 32);
+    uint8_t main_key[32], (*alt)[32] = NULL;
     const struct rec_contact *c;
     size_t pos = 0, count = 0;
 
+    if (!n->beacons_due || !n->started) {
+        return;
+    }
+    n->beacons_due = false;
+    alt = calloc(CONTACTS_MAX, 32);
     if (alt == NULL) {
+        n->broken = ERR_NOMEM;
         return;
     }
     while ((c = contacts_next(n->contacts, &pos)) != NULL && count < CONTACTS_MAX) {
         if ((c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) == 0 &&
             !feeds_device_acked(n->feeds, c->id)) {
+            n->unacked[count] = c->id;
             wire_beacon_key_pair(c->pair, n->device, alt[count++]);
         }
     }
-    n->unacked = (unsigned)count;
+    n->n_unacked = count;
     wire_beacon_key_presence(n->presence_p, main_key);
-    (void)lan_set_keys(n->lan, main_key, (const uint8_t(*)[32])alt, count, now_ms);
+    if (lan_set_keys(n->lan, main_key, (const uint8_t(*)[32])alt, count, now_ms) != 0) {
+        n->broken = ERR_NOMEM;
+    }
     sodium_memzero(main_key, sizeof(main_key));
     sodium_memzero(alt, CONTACTS_MAX * 32);
     free(alt);
@@ -223,7 +248,7 @@ void node_device_changed(struct node *n, bool tell, uint64_t now_ms)
             (void)feeds_send_device(n->feeds, &n->txn, conv, &n->own, now_ms);
         }
     }
-    node_beacons_changed(n, now_ms);
+    node_beacons_changed(n);
 }
 
 /* Somebody was removed: those who stay get a presence secret that he does not know. */
@@ -242,6 +267,16 @@ void node_rotate_presence(struct node *n, uint64_t now_ms)
 }
 
 /* ---- contacts and who follows them ---- */
+
+/* A limit leaves that device aside; without memory nothing can be relied on. */
+static void follow_failed(struct node *n, int err)
+{
+    if (err == ERR_NOMEM) {
+        n->broken = err;
+    } else if (err != 0) {
+        log_warn("a contact's device cannot be followed: %s", err_str(err));
+    }
+}
 
 static void watch_device(struct node *n, const struct rec_contact *c,
                          const struct rec_device *d, uint64_t now_ms)
@@ -269,11 +304,9 @@ static void device_follow(struct node *n, const struct rec_contact *c,
     memcpy(as.remote_static, d->stat, 32);
     memcpy(as.remote_root, c->root, KEYS_ROOT);
     keys_link_pair(c->pair, d->stat, n->self.stat_pub, &as.keys);
-    if (keyring_put(&n->ring, &as) != 0) {
-        n->broken = ERR_LIMIT;
-    }
+    follow_failed(n, keyring_put(&n->ring, &as));
     sodium_memzero(&as, sizeof(as));
-    (void)tell_feeds_device(n, d, c->root);
+    follow_failed(n, tell_feeds_device(n, d, c->root));
     watch_device(n, c, d, now_ms);
     fresh = peers_add(n->peers, d->id, d->stat) == 0;
     while (fresh && r.n > 0) {
@@ -299,14 +332,12 @@ void contact_follow(struct node *n, uint32_t id, uint64_t now_ms)
     if (c == NULL || (c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0) {
         return;
     }
-    (void)feeds_pair_put(n->feeds, c->id, c->root, c->pair);
+    follow_failed(n, feeds_pair_put(n->feeds, c->id, c->root, c->pair));
     while ((d = contacts_device_next(n->contacts, id, &pos)) != NULL) {
         device_follow(n, c, d, now_ms);
     }
-    if (feeds_conv_pair(n->feeds, &n->txn, id, &conv) != 0) {
-        n->broken = ERR_LIMIT;
-    }
-    node_beacons_changed(n, now_ms);
+    follow_failed(n, feeds_conv_pair(n->feeds, &n->txn, id, &conv));
+    node_beacons_changed(n);
 }
 
 void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms)
@@ -321,7 +352,7 @@ void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms)
         peers_del(n->peers, d->id);
     }
     feeds_contact_del(n->feeds, id);
-    node_beacons_changed(n, now_ms);
+    node_beacons_changed(n);
 }
 
 /* Every kept invite can be answered (a reason, at least); open ones are looked for. */
@@ -358,6 +389,7 @@ int node_start(struct node *n, uint64_t now_ms)
 {
     const struct blob *b;
     const struct rec_contact *c;
+    bool renamed = false;
     int err;
 
     if ((b = node_meta(n, meta_presence)) != NULL && b->n == 64) {
@@ -378,6 +410,7 @@ int node_start(struct node *n, uint64_t now_ms)
     }
     if (err == 0 &&
         (b == NULL || b->n != strlen(n->name) || memcmp(b->p, n->name, b->n) != 0)) {
+        renamed = b != NULL;
         err = node_meta_put(n, meta_name, n->name, strlen(n->name));
     }
     if (err != 0) {
@@ -393,7 +426,7 @@ int node_start(struct node *n, uint64_t now_ms)
             contact_follow(n, id, now_ms);
         }
     }
-    node_beacons_changed(n, now_ms);
+    node_device_changed(n, renamed, now_ms);
     invites_follow(n, now_ms);
     n->next_box_check_ms = now_ms;
     n->started = true;

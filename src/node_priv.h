@@ -24,6 +24,8 @@ enum {
     NODE_OUT_BUF = 72 * 1024,
     NODE_METAS_MAX = 64,
     NODE_WAITERS_MAX = 256,
+    NODE_ROUTES_MAX = 64, /* events that raise one another, in one turn */
+    NODE_TURNS_MAX = 16,
 };
 
 /* A carrier and its link. Lives until the outer layer says that the carrier has ended. */
@@ -123,7 +125,7 @@ struct node {
     struct conn *first, *last, *ready_first, *ready_last;
     struct deadlines deadlines;
     uint32_t next_conn;
-    unsigned n_conns, half_open;
+    unsigned n_conns;
 
     struct addr addrs[WIRE_ADDRS_MAX]; /* our own, told in HELLO */
     size_t n_addrs;
@@ -151,9 +153,15 @@ struct node {
     size_t n_metas;
     bool have_own_device;
     uint32_t last_contact; /* largest row id loaded */
-    unsigned unacked;      /* contacts that have not acknowledged our device dictionary */
+    bool beacons_due;      /* the keys of own beacons are to be looked at again */
+    /* contacts that have not acknowledged our device dictionary, by id */
+    uint32_t unacked[CONTACTS_MAX];
+    size_t n_unacked;
     uint64_t next_box_check_ms;
-    int broken; /* first internal failure (ERR_NOMEM): the caller sees it on commits */
+    /* An internal failure (ERR_NOMEM, ERR_LIMIT): memory and transaction may differ, and
+     * nothing leaves the node any more but NODE_EV_BROKEN. */
+    int broken;
+    bool broken_told;
 };
 
 /* ---- node.c ---- */
@@ -171,7 +179,11 @@ int node_meta_put(struct node *n, const char *key, const void *value, size_t len
  */
 void node_device_changed(struct node *n, bool tell, uint64_t now_ms);
 void node_rotate_presence(struct node *n, uint64_t now_ms);
-void node_beacons_changed(struct node *n, uint64_t now_ms);
+/* The keys that own beacons need may have changed: node_settle() looks once. */
+void node_beacons_changed(struct node *n);
+void node_beacons_follow(struct node *n, uint64_t now_ms);
+/* True when the contact has acknowledged our device dictionary and had not before. */
+bool node_newly_acked(const struct node *n, uint32_t contact);
 void contact_follow(struct node *n, uint32_t id, uint64_t now_ms);
 void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms);
 void invites_follow(struct node *n, uint64_t now_ms);
@@ -184,7 +196,8 @@ uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *t
 uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
                         uint64_t now_ms);
 void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms);
-void conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
+/* False when the link did not take it. */
+bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
                const uint8_t *payload, size_t len, uint64_t now_ms);
 /* Link events of a conn after anything was done with its link. */
 void conn_pump(struct node *n, struct conn *c, uint64_t now_ms);

@@ -148,10 +148,17 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     struct node_event ev = {.contact = contact};
     int err = known(n, contact, &c);
 
+    bool back = err == 0 && !block && (c->flags & CONTACT_BLOCKED) != 0;
+
     if (err == 0) {
         err =
             contacts_set_flags(n->contacts, &n->txn, contact, block ? CONTACT_BLOCKED : 0,
                                block ? 0 : CONTACT_BLOCKED);
+    }
+    if (err == 0 && back) { /* what we are called and found by may have changed */
+        contact_follow(n, contact, now_ms);
+        err = feeds_send_device(n->feeds, &n->txn, feeds_conv_of(n->feeds, contact),
+                                &n->own, now_ms);
     }
     return done(n, err, &ev, tag, now_ms);
 }

@@ -609,6 +609,9 @@ void sim_drain(struct sim_world *w, int i)
                 break;
             case NODE_EV_PRESENCE:
                 break;
+            case NODE_EV_BROKEN:
+                assert(!"memory is exhausted");
+                break;
             }
         }
     }

@@ -1,0 +1,89 @@
+/* Whole nodes joined by plumbing in memory: bytes arrive in order and at once, time moves
+ * only in nw_run(), a disk is a list that the test may hold back. For tests of the node's
+ * rules one by one; sim_world.h has the hostile world. */
+#ifndef LINNET_TESTS_NODE_WORLD_H
+#define LINNET_TESTS_NODE_WORLD_H
+
+#include "node.h"
+
+enum {
+    NW_NODES = 3,
+    NW_CARRIERS = 8192,
+    NW_TAGS = 64,
+    NW_STRANGER = -1, /* the other end of a carrier: the test itself */
+};
+
+enum nw_kind { NW_CONNECT = 1, NW_DATA, NW_END, NW_DATAGRAM };
+
+struct nw_event {
+    struct nw_event *next;
+    enum nw_kind kind;
+    size_t carrier;
+    int side; /* of the carrier; or the node of a datagram */
+    struct addr from;
+    size_t len;
+    uint8_t bytes[];
+};
+
+struct nw_carrier {
+    int node[2]; /* dialler, listener */
+    uint32_t id[2];
+    bool open[2];
+    size_t sent[2]; /* bytes by that side */
+    unsigned pieces[2];
+};
+
+struct nw_node {
+    struct nw_world *w;
+    struct env env;
+    struct keyfile key;
+    struct node *node;
+    bool hold;      /* commits wait */
+    bool hold_sent; /* the carrier does not get rid of what it was given */
+    bool refuse;    /* its dials fail */
+    bool keep_ends; /* the carriers that it gives up do not end yet */
+    struct txn **txns;
+    size_t n_txns, cap_txns;
+    struct rec_entry *entries;
+    size_t n_entries, cap_entries;
+    unsigned results[NW_TAGS];
+    struct node_event result[NW_TAGS]; /* the last of that tag */
+    uint8_t state;                     /* highest told of messages of ours */
+    unsigned states_sent;              /* records that said "sent" */
+    unsigned received;
+    char text[256],
+        announced[WIRE_NAME_MAX + 1]; /* last received; last name of a contact */
+    size_t out_bytes;
+};
+
+struct nw_world {
+    uint64_t now_ms, rng;
+    struct nw_node n[NW_NODES];
+    struct nw_carrier carriers[NW_CARRIERS];
+    size_t n_carriers;
+    struct nw_event *first, *last;
+};
+
+void nw_init(struct nw_world *w);
+void nw_release(struct nw_world *w);
+struct addr nw_addr(int i);
+/* Everything a node has to give. */
+void nw_drain(struct nw_world *w, int i);
+/* One event; false when there is none. */
+bool nw_step(struct nw_world *w);
+/* Events and deadlines of so many ms. */
+void nw_run(struct nw_world *w, uint64_t ms);
+/* Lets the waiting commits through. */
+void nw_commit(struct nw_world *w, int i);
+/* A carrier of a stranger to a node; SIZE_MAX when it was refused. */
+size_t nw_connect(struct nw_world *w, int to, const struct addr *from);
+void nw_give(struct nw_world *w, size_t carrier, const uint8_t *p, size_t len);
+/* Cuts every carrier between nodes, without a word. */
+void nw_cut(struct nw_world *w);
+/* inviter gives a code to adder, and both meet. Gives the contact's id at either. */
+void nw_pair(struct nw_world *w, int inviter, int adder, uint32_t *at_inviter,
+             uint32_t *at_adder);
+void nw_invite(struct nw_world *w, int i, char code[WIRE_CODE_MAX + 1], uint32_t *id);
+void nw_say(struct nw_world *w, int i, uint64_t tag, uint32_t contact, const char *text);
+
+#endif
