@@ -68,6 +68,7 @@ void diff_stop(struct feeds *f, struct feed *fd)
         return;
     }
     fd->diff = NULL;
+    f->pending = true;
     loads_kill(f, NULL, fd, LOAD_DIFF);
     loads_kill(f, NULL, fd, LOAD_DIFF_CHAIN);
     for (struct repeat *r = fd->conv->repeats; r != NULL; r = r->next) {
@@ -110,8 +111,13 @@ int diff_start(struct feeds *f, struct have *h, uint64_t n)
     struct feed *fd = h->feed;
     bool mine = fd->dev == f->own;
     uint64_t hi = min_u64(n, fd->r.head);
-    if (fd->diff != NULL || h->seat->liar || h->diffs >= DIFFS_MAX || n == 0 ||
-        !h->seat->dev->up || (!mine && (hi == 0 || h->seat->dev == fd->dev))) {
+    if (fd->diff != NULL) {
+        h->pending = true;
+        h->pending_n = n;
+        return 0;
+    }
+    if (h->seat->liar || h->diffs >= DIFFS_MAX || n == 0 || !h->seat->dev->up ||
+        (!mine && (hi == 0 || h->seat->dev == fd->dev))) {
         return 0;
     }
     struct diff *d = calloc(1, sizeof *d);
@@ -616,6 +622,8 @@ int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_
     }
     if (fd->diff != NULL && fd->diff->have == h) {
         fd->diff->opened = opened;
+        h->pending = n != fd->diff->n;
+        h->pending_n = n;
         return 0;
     }
     /* After a fork, what a device has of the other version is settled once. */
@@ -641,4 +649,36 @@ int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_
         h->on_branch = true;
     }
     return have_told(f, t, h, n, opened);
+}
+
+static int pending_one(struct feeds *f, struct txn *t, struct have *h)
+{
+    struct feed *fd = h->feed;
+    uint64_t n = h->pending_n;
+    h->pending = false;
+    if (!h->seat->dev->up) {
+        return 0; /* it tells again */
+    }
+    if (fd->dev == f->own) {
+        return own_told(f, t, h, n, have_opened(h));
+    }
+    bool other = n == fd->r.head && memcmp(h->id, fd->r.head_id, WIRE_ID) != 0;
+    return other ? diff_start(f, h, n) : 0;
+}
+
+int pending_run(struct feeds *f, struct txn *t)
+{
+    int err = 0;
+    f->pending = false;
+    for (size_t i = 0; i < f->n_convs; i++) {
+        struct conv *c = f->convs[i];
+        for (size_t j = 0; j < c->n_feeds; j++) {
+            struct feed *fd = c->feeds[j];
+            for (size_t k = 0; k < fd->n_haves && err == 0 && fd->diff == NULL; k++) {
+                struct have *h = fd->haves[k];
+                err = h != NULL && h->pending ? pending_one(f, t, h) : 0;
+            }
+        }
+    }
+    return err;
 }

@@ -162,7 +162,7 @@ void feeds_tick(struct feeds *f, struct txn *t, uint64_t now_ms)
 
 uint64_t feeds_deadline(const struct feeds *f)
 {
-    return f->answers ? f->now_ms : deadlines_next(&f->timers);
+    return f->answers || f->pending ? f->now_ms : deadlines_next(&f->timers);
 }
 
 /* ---- sent ---- */
@@ -224,6 +224,9 @@ static int box_renew(struct feeds *f, struct txn *t)
 int feeds_end(struct feeds *f, struct txn *t)
 {
     int err = f->box_lost ? box_renew(f, t) : 0;
+    if (err == 0 && f->pending) {
+        err = pending_run(f, t);
+    }
     if (err == 0 && f->answers) {
         err = answers_run(f, t);
     }

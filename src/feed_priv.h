@@ -93,6 +93,8 @@ struct have {
     bool loading, in_work;
     struct have *work_next;
     unsigned diffs; /* comparisons over this link */
+    bool pending;   /* it told of pending_n while another comparison was under way */
+    uint64_t pending_n;
     bool on_branch; /* ours that forked: its entries were compared with ours */
     /* the answer to `closed`: all up to answer_upto was repeated, the last repeat's
      * place, and the start of the box key that it was for */
@@ -256,6 +258,7 @@ struct feeds {
     struct conv *dirty;
     struct dev *waits;
     bool answers; /* a conv has `answer` set */
+    bool pending; /* a comparison ended: others may have waited for it */
 
     struct load loads[FEED_PRIV_LOADS];
     uint64_t next_request;
@@ -423,6 +426,8 @@ void diff_timer(struct feeds *f, struct feed *fd);
 void diff_down(struct feeds *f, struct feed *fd, const struct seat *s);
 void diff_stop(struct feeds *f, struct feed *fd);
 /* A device tells how far it has a feed of ours. */
+/* Judges again what was told during comparisons that have ended. */
+int pending_run(struct feeds *f, struct txn *t);
 int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_t opened);
 
 /* ---- feed_repeat.c: messages of ours once more, in the feed we append to ---- */
