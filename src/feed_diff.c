@@ -169,8 +169,14 @@ static int conclude(struct feeds *f, struct txn *t, struct diff *d)
         return 0;
     }
     int err = have_told(f, t, h, n, opened);
-    if (err == 0 && !h->frozen && h->seat->synced) {
-        send_from(f, h, n + 1, UINT64_MAX);
+    /* Others, too, get what was taken back. */
+    for (size_t i = 0; i < fd->conv->n_seats && err == 0; i++) {
+        struct seat *s = fd->conv->seats[i];
+        struct have *to = s->dev->up && s->synced ? have_get(s, fd) : NULL;
+        if (to != NULL && !to->frozen && (to == h || to->to != UINT64_MAX)) {
+            send_from(f, to, to->n + 1, UINT64_MAX);
+            to->verify = to != h && to->n > 0 && to->n < fd->r.head;
+        }
     }
     return err;
 }
@@ -443,6 +449,20 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
     return conclude(f, t, d);
 }
 
+/* The first entry of ours that some member's device is not known to have opened: where
+ * the fork is may be known only to somebody whom we do not meet. */
+static uint64_t lacked_from(const struct feed *fd)
+{
+    const struct conv *c = fd->conv;
+    uint64_t least = fd->r.head;
+    for (size_t i = 0; i < c->n_seats; i++) {
+        const struct have *h = have_peek(c->seats[i], fd);
+        uint64_t opened = h == NULL ? 0 : h->opened;
+        least = c->seats[i]->dev->known ? min_u64(least, opened) : least;
+    }
+    return least + 1;
+}
+
 /* All that both have is equal. */
 static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
 {
@@ -460,11 +480,12 @@ static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
     }
     int err = 0;
     if (d->have->frozen) {
+        uint64_t from = min_u64(d->n + 1, lacked_from(fd));
         fd->r.flags |= FEED_FROZEN;
         err = close_own(f, t, fd);
         if (err == 0) {
-            err = repeat_ours(f, fd, d->n + 1, NULL, &repeats);
-            repeated_from(f, fd, d->n + 1);
+            err = repeat_ours(f, fd, from, NULL, &repeats);
+            repeated_from(f, fd, from);
         }
     }
     return err == 0 ? conclude(f, t, d) : err;

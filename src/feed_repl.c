@@ -494,8 +494,10 @@ static int have_feed(struct feeds *f, struct txn *t, struct seat *s,
         return own_told(f, t, h, v->n, have_opened(h));
     }
     int err = have_set(f, t, h, v->n, have_opened(h));
-    if (err == 0 && v->n == fd->r.head && v->n > 0 &&
-        memcmp(v->id, fd->r.head_id, sizeof v->id) != 0) {
+    bool other = v->n == fd->r.head && memcmp(v->id, fd->r.head_id, sizeof v->id) != 0;
+    /* Who knows of a fork shows it to us: so the author hears of it through others. */
+    bool fork = v->frozen && (fd->r.flags & FEED_FROZEN) == 0 && v->n <= fd->r.head;
+    if (err == 0 && v->n > 0 && (other || fork)) {
         return diff_start(f, h, v->n);
     }
     feed_want(f, fd);

@@ -52,12 +52,14 @@ static int box_drop_oldest(struct feeds *f, struct txn *t)
     return err;
 }
 
+/* A key goes 90 days after the next one was made, and not by its own age: a clock that
+ * jumps makes a new key, and must not take the one that others still seal to. */
 int box_new(struct feeds *f, struct txn *t, uint64_t wall_s)
 {
     int err = 0;
     while (err == 0 && f->n_box > 0 &&
            (f->n_box == FEED_PRIV_BOXKEYS ||
-            f->box[0].created_s + FEEDS_BOXKEY_KEEP_S < wall_s)) {
+            (f->n_box > 1 && f->box[1].created_s + FEEDS_BOXKEY_KEEP_S < wall_s))) {
         err = box_drop_oldest(f, t);
     }
     struct boxkey *b = &f->box[f->n_box];
