@@ -137,15 +137,17 @@ void wire_body_put(struct wr *w, const struct wire_body *v)
 
 static bool get_text(struct ben d, struct wire_body *v)
 {
-    struct ben order = ben_get(d, "o"), reply = ben_get(d, "r");
+    struct ben_iter at = {0};
+    struct ben mid = ben_get_next(d, &at, "i"), order = ben_get_next(d, &at, "o");
+    struct ben reply = ben_get_next(d, &at, "r"), text = ben_get_next(d, &at, "s");
     v->has_order = order.p != NULL;
     v->has_reply = reply.p != NULL;
-    return ben_fixed(ben_get(d, "i"), v->mid, sizeof v->mid) &&
+    return ben_fixed(mid, v->mid, sizeof v->mid) &&
            (!v->has_order || ben_uint(order, &v->order)) &&
            (!v->has_reply || ben_fixed(reply, v->reply, sizeof v->reply)) &&
-           ben_str(ben_get(d, "s"), &v->text, &v->text_len) && v->text_len > 0 &&
+           ben_str(text, &v->text, &v->text_len) && v->text_len > 0 &&
            v->text_len <= WIRE_TEXT_MAX && wire_text_ok(v->text, v->text_len) &&
-           ben_uint(ben_get(d, "t"), &v->time_ms);
+           ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
 }
 
 bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v)

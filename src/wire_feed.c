@@ -111,17 +111,19 @@ static bool get_parent(struct ben item, struct wire_parent *p)
 bool wire_header_get(const uint8_t *p, size_t len, struct wire_header *v)
 {
     struct ben d;
+    struct ben_iter at = {0};
     if (len > WIRE_HEADER_MAX || !get_dict(p, len, &d) ||
-        !ben_fixed(ben_get(d, "b"), v->box_hash, sizeof v->box_hash) ||
-        !ben_fixed(ben_get(d, "c"), v->conv, sizeof v->conv) ||
-        !ben_fixed(ben_get(d, "d"), v->device, sizeof v->device) ||
-        !ben_fixed(ben_get(d, "g"), v->gen, sizeof v->gen) ||
-        !ben_uint(ben_get(d, "k"), &v->chain) || !ben_uint(ben_get(d, "o"), &v->order) ||
-        !ben_fixed(ben_get(d, "p"), v->prev, sizeof v->prev) ||
-        !ben_uint(ben_get(d, "q"), &v->seq)) {
+        !ben_fixed(ben_get_next(d, &at, "b"), v->box_hash, sizeof v->box_hash) ||
+        !ben_fixed(ben_get_next(d, &at, "c"), v->conv, sizeof v->conv) ||
+        !ben_fixed(ben_get_next(d, &at, "d"), v->device, sizeof v->device) ||
+        !ben_fixed(ben_get_next(d, &at, "g"), v->gen, sizeof v->gen) ||
+        !ben_uint(ben_get_next(d, &at, "k"), &v->chain) ||
+        !ben_uint(ben_get_next(d, &at, "o"), &v->order) ||
+        !ben_fixed(ben_get_next(d, &at, "p"), v->prev, sizeof v->prev) ||
+        !ben_uint(ben_get_next(d, &at, "q"), &v->seq)) {
         return false;
     }
-    struct ben list = ben_get(d, "r"), item;
+    struct ben list = ben_get_next(d, &at, "r"), item;
     struct ben_iter it = {0};
     v->n_parents = 0;
     if (!ben_is_list(list)) {
@@ -180,11 +182,15 @@ void wire_entry_put(struct wr *w, const struct wire_entry *v)
 bool wire_entry_get(const uint8_t *p, size_t len, struct wire_entry *v)
 {
     struct ben d;
-    if (len > WIRE_ENTRY_MAX || !get_dict(p, len, &d) ||
-        !ben_str(ben_get(d, "h"), &v->header, &v->header_len)) {
+    struct ben_iter at = {0};
+    if (len > WIRE_ENTRY_MAX || !get_dict(p, len, &d)) {
         return false;
     }
-    struct ben box = ben_get(d, "b"), self = ben_get(d, "m"), sig = ben_get(d, "s");
+    struct ben box = ben_get_next(d, &at, "b");
+    if (!ben_str(ben_get_next(d, &at, "h"), &v->header, &v->header_len)) {
+        return false;
+    }
+    struct ben self = ben_get_next(d, &at, "m"), sig = ben_get_next(d, &at, "s");
     v->box = NULL;
     v->box_len = 0;
     v->has_self = self.p != NULL;

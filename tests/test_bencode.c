@@ -235,6 +235,24 @@ Test(bencode, lookup_and_chaining)
     cr_assert(n == 77 && i == 77 && p == NULL, "outputs stay untouched");
 }
 
+Test(bencode, keys_in_ascending_order)
+{
+    struct ben v = check("d1:ai1e1:bd1:ci2ee1:ci3e1:e0:e");
+    struct ben_iter it = {0};
+    uint64_t n = 0;
+    cr_assert_null(ben_get_next(v, &it, "").p, "before the first");
+    cr_assert(ben_uint(ben_get_next(v, &it, "a"), &n) && n == 1);
+    cr_assert_null(ben_get_next(v, &it, "aa").p, "missing between two");
+    cr_assert(ben_uint(ben_get_next(v, &it, "c"), &n) && n == 3, "one is passed over");
+    cr_assert_null(ben_get_next(v, &it, "b").p, "what was passed is not found again");
+    cr_assert_null(ben_get_next(v, &it, "d").p);
+    cr_assert(ben_get_next(v, &it, "e").n == 2, "after a missing one");
+    cr_assert_null(ben_get_next(v, &it, "f").p, "behind the last");
+    it = (struct ben_iter){0};
+    cr_assert_null(ben_get_next(check("li1ee"), &it, "a").p, "a list has no keys");
+    cr_assert_null(ben_get_next((struct ben){NULL, 0}, &it, "a").p);
+}
+
 Test(bencode, unsigned_refuses_negative)
 {
     uint64_t u = 77;

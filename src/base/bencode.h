@@ -47,6 +47,9 @@ struct ben_iter {
 bool ben_list_next(struct ben list, struct ben_iter *it, struct ben *value);
 bool ben_dict_next(struct ben dict, struct ben_iter *it, struct ben *key,
                    struct ben *value);
+/* Like ben_get for a canonical dictionary whose keys are asked for in ascending order:
+ * each is looked for from where the one before was found. */
+struct ben ben_get_next(struct ben dict, struct ben_iter *it, const char *key);
 
 /* Encoding. Keys must be written in sorted order: asserted in wr_ben_key's callers'
  * tests through bencode_check. */

@@ -10,11 +10,6 @@
 
 enum { BUF_CAP_MIN = 256 };
 
-struct rd rd_init(const void *p, size_t n)
-{
-    return (struct rd){.p = p, .n = n, .bad = false};
-}
-
 const uint8_t *rd_bytes(struct rd *r, size_t n)
 {
     /* An empty reader may have no memory at all, yet zero bytes can always be read. */
@@ -41,11 +36,6 @@ static uint64_t rd_number(struct rd *r, size_t n)
         v = v << 8 | p[i];
     }
     return v;
-}
-
-uint8_t rd_u8(struct rd *r)
-{
-    return (uint8_t)rd_number(r, 1);
 }
 
 uint16_t rd_u16(struct rd *r)

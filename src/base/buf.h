@@ -16,8 +16,22 @@ struct rd {
     bool bad;
 };
 
-struct rd rd_init(const void *p, size_t n);
-uint8_t rd_u8(struct rd *r);
+static inline struct rd rd_init(const void *p, size_t n)
+{
+    return (struct rd){.p = (const uint8_t *)p, .n = n, .bad = false};
+}
+
+static inline uint8_t rd_u8(struct rd *r)
+{
+    if (r->bad || r->n == 0) {
+        r->bad = true;
+        r->n = 0;
+        return 0;
+    }
+    r->n--;
+    return *r->p++;
+}
+
 uint16_t rd_u16(struct rd *r);
 uint32_t rd_u32(struct rd *r);
 uint64_t rd_u64(struct rd *r);
