@@ -40,10 +40,9 @@ struct diff {
     size_t n_ids;
     /* the fork */
     uint64_t at;
-    bool replace;        /* ours: take the peer's entries into the feed */
-    uint64_t chain_last; /* where the way along the chain ends; the next is taken */
-    uint64_t derived;    /* the chain was followed from this `keys` entry on */
-    bool took;
+    bool replace;            /* ours: take the peer's entries into the feed */
+    uint64_t chain_last;     /* where the way along the chain ends; the next is taken */
+    uint64_t derived;        /* the chain was followed from this `keys` entry on */
     struct blob header, box; /* the peer's entry there */
     struct wire_entry theirs;
     struct cursor cur; /* the chain, on the way to the fork and then behind it */
@@ -163,19 +162,19 @@ static int conclude(struct feeds *f, struct txn *t, struct diff *d)
     struct feed *fd = d->feed;
     struct have *h = d->have;
     uint64_t n = d->n, opened = min_u64(d->opened, d->n);
+    bool ours = d->at == 0 || d->replace;
     diff_stop(f, fd);
     if (fd->dev != f->own) {
         feed_want(f, fd);
         return 0;
     }
-    int err = have_told(f, t, h, n, opened);
+    int err = have_told(f, t, h, n, opened, ours);
     /* Others, too, get what was taken back. */
     for (size_t i = 0; i < fd->conv->n_seats && err == 0; i++) {
         struct seat *s = fd->conv->seats[i];
         struct have *to = s->dev->up && s->synced ? have_get(s, fd) : NULL;
         if (to != NULL && !to->frozen && (to == h || to->to != UINT64_MAX)) {
             send_from(f, to, to->n + 1, UINT64_MAX);
-            to->verify = to != h && to->n > 0 && to->n < fd->r.head;
         }
     }
     return err;
@@ -445,7 +444,6 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
         diff_wait(f, d);
         return 0;
     }
-    d->have->on_branch = in_feed;
     return conclude(f, t, d);
 }
 
@@ -471,7 +469,6 @@ static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
     if (fd->dev != f->own) {
         return conclude(f, t, d);
     }
-    d->have->on_branch = true;
     if (d->n > fd->r.head) {
         /* The chain stands behind our head. */
         memset(&d->cur, 0, sizeof d->cur);
@@ -559,7 +556,7 @@ static int ours_loaded(struct feeds *f, struct txn *t, struct diff *d,
     }
     if (d->n_ids > 0 && d->lo + d->n_ids - 1 == d->n &&
         memcmp(d->ids[d->n_ids - 1], d->have->id, WIRE_ID) == 0) {
-        return conclude(f, t, d); /* its head is an entry of ours */
+        return all_equal(f, t, d); /* its head is an entry of ours */
     }
     d->state = DIFF_THEIRS;
     d->next = d->lo;
@@ -666,10 +663,8 @@ int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_
             return err;
         }
     }
-    if (n > 0 && n == r->head && !other) {
-        h->on_branch = true;
-    }
-    return have_told(f, t, h, n, opened);
+    bool ours = h->on_branch || (n > 0 && n == r->head && !other);
+    return have_told(f, t, h, n, opened, ours);
 }
 
 static int pending_one(struct feeds *f, struct txn *t, struct have *h)

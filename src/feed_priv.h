@@ -408,9 +408,10 @@ void loads_kill(struct feeds *f, const struct have *h, const struct feed *fd,
 
 /* How far it has opened a feed, as told, before anything closed. */
 uint64_t have_opened(const struct have *h);
-/* Stores what a device told: how far it has a feed, and has opened it. */
-int have_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n,
-              uint64_t opened);
+/* Stores what a device told of a feed of ours: how far it has and has opened it; `ours`
+ * when it is known that these are our entries, and not those of another version. */
+int have_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_t opened,
+              bool ours);
 
 /* ---- feed_diff.c: comparing our version of a feed with a peer's ---- */
 /* The peer says that its head is n. */

@@ -32,7 +32,7 @@ void have_lacks(struct feeds *f, struct have *h)
     struct dev *d = h->seat->dev;
     /* A forked generation cannot be completed: its messages come again in another. */
     bool lacks = fd->dev != d && fd->r.id != 0 && fd->r.head > h->n &&
-                 (fd->r.flags & FEED_FROZEN) == 0;
+                 (fd->r.flags & FEED_FROZEN) == 0 && !h->frozen;
     if (lacks != h->lacks) {
         h->lacks = lacks;
         d->lacking = lacks ? d->lacking + 1 : d->lacking - 1;
@@ -412,14 +412,18 @@ static int seat_synced(struct feeds *f, struct txn *t, struct seat *s, bool same
             continue;
         }
         struct have *h = have_get(s, fd);
+        bool branch = false;
         if (h == NULL) {
             return ERR_NOMEM;
         }
         if (same) {
+            branch = feed_is_mine(fd) && !h->on_branch;
+            h->on_branch = feed_is_mine(fd);
             h->told_opened = fd->r.opened;
             h->closed = feed_is_mine(fd) ? 0 : fd->r.closed_from;
             memcpy(h->id, fd->r.head_id, sizeof h->id);
             err = have_set(f, t, h, fd->r.head, fd->r.opened);
+            err = err == 0 && branch ? feed_words(f, t, fd) : err;
         } else if (h->full_no != s->full_no) {
             h->told_opened = h->closed = 0;
             h->frozen = false;
@@ -427,7 +431,6 @@ static int seat_synced(struct feeds *f, struct txn *t, struct seat *s, bool same
         }
         if (err == 0 && feed_is_mine(fd) && fd->diff == NULL && !h->frozen) {
             send_from(f, h, h->n + 1, UINT64_MAX);
-            h->verify = h->n > 0 && h->n < fd->r.head;
         }
     }
     return err;
@@ -497,6 +500,7 @@ static int have_feed(struct feeds *f, struct txn *t, struct seat *s,
     bool other = v->n == fd->r.head && memcmp(v->id, fd->r.head_id, sizeof v->id) != 0;
     /* Who knows of a fork shows it to us: so the author hears of it through others. */
     bool fork = v->frozen && (fd->r.flags & FEED_FROZEN) == 0 && v->n <= fd->r.head;
+    have_lacks(f, h);
     if (err == 0 && v->n > 0 && (other || fork)) {
         return diff_start(f, h, v->n);
     }
@@ -504,9 +508,13 @@ static int have_feed(struct feeds *f, struct txn *t, struct seat *s,
     return err;
 }
 
-int have_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_t opened)
+int have_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_t opened,
+              bool ours)
 {
-    return have_set(f, t, h, n, opened);
+    bool changed = h->on_branch != ours;
+    h->on_branch = ours;
+    int err = have_set(f, t, h, n, opened);
+    return err == 0 && changed && h->feed->r.id != 0 ? feed_words(f, t, h->feed) : err;
 }
 
 int have_recv(struct feeds *f, struct txn *t, struct dev *d, const uint8_t *p, size_t len)

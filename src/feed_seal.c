@@ -69,9 +69,6 @@ int box_new(struct feeds *f, struct txn *t, uint64_t wall_s)
     env_random(f->self.env, b->sec, sizeof b->sec);
     keys_public(b->sec, b->pub);
     f->n_box++;
-    for (size_t i = 0; i < f->n_convs; i++) {
-        f->convs[i]->epoch++; /* our own copies go to the new key too */
-    }
     return err == 0 ? box_record(t, b, false) : err;
 }
 

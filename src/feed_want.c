@@ -109,7 +109,9 @@ void send_from(struct feeds *f, struct have *h, uint64_t next, uint64_t to)
 {
     h->next = next;
     h->to = to;
-    h->verify = false;
+    /* Of our own feed: what it says to be its head must be an entry of ours. */
+    h->verify =
+        to == UINT64_MAX && next > 1 && next <= h->feed->r.head && next == h->n + 1;
     if (h->next <= send_end(h)) {
         work_add(h->seat->dev, h);
         dev_pump(f, h->seat->dev);
@@ -408,7 +410,8 @@ int want_recv(struct feeds *f, struct dev *d, const uint8_t *p, size_t len)
     if (h == NULL) {
         return ERR_NOMEM;
     }
-    /* Our own feeds go on after that; a peer asks for one place in a feed at a time. */
+    /* Our own feeds go on after that, which was verified when it told what it has; a peer
+     * asks for one place in a feed at a time. */
     send_from(f, h, v.from, feed_is_mine(fd) && s->synced ? UINT64_MAX : v.to);
     return 0;
 }

@@ -1,9 +1,18 @@
 #include "feed_harness.h"
 
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The harness serves unit tests and simulations: what must hold in it is checked here. */
+#define MUST(ok) must((ok), #ok, __LINE__)
+static void must(bool ok, const char *what, int line)
+{
+    if (!ok) {
+        printf("feed_harness.c:%d: %s\n", line, what);
+        abort();
+    }
+}
 
 /* ---- environment ---- */
 
@@ -50,7 +59,7 @@ static void put_device(struct hnode *n, size_t other)
     memcpy(d.device, o->device, 32);
     memcpy(d.stat, o->stat, 32);
     memcpy(d.box, o->box, 32);
-    cr_assert_eq(feeds_device_put(n->f, &d), 0);
+    MUST(feeds_device_put(n->f, &d) == 0);
 }
 
 static void pair_of(size_t a, size_t b, uint8_t out[32])
@@ -75,18 +84,17 @@ static void make_feeds(struct hnode *n)
     memcpy(self.stat_sec, n->stat_sec, 32);
     memcpy(self.self_key, n->self_key, 32);
     n->f = feeds_new(&self);
-    cr_assert_not_null(n->f);
+    MUST(n->f != NULL);
     for (size_t j = 0; j < n->net->n; j++) {
         uint8_t pair[32];
         put_device(n, j);
         if (j != n->i) {
             pair_of(n->i, j, pair);
-            cr_assert_eq(
-                feeds_pair_put(n->f, (uint32_t)j + 1, n->net->node[j].root, pair), 0);
+            MUST(feeds_pair_put(n->f, (uint32_t)j + 1, n->net->node[j].root, pair) == 0);
         }
     }
-    cr_assert_eq(store_load(n->store, load_rec, n), 0);
-    cr_assert_eq(feeds_start(n->f, &n->txn, n->net->now_ms), 0);
+    MUST(store_load(n->store, load_rec, n) == 0);
+    MUST(feeds_start(n->f, &n->txn, n->net->now_ms) == 0);
     n->alive = true;
 }
 
@@ -96,7 +104,7 @@ static void add_device_rec(struct hnode *n, size_t j)
                     .u.device = {.id = harness_ref(n, j),
                                  .contact = j == n->i ? 0 : (uint32_t)j + 1}};
     memcpy(r.u.device.device, n->net->node[j].device, 32);
-    cr_assert_eq(txn_add(&n->txn, &r), 0);
+    MUST(txn_add(&n->txn, &r) == 0);
 }
 
 static void make_conv(struct hnode *n)
@@ -104,22 +112,21 @@ static void make_conv(struct hnode *n)
     struct hnet *h = n->net;
     uint8_t roots[HARNESS_NODES][WIRE_ID], cid[WIRE_ID];
     if (h->n == 2) {
-        cr_assert_eq(feeds_conv_pair(n->f, &n->txn, n->i == 0 ? 2 : 1, &n->conv), 0);
+        MUST(feeds_conv_pair(n->f, &n->txn, n->i == 0 ? 2 : 1, &n->conv) == 0);
         return;
     }
     for (size_t j = 0; j < h->n; j++) {
         memcpy(roots[j], h->node[j].root, WIRE_ID);
     }
     memset(cid, 0xc1, sizeof cid);
-    cr_assert_eq(feeds_conv_group(n->f, &n->txn, cid, (const uint8_t(*)[WIRE_ID])roots,
-                                  h->n, &n->conv),
-                 0);
+    MUST(feeds_conv_group(n->f, &n->txn, cid, (const uint8_t(*)[WIRE_ID])roots, h->n,
+                          &n->conv) == 0);
 }
 
 struct hnet *harness_new(size_t n, uint64_t seed)
 {
     struct hnet *h = calloc(1, sizeof *h);
-    cr_assert(h != NULL && n <= HARNESS_NODES);
+    MUST(h != NULL && n <= HARNESS_NODES);
     h->seed = seed;
     h->n = n;
     h->now_ms = 1000;
@@ -135,7 +142,7 @@ struct hnet *harness_new(size_t n, uint64_t seed)
         fill(h, x->self_key, 32);
         keys_public(x->stat_sec, x->stat);
         keys_device_id(x->root, x->stat, x->device);
-        cr_assert_eq(store_open(":memory:", &x->store, NULL, 0), 0);
+        MUST(store_open(":memory:", &x->store, NULL, 0) == 0);
     }
     for (size_t i = 0; i < n; i++) {
         make_feeds(&h->node[i]);
@@ -189,13 +196,33 @@ void harness_free(struct hnet *h)
 
 /* ---- one node's turn ---- */
 
+void harness_announce(struct hnode *n)
+{
+    struct wire_device d = {.cert = (const uint8_t *)"cert", .cert_len = 4};
+    n->n_announced++;
+    feeds_box(n->f, d.box, &d.box_time);
+    memcpy(d.name, "name", 4);
+    if (n->net->n == 2) {
+        (void)feeds_send_device(n->f, &n->txn, n->conv, &d, n->net->now_ms);
+        return;
+    }
+    /* Groups have no device entries yet; the members are told at once. */
+    memcpy(n->box, d.box, 32);
+    n->box_time = d.box_time;
+    for (size_t j = 0; j < n->net->n; j++) {
+        if (n->net->node[j].alive) {
+            put_device(&n->net->node[j], n->i);
+        }
+    }
+}
+
 static void on_event(struct hnode *n, const struct feeds_event *ev)
 {
     struct wait_load *w;
     switch (ev->kind) {
     case FEEDS_EV_LOAD:
         w = calloc(1, sizeof *w);
-        cr_assert_not_null(w);
+        MUST(w != NULL);
         w->ev = *ev;
         if (n->loads_end != NULL) {
             n->loads_end->next = w;
@@ -219,21 +246,9 @@ static void on_event(struct hnode *n, const struct feeds_event *ev)
         put_device(n, other);
         break;
     }
-    case FEEDS_EV_ANNOUNCE: {
-        struct wire_device d = {.cert = (const uint8_t *)"cert", .cert_len = 4};
-        n->n_announced++;
-        feeds_box(n->f, d.box, &d.box_time);
-        memcpy(d.name, "name", 4);
-        if (n->net->n == 2) {
-            cr_assert_eq(feeds_send_device(n->f, &n->txn, n->conv, &d, n->net->now_ms),
-                         0);
-        } else {
-            /* Groups have no device entries yet; the members are told otherwise. */
-            memcpy(n->box, d.box, 32);
-            n->box_time = d.box_time;
-        }
+    case FEEDS_EV_ANNOUNCE:
+        harness_announce(n);
         break;
-    }
     }
 }
 
@@ -257,7 +272,7 @@ static bool commit(struct hnode *n)
         }
     }
     int err = store_commit(n->store, &t, 1, &events);
-    cr_assert_eq(err, 0, "commit: %s", err_str(err));
+    MUST(err == 0);
     store_events_release(&events);
     txn_release(&n->txn);
     return true;
@@ -271,7 +286,7 @@ static void put_frame(struct hnode *n, const struct feeds_out *o)
         return;
     }
     struct frame *fr = malloc(sizeof *fr + o->len + 64);
-    cr_assert_not_null(fr);
+    MUST(fr != NULL);
     fr->next = NULL;
     fr->type = (uint8_t)o->type;
     fr->len = o->len;
@@ -334,7 +349,7 @@ void harness_kill(struct hnode *n)
 
 void harness_start(struct hnode *n)
 {
-    cr_assert(!n->alive);
+    MUST(!n->alive);
     make_feeds(n);
     make_conv(n);
     (void)harness_settle(n);
@@ -351,7 +366,7 @@ void harness_restart(struct hnode *n)
 struct blob harness_copy(struct hnode *n)
 {
     struct blob b = {0};
-    cr_assert_eq(store_snapshot(n->store, &b), 0);
+    MUST(store_snapshot(n->store, &b) == 0);
     return b;
 }
 
@@ -359,7 +374,7 @@ void harness_back(struct hnode *n, const struct blob *copy)
 {
     harness_kill(n);
     store_close(n->store);
-    cr_assert_eq(store_from_snapshot(copy, &n->store), 0);
+    MUST(store_from_snapshot(copy, &n->store) == 0);
     harness_start(n);
 }
 
@@ -375,6 +390,15 @@ void harness_link(struct hnet *h, size_t a, size_t b)
     feeds_peer_up(h->node[b].f, harness_ref(&h->node[b], a), h->now_ms);
     (void)harness_settle(&h->node[a]);
     (void)harness_settle(&h->node[b]);
+}
+
+void harness_unmesh(struct hnet *h)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        for (size_t j = i + 1; j < h->n; j++) {
+            harness_cut(h, i, j);
+        }
+    }
 }
 
 void harness_cut(struct hnet *h, size_t a, size_t b)
@@ -415,6 +439,7 @@ static void deliver(struct hnet *h, size_t a, size_t b)
     free(fr);
     if (err != 0) {
         n->err = err;
+        n->n_errors++;
     }
     bool lives = harness_settle(n);
     if (err != 0 && lives) {
@@ -436,11 +461,10 @@ static void answer_load(struct hnode *n)
     struct store_entries e = {0};
     n->loads = w->next;
     n->loads_end = n->loads == NULL ? NULL : n->loads_end;
-    cr_assert_eq(store_entries(n->store, w->ev.feed, w->ev.from, w->ev.to, w->ev.max,
-                               w->ev.max_bytes, &e),
-                 0);
+    MUST(store_entries(n->store, w->ev.feed, w->ev.from, w->ev.to, w->ev.max,
+                       w->ev.max_bytes, &e) == 0);
     int err = feeds_loaded(n->f, &n->txn, w->ev.request, e.v, e.n, n->net->now_ms);
-    cr_assert_eq(err, 0, "loaded: %s", err_str(err));
+    MUST(err == 0);
     store_entries_release(&e);
     free(w);
     (void)harness_settle(n);
@@ -494,7 +518,7 @@ void harness_pass(struct hnet *h, uint64_t ms)
             return;
         }
     }
-    cr_assert_fail("time does not pass");
+    MUST(!"time does not pass");
 }
 
 /* ---- talking ---- */
@@ -504,7 +528,7 @@ void harness_text(struct hnode *n, const char *text, size_t len)
     uint8_t mid[WIRE_MID];
     int err = feeds_send_text(n->f, &n->txn, n->conv, (const uint8_t *)text, len, NULL,
                               mid, n->net->now_ms);
-    cr_assert_eq(err, 0, "send: %s", err_str(err));
+    MUST(err == 0);
     (void)harness_settle(n);
 }
 
@@ -519,12 +543,14 @@ static int add_msg(void *ctx, const struct store_msg *m)
 {
     struct hlist *l = ctx;
     char text[16] = {0};
-    cr_assert(l->n < HARNESS_MSGS);
+    MUST(l->n < HARNESS_MSGS);
     struct hmsg *x = &l->v[l->n++];
     memcpy(x->mid, m->mid, sizeof x->mid);
     memcpy(text, m->text.p, m->text.n < sizeof text - 1 ? m->text.n : sizeof text - 1);
     x->number = (unsigned)strtoul(text, NULL, 10);
     x->author = m->author;
+    x->feed = m->feed;
+    x->seq = m->seq;
     x->state = m->state;
     x->flags = m->flags;
     x->order = m->order;
@@ -552,10 +578,10 @@ struct hlist *harness_history(struct hnode *n)
 {
     struct page p = {.list = calloc(1, sizeof *p.list),
                      .q = {.conv = n->conv, .limit = STORE_PAGE_ROWS}};
-    cr_assert_not_null(p.list);
+    MUST(p.list != NULL);
     do {
         p.n = 0;
-        cr_assert_eq(store_history(n->store, &p.q, page_msg, &p), 0);
+        MUST(store_history(n->store, &p.q, page_msg, &p) == 0);
     } while (p.n == STORE_PAGE_ROWS);
     return p.list;
 }
@@ -579,14 +605,12 @@ size_t harness_count(struct hnode *n, unsigned number, uint8_t *state)
 void harness_same(struct hnet *h, size_t n_msgs)
 {
     struct hlist *first = harness_history(&h->node[0]);
-    cr_assert_eq(first->n, n_msgs, "node 0 has %zu of %zu", first->n, n_msgs);
+    MUST(first->n == n_msgs);
     for (size_t i = 1; i < h->n; i++) {
         struct hlist *l = harness_history(&h->node[i]);
-        cr_assert_eq(l->n, n_msgs, "node %zu has %zu of %zu", i, l->n, n_msgs);
+        MUST(l->n == n_msgs);
         for (size_t k = 0; k < l->n; k++) {
-            cr_assert_eq(memcmp(l->v[k].mid, first->v[k].mid, WIRE_MID), 0,
-                         "place %zu differs at node %zu: %u, %u", k, i, l->v[k].number,
-                         first->v[k].number);
+            MUST(memcmp(l->v[k].mid, first->v[k].mid, WIRE_MID) == 0);
         }
         free(l);
     }
@@ -604,4 +628,20 @@ const struct rec_feed *harness_feed(struct hnode *n, size_t author, unsigned fla
         }
     }
     return best;
+}
+
+void harness_dump(struct hnode *n)
+{
+    for (uint32_t id = 1; id < 2000; id++) {
+        const struct rec_feed *r = feeds_feed(n->f, id);
+        if (r != NULL) {
+            printf("  node %zu: feed %u of node %zu gen %02x%02x flags %u head %llu "
+                   "%02x%02x "
+                   "opened %llu closed_from %llu chain %llu\n",
+                   n->i, id, node_of(n, r->device), r->gen[0], r->gen[1], r->flags,
+                   (unsigned long long)r->head, r->head_id[0], r->head_id[1],
+                   (unsigned long long)r->opened, (unsigned long long)r->closed_from,
+                   (unsigned long long)r->chain_start);
+        }
+    }
 }

@@ -37,7 +37,8 @@ struct hnode {
     struct wait_load *loads, *loads_end;
     bool waits[HARNESS_NODES];
     uint32_t conv;
-    int err;                            /* of the last feeds_recv that failed */
+    int err; /* of the last feeds_recv that failed */
+    size_t n_errors;
     size_t n_entries, n_haves, n_loads; /* frames that went out; loads */
     size_t n_announced, n_devices, n_restored, n_forks;
     int64_t skew_us;
@@ -71,6 +72,7 @@ void harness_link(struct hnet *h, size_t a, size_t b);
 void harness_cut(struct hnet *h, size_t a, size_t b);
 /* Everybody with everybody. */
 void harness_mesh(struct hnet *h);
+void harness_unmesh(struct hnet *h);
 /* Carries frames and loads until nothing is under way, or `steps` are over. */
 size_t harness_run(struct hnet *h, size_t steps);
 /* Lets time pass, ticking and running. */
@@ -85,6 +87,8 @@ struct blob harness_copy(struct hnode *n);
 /* Sets the node back to a copy (not running before and after). */
 void harness_back(struct hnode *n, const struct blob *copy);
 
+/* Tells the node's newest box key, by `device` entries when there are two. */
+void harness_announce(struct hnode *n);
 /* Sends a numbered text; the number is the text. */
 void harness_say(struct hnode *n, unsigned number);
 void harness_text(struct hnode *n, const char *text, size_t len);
@@ -93,7 +97,8 @@ void harness_text(struct hnode *n, const char *text, size_t len);
 struct hmsg {
     uint8_t mid[WIRE_MID];
     unsigned number;
-    uint32_t author;
+    uint32_t author, feed;
+    uint64_t seq;
     uint8_t state;
     uint32_t flags;
     uint64_t order;
@@ -108,6 +113,8 @@ struct hlist *harness_history(struct hnode *n); /* free() */
 size_t harness_count(struct hnode *n, unsigned number, uint8_t *state);
 /* All nodes show the same messages in the same order, each once. */
 void harness_same(struct hnet *h, size_t n_msgs);
+/* Prints the node's feeds. */
+void harness_dump(struct hnode *n);
 /* The conversation's feed of that node, the newest generation; NULL: none. */
 const struct rec_feed *harness_feed(struct hnode *n, size_t author, unsigned flags_not);
 
