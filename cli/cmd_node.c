@@ -39,10 +39,7 @@ static int tell_stopped(struct cli *c)
         json_decref(o);
     }
     if (!running) {
-        (void)cli_fail(CLI_NO_NODE,
-                       "No node runs in %s. Start it with `linnet` or `linnet "
-                       "daemon`.",
-                       h.dir);
+        (void)cli_fail(CLI_NO_NODE, "No node runs in %s. `linnet` starts one.", h.dir);
     }
     home_release(&h);
     return running ? 0 : CLI_NO_NODE;
@@ -150,7 +147,10 @@ int cmd_stop(struct cli *c)
 {
     json_t *s, *done;
     c->args.no_start = true;
-    int rc = cli_call(c, "status", NULL, &s);
+    int rc = tell_stopped(c);
+    if (rc == 0) {
+        rc = cli_call(c, "status", NULL, &s);
+    }
     if (rc != 0) {
         return rc;
     }

@@ -265,24 +265,35 @@ void api_recv_reset(struct app *a)
     free(q);
 }
 
+/* The conversation of the parameter `from`, 0 (all) without it. False: answered. */
+static bool want_conv(struct app *a, struct api_req *r, const json_t *params,
+                      uint32_t *conv)
+{
+    const char *from;
+    size_t len;
+    if (!api_may_str(r, params, "from", &from, &len)) {
+        return false;
+    }
+    *conv = 0;
+    if (from != NULL) {
+        const struct rec_contact *c = api_want_contact(a, r, params, "from");
+        if (c == NULL) {
+            return false;
+        }
+        *conv = api_conv_of(a, c);
+    }
+    return true;
+}
+
 void api_recv(struct app *a, struct api_req *r, const json_t *params)
 {
     uint64_t limit = API_PAGE_MAX;
     bool peek = false;
-    const char *from;
-    size_t len;
-    uint32_t conv = 0;
-    if (!api_may_str(r, params, "from", &from, &len) ||
+    uint32_t conv;
+    if (!want_conv(a, r, params, &conv) ||
         !api_may_u64(r, params, "limit", API_PAGE_MAX, &limit) ||
         !api_may_bool(r, params, "peek", &peek)) {
         return;
-    }
-    if (from != NULL) {
-        const struct rec_contact *c = api_want_contact(a, r, params, "from");
-        if (c == NULL) {
-            return;
-        }
-        conv = api_conv_of(a, c);
     }
     if (a->recv == NULL) {
         a->recv = calloc(1, sizeof *a->recv);
@@ -311,14 +322,16 @@ void api_recv(struct app *a, struct api_req *r, const json_t *params)
 void api_recv_ack(struct app *a, struct api_req *r, const json_t *params)
 {
     uint64_t row = 0;
+    uint32_t conv;
     struct marks *m = malloc(sizeof *m);
     if (m == NULL) {
         api_fail_err(a, r, ERR_NOMEM, NULL);
         return;
     }
-    if (api_may_u64(r, params, "row", INT64_MAX, &row)) {
+    if (want_conv(a, r, params, &conv) &&
+        api_may_u64(r, params, "row", INT64_MAX, &row)) {
         marks_load(a, m);
-        marks_set(m, 0, row);
+        marks_set(m, conv, row);
         r->result = api_result_empty;
         api_started(a, r, marks_store(a, r, m), NULL);
     }
