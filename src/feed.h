@@ -141,8 +141,8 @@ enum feeds_event_kind {
     FEEDS_EV_LOAD,   /* entries are wanted */
     FEEDS_EV_WAITS,  /* something waits for the device, or nothing any more */
     FEEDS_EV_DEVICE, /* a contact's `device` body was opened */
-    /* our `device` body is to be appended again: in the conversation (a new generation
-     * took over), or everywhere when that is 0 (there is a new box key) */
+    /* our `device` body is to be appended again: in the conversation (our generation
+     * there was closed), or everywhere when that is 0 (there is a new box key) */
     FEEDS_EV_ANNOUNCE,
 };
 struct feeds_event {

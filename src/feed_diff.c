@@ -242,6 +242,14 @@ static int close_own(struct feeds *f, struct txn *t, struct feed *fd)
     }
     fd->r.flags |= FEED_CLOSED;
     feed_row(f, fd);
+    if (c->r.kind == CONV_PAIR) {
+        /* What told the others of our device may be among what gives way. */
+        struct ev_item *ev = ev_add(f, FEEDS_EV_ANNOUNCE);
+        if (ev == NULL) {
+            return ERR_NOMEM;
+        }
+        ev->e.conv = c->r.id;
+    }
     return event_add(t, TOPIC_CONTACT, EVENT_RESTORED, fd);
 }
 

@@ -15,10 +15,6 @@ int conv_own_feed(struct feeds *f, struct txn *t, struct conv *c, struct feed **
         return 0;
     }
     uint8_t gen[WIRE_GEN];
-    bool first = true;
-    for (size_t i = 0; i < c->n_feeds; i++) {
-        first = first && !(feed_is_mine(c->feeds[i]) && c->feeds[i]->r.id != 0);
-    }
     do {
         env_random(f->self.env, gen, sizeof gen);
     } while (feed_gen(f, c, gen) != NULL);
@@ -41,13 +37,6 @@ int conv_own_feed(struct feeds *f, struct txn *t, struct conv *c, struct feed **
         if (c->seats[i]->synced) {
             send_from(f, h, 1, UINT64_MAX);
         }
-    }
-    if (!first && c->r.kind == CONV_PAIR) {
-        struct ev_item *ev = ev_add(f, FEEDS_EV_ANNOUNCE);
-        if (ev == NULL) {
-            return ERR_NOMEM;
-        }
-        ev->e.conv = c->r.id;
     }
     return 0;
 }

@@ -351,6 +351,8 @@ int closed_repaired(struct feeds *f, struct feed *fd, uint64_t upto);
 
 /* ---- feed_seal.c: box keys and `keys` boxes ---- */
 int box_new(struct feeds *f, struct txn *t, uint64_t wall_s);
+/* True when we have the private half. */
+bool box_known(const struct feeds *f, const uint8_t pub[32]);
 int box_load(struct feeds *f, const struct rec_boxkey *r);
 /* Starts a chain in fd->r and writes the box of its `keys` entry into f->box_buf, for the
  * header without box in ad. */

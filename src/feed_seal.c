@@ -32,6 +32,15 @@ int box_load(struct feeds *f, const struct rec_boxkey *r)
     return 0;
 }
 
+bool box_known(const struct feeds *f, const uint8_t pub[32])
+{
+    bool known = false;
+    for (size_t i = 0; i < f->n_box; i++) {
+        known = known || memcmp(f->box[i].pub, pub, 32) == 0;
+    }
+    return known;
+}
+
 static int box_record(struct txn *t, const struct boxkey *b, bool del)
 {
     struct rec r = {.kind = REC_BOXKEY, .del = del};

@@ -81,7 +81,13 @@ int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct ent
 {
     struct wire_body b;
     memset(mid, 0, WIRE_MID);
-    if (!wire_body_get(f->body, body_len, &b) || b.kind != BODY_TEXT) {
+    if (!wire_body_get(f->body, body_len, &b)) {
+        return 0;
+    }
+    if (b.kind == BODY_DEVICE && !box_known(f, b.device.box)) {
+        f->box_lost = true; /* others seal to a key that went with the newer home */
+    }
+    if (b.kind != BODY_TEXT) {
         return 0;
     }
     memcpy(mid, b.mid, WIRE_MID);
