@@ -13,6 +13,8 @@ static int done(struct node *n, int err, struct node_event *ev, uint64_t tag,
         ev->kind = NODE_EV_RESULT;
         ev->tag = tag;
         node_result(n, ev);
+    } else if (err == ERR_NOMEM) {
+        n->broken = err;
     }
     node_settle(n, now_ms);
     return err;
@@ -62,9 +64,10 @@ int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const c
     }
     err = contacts_add(n->contacts, &n->txn, code, len, as, &slot);
     if (err != 0) {
+        struct node_event none = {0};
+
         free(w);
-        node_settle(n, now_ms);
-        return err;
+        return done(n, err, &none, tag, now_ms);
     }
     w->tag = tag;
     w->slot = slot;
@@ -149,6 +152,7 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     int err = known(n, contact, &c);
 
     bool back = err == 0 && !block && (c->flags & CONTACT_BLOCKED) != 0;
+    uint32_t conv = 0;
 
     if (err == 0) {
         err =
@@ -157,8 +161,10 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     }
     if (err == 0 && back) { /* what we are called and found by may have changed */
         contact_follow(n, contact, now_ms);
-        err = feeds_send_device(n->feeds, &n->txn, feeds_conv_of(n->feeds, contact),
-                                &n->own, now_ms);
+        conv = feeds_conv_of(n->feeds, contact);
+    }
+    if (err == 0 && conv != 0) {
+        err = feeds_send_device(n->feeds, &n->txn, conv, &n->own, now_ms);
     }
     return done(n, err, &ev, tag, now_ms);
 }

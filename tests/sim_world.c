@@ -610,7 +610,7 @@ void sim_drain(struct sim_world *w, int i)
             case NODE_EV_PRESENCE:
                 break;
             case NODE_EV_BROKEN:
-                assert(!"memory is exhausted");
+                assert(ev.kind != NODE_EV_BROKEN);
                 break;
             }
         }
