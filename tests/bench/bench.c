@@ -163,7 +163,7 @@ int bench_main(int argc, char **argv, unsigned seconds, void (*run)(struct bench
                       at);
         return 2;
     }
-    (void)snprintf(b.dir, sizeof b.dir, "%s/lb.XXXXXX", real);
+    (void)snprintf(b.dir, sizeof b.dir, "%.70s/lb.XXXXXX", real);
     if (mkdtemp(b.dir) == NULL) {
         (void)fprintf(stderr, "%s: %s\n", b.dir, strerror(errno));
         return 2;
