@@ -557,18 +557,50 @@ void node_interfaces(struct node *n, const struct lan_interface *v, size_t count
     node_settle(n, now_ms);
 }
 
+/* Configured targets first, then where devices of contacts that are not linked were met
+ * last, as many as there is room for: all of them get beacons as unicast. */
+void node_targets_changed(struct node *n, uint64_t now_ms)
+{
+    struct addr v[LAN_TARGETS_MAX];
+    size_t count = 0, pos = 0;
+    const struct rec_contact *c;
+
+    while (count < n->n_targets && count < LAN_TARGETS_MAX) {
+        v[count] = n->targets[count];
+        count++;
+    }
+    while ((c = contacts_next(n->contacts, &pos)) != NULL && count < LAN_TARGETS_MAX) {
+        const struct rec_device *d;
+        size_t at = 0;
+
+        if ((c->flags & CONTACT_BLOCKED) != 0) {
+            continue;
+        }
+        while ((d = contacts_device_next(n->contacts, c->id, &at)) != NULL &&
+               count < LAN_TARGETS_MAX) {
+            bool linked = peers_link(n->peers, d->id) != 0;
+
+            count += linked ? 0 : node_device_addrs(d, &v[count], 1);
+        }
+    }
+    (void)lan_set_targets(n->lan, v, count, now_ms);
+}
+
 int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_t now_ms)
 {
-    struct addr *copy = calloc(count + 1, sizeof(*copy));
-    int err;
+    struct addr *copy;
 
+    if (count > LAN_TARGETS_MAX) {
+        return ERR_LIMIT;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!addr_is_dialable(&v[i])) {
+            return ERR_ARG;
+        }
+    }
+    copy = calloc(count + 1, sizeof(*copy));
     if (copy == NULL) {
         return ERR_NOMEM;
-    }
-    err = lan_set_targets(n->lan, v, count, now_ms);
-    if (err != 0) {
-        free(copy);
-        return err;
     }
     if (count > 0) {
         memcpy(copy, v, count * sizeof(*copy));
@@ -576,6 +608,7 @@ int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_
     free(n->targets);
     n->targets = copy;
     n->n_targets = count;
+    node_targets_changed(n, now_ms);
     node_settle(n, now_ms);
     return 0;
 }

@@ -317,6 +317,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }
+    node_targets_changed(n, now_ms);
     send_hello(n, c, now_ms);
     feeds_peer_up(n->feeds, c->ref, now_ms);
     conn_room(n, c, now_ms);
@@ -376,6 +377,9 @@ static int on_hello(struct node *n, struct conn *c, const uint8_t *p, size_t len
     for (size_t i = 0; i < hello.n_addrs; i++) {
         if (addr_is_dialable(&hello.addrs[i])) {
             peers_addr(n->peers, c->ref, &hello.addrs[i], false, now_ms);
+            if (addr_eq_ip(&hello.addrs[i], &c->addr)) { /* it is there, and listens */
+                (void)contacts_device_met(n->contacts, &n->txn, c->ref, &hello.addrs[i]);
+            }
         }
     }
     return 0;
@@ -433,6 +437,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
             ev != NULL && !ev->cut && (!ev->by_peer || code == CLOSE_REPLACED), now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
+            node_targets_changed(n, now_ms);
         }
     } else if (c->kind == LINK_CONTACT && c->dialled) {
         peers_dial_failed(n->peers, c->ref, c->id, now_ms);

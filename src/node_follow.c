@@ -293,12 +293,30 @@ static void watch_device(struct node *n, const struct rec_contact *c,
     sodium_memzero(keys, sizeof(keys));
 }
 
+/* Where a device was met, newest first, at most max. */
+size_t node_device_addrs(const struct rec_device *d, struct addr *out, size_t max)
+{
+    struct rd r = rd_init(d->addrs.p, d->addrs.n);
+    size_t count = 0;
+
+    while (r.n > 0 && count < max) {
+        size_t len = r.p[0] == 4 ? ADDR_WIRE4 : ADDR_WIRE6;
+        const uint8_t *p = rd_bytes(&r, len);
+
+        if (p == NULL || addr_from_wire(p, len, &out[count]) != 0) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
 static void device_follow(struct node *n, const struct rec_contact *c,
                           const struct rec_device *d, uint64_t now_ms)
 {
     struct link_candidate as = {
         .kind = LINK_CONTACT, .ref = d->id, .counter_seen = d->counter_rx};
-    struct rd r = rd_init(d->addrs.p, d->addrs.n);
+    struct addr met[PEER_ADDRS];
     bool fresh;
 
     memcpy(as.remote_static, d->stat, 32);
@@ -309,15 +327,12 @@ static void device_follow(struct node *n, const struct rec_contact *c,
     follow_failed(n, tell_feeds_device(n, d, c->root));
     watch_device(n, c, d, now_ms);
     fresh = peers_add(n->peers, d->id, d->stat) == 0;
-    while (fresh && r.n > 0) {
-        size_t len = r.p[0] == 4 ? ADDR_WIRE4 : ADDR_WIRE6;
-        const uint8_t *p = rd_bytes(&r, len);
-        struct addr a;
+    if (fresh) {
+        size_t count = node_device_addrs(d, met, PEER_ADDRS);
 
-        if (p == NULL || addr_from_wire(p, len, &a) != 0) {
-            break;
+        for (size_t i = 0; i < count; i++) {
+            peers_addr(n->peers, d->id, &met[i], false, now_ms);
         }
-        peers_addr(n->peers, d->id, &a, false, now_ms);
     }
 }
 
@@ -353,6 +368,7 @@ void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms)
     }
     feeds_contact_del(n->feeds, id);
     node_beacons_changed(n);
+    node_targets_changed(n, now_ms);
 }
 
 /* Every kept invite can be answered (a reason, at least); open ones are looked for. */
@@ -428,6 +444,7 @@ int node_start(struct node *n, uint64_t now_ms)
     }
     node_device_changed(n, renamed, now_ms);
     invites_follow(n, now_ms);
+    node_targets_changed(n, now_ms);
     n->next_box_check_ms = now_ms;
     n->started = true;
     node_settle(n, now_ms);

@@ -168,6 +168,7 @@ struct node {
 /* Ends an entry call: routes what the modules have for each other, closes the
  * transaction, and lets outputs into the gate. */
 void node_settle(struct node *n, uint64_t now_ms);
+void node_targets_changed(struct node *n, uint64_t now_ms);
 void node_emit(struct node *n, const struct node_event *ev);
 /* A result, to be told when the present transaction is durable. */
 void node_result(struct node *n, const struct node_event *ev);
@@ -175,6 +176,7 @@ void node_out_push(struct node *n, const struct node_out *out);
 int node_meta_put(struct node *n, const char *key, const void *value, size_t len);
 
 /* ---- node_follow.c ---- */
+size_t node_device_addrs(const struct rec_device *d, struct addr *out, size_t max);
 /* Our device dictionary has changed: contacts, beacons and (tell) conversations follow.
  */
 void node_device_changed(struct node *n, bool tell, uint64_t now_ms);

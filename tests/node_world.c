@@ -234,7 +234,10 @@ void nw_drain(struct nw_world *w, int i)
                 out_stream(w, i, &out);
                 break;
             case NODE_OUT_UDP:
-                out_datagram(w, &out);
+                n->unicasts += addr_is_multicast(&out.dst) ? 0 : 1;
+                if (!n->no_multicast || !addr_is_multicast(&out.dst)) {
+                    out_datagram(w, &out);
+                }
                 break;
             }
         }

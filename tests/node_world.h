@@ -51,6 +51,8 @@ struct nw_node {
     uint8_t state;                     /* highest told of messages of ours */
     unsigned states_sent;              /* records that said "sent" */
     unsigned received;
+    bool no_multicast; /* its beacons go to single addresses only */
+    unsigned unicasts; /* beacons that it sent to one address */
     char text[256],
         announced[WIRE_NAME_MAX + 1]; /* last received; last name of a contact */
     size_t out_bytes;

@@ -97,6 +97,23 @@ static void add(int i, uint64_t tag, const char *code)
     nw_drain(w, i);
 }
 
+Test(node, without_multicast_an_address_where_they_met_gets_beacons)
+{
+    know();
+    w->n[A].unicasts = w->n[B].unicasts = 0;
+    nw_run(w, 130000);
+    cr_assert_eq(w->n[A].unicasts + w->n[B].unicasts, 0); /* who is linked needs none */
+    w->n[A].no_multicast = w->n[B].no_multicast = true;
+    w->n[A].refuse = w->n[B].refuse = true;
+    nw_cut(w);
+    nw_run(w, 200000);
+    cr_assert_gt(w->n[A].unicasts, 0);
+    cr_assert_gt(w->n[B].unicasts, 0);
+    w->n[A].refuse = false;
+    nw_run(w, 120000);
+    cr_assert_eq(links(A), 1);
+}
+
 Test(node, a_revoked_invite_is_refused)
 {
     char code[WIRE_CODE_MAX + 1];
