@@ -239,6 +239,7 @@ struct feeds {
     struct boxkey box[FEED_PRIV_BOXKEYS]; /* newest last */
     size_t n_box;
     bool box_lost, box_renewed;
+    uint64_t box_after; /* the next one has to look newer than this */
 
     struct account **accounts;
     size_t n_accounts;
@@ -353,6 +354,8 @@ int closed_repaired(struct feeds *f, struct feed *fd, uint64_t upto);
 int box_new(struct feeds *f, struct txn *t, uint64_t wall_s);
 /* True when we have the private half. */
 bool box_known(const struct feeds *f, const uint8_t pub[32]);
+/* Others were told a key, made at that time, that we do not have any more. */
+void box_gone(struct feeds *f, uint64_t time_s);
 int box_load(struct feeds *f, const struct rec_boxkey *r);
 /* Starts a chain in fd->r and writes the box of its `keys` entry into f->box_buf, for the
  * header without box in ad. */

@@ -41,6 +41,16 @@ bool box_known(const struct feeds *f, const uint8_t pub[32])
     return known;
 }
 
+void box_gone(struct feeds *f, uint64_t time_s)
+{
+    uint64_t newest = f->n_box > 0 ? f->box[f->n_box - 1].created_s : 0;
+    f->box_after = time_s > f->box_after ? time_s : f->box_after;
+    if (newest <= time_s) { /* one made meanwhile would not be taken for the newer */
+        f->box_lost = true;
+        f->box_renewed = false;
+    }
+}
+
 static int box_record(struct txn *t, const struct boxkey *b, bool del)
 {
     struct rec r = {.kind = REC_BOXKEY, .del = del};
@@ -74,6 +84,7 @@ int box_new(struct feeds *f, struct txn *t, uint64_t wall_s)
     struct boxkey *b = &f->box[f->n_box];
     /* Others take the key with the latest time for the newest, whatever our clock did. */
     uint64_t after = f->n_box > 0 ? f->box[f->n_box - 1].created_s + 1 : 0;
+    after = f->box_after >= after ? f->box_after + 1 : after;
     b->created_s = wall_s > after ? wall_s : after;
     env_random(f->self.env, b->sec, sizeof b->sec);
     keys_public(b->sec, b->pub);

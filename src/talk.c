@@ -85,7 +85,7 @@ int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct ent
         return 0;
     }
     if (b.kind == BODY_DEVICE && !box_known(f, b.device.box)) {
-        f->box_lost = true; /* others seal to a key that went with the newer home */
+        box_gone(f, b.device.box_time);
     }
     if (b.kind != BODY_TEXT) {
         return 0;
