@@ -31,6 +31,7 @@ struct diff {
     struct have *have; /* of the peer */
     enum diff_state state;
     bool busy;               /* a load is under way */
+    bool stepped;            /* back: what follows this block differs */
     uint64_t n;              /* the peer's head */
     uint64_t opened;         /* and what it has opened of it */
     uint64_t lo, hi;         /* the block; hi ends where both have entries */
@@ -150,6 +151,7 @@ static int step_back(struct feeds *f, struct diff *d)
         diff_stop(f, d->feed);
         return 0;
     }
+    d->stepped = true;
     d->hi = d->lo - 1;
     d->lo = d->hi > FEED_PRIV_BLOCK ? d->hi - FEED_PRIV_BLOCK + 1 : 1;
     load_ours(f, d);
@@ -422,6 +424,13 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
     bool in_feed = d->at == 0 || d->replace;
     size_t body_len = 0;
     int err = 0;
+    if (in_feed && fd->r.head >= e->h.seq) {
+        /* We wrote on meanwhile: now there is something to compare. */
+        struct have *h = d->have;
+        uint64_t n = d->n;
+        diff_stop(f, fd);
+        return diff_start(f, h, n);
+    }
     if (in_feed && memcmp(e->h.prev, fd->r.head_id, WIRE_ID) != 0) {
         return step_back(f, d);
     }
@@ -469,11 +478,23 @@ static uint64_t lacked_from(const struct feed *fd)
     return least + 1;
 }
 
-/* All that both have is equal. */
+/* All that both have is equal, as far as both had it when this began. */
 static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
 {
     struct feed *fd = d->feed;
     bool repeats = false;
+    uint64_t both = min_u64(d->n, fd->r.head);
+    if (d->hi < both && d->stepped) {
+        d->have->seat->liar = true; /* the rest cannot differ, and it did */
+        diff_stop(f, fd);
+        return 0;
+    }
+    if (d->hi < both) { /* we wrote on meanwhile */
+        d->lo = d->hi + 1;
+        d->hi = both;
+        load_ours(f, d);
+        return 0;
+    }
     if (fd->dev != f->own) {
         return conclude(f, t, d);
     }
@@ -513,7 +534,6 @@ static int compare_entry(struct feeds *f, struct txn *t, struct diff *d,
             load_ours(f, d);
             return 0;
         }
-        /* After a step back the rest was seen to differ; it would be again. */
         return all_equal(f, t, d);
     }
     if (memcmp(prev, e->h.prev, WIRE_ID) != 0) {

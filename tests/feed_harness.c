@@ -9,7 +9,7 @@
 static void must(bool ok, const char *what, int line)
 {
     if (!ok) {
-        printf("feed_harness.c:%d: %s\n", line, what);
+        fprintf(stderr, "feed_harness.c:%d: %s\n", line, what);
         abort();
     }
 }
