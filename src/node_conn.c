@@ -432,6 +432,10 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         bool current = c->current;
 
         c->current = false;
+        if (current && code == CLOSE_SHUTDOWN) {
+            /* It said good-bye: the beacons heard before count no more. */
+            peers_gone(n->peers, c->ref, now_ms);
+        }
         peers_link_down(
             n->peers, c->ref, c->id,
             ev != NULL && !ev->cut && (!ev->by_peer || code == CLOSE_REPLACED), now_ms);

@@ -157,7 +157,7 @@ def backups(lab, ann, bob):
                          "the other later"):
                 equal(texts.count(f"{label}, {what}"), 1)
     with case("a home that was set back is told, and goes on after a restart"):
-        kinds = [e.get("what") for e in ann.json("events", "--since", "0")]
+        kinds = [e.get("what") for e in ann.told()]
         check("restored" in kinds, kinds[-20:])
         for node in (ann, bob):
             node.kill()

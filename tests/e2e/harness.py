@@ -75,6 +75,7 @@ def case(name):
                 print(f"# {part}", flush=True)
         for lab in _labs:
             lab.show_logs()
+            lab.revive()
         return
     _results.append(True)
     print(f"ok {name} # {time.monotonic() - start:.1f} s", flush=True)
@@ -212,6 +213,7 @@ class Node:
         self.lab, self.name, self.home, self.prefix = lab, name, home, prefix
         self.options = list(options)
         self.process = None
+        self.wanted = False  # it was started, and neither stopped nor killed
         self.status = {}
         self._api = None
         self.log = os.path.join(lab.dir, f"{os.path.basename(home)}.log")
@@ -279,6 +281,7 @@ class Node:
         if self._api is not None:
             self._api.close()
         self._api = None
+        self.wanted = True
         return self
 
     def start(self, *options, **more):
@@ -309,6 +312,7 @@ class Node:
 
     def kill(self):
         """kill -9."""
+        self.wanted = False
         self.process.kill()
         self.process.wait()
         self._forget()
@@ -316,7 +320,9 @@ class Node:
 
     def stop(self):
         self.ok("stop")
-        equal(self.ended(), 0, f"{self.name}'s node after stop")
+        code = self.ended()
+        equal(code, 0, f"{self.name}'s node after stop")
+        self.wanted = False
         return self
 
     def alive(self):
@@ -341,6 +347,16 @@ class Node:
 
     def events(self, *topics):
         return Events(self.status["events"], topics)
+
+    def told(self, n=0):
+        """The durable events behind that number."""
+        events = []
+        while True:
+            page = self.api.call("events.since", n=n)["events"]
+            if not page:
+                return events
+            events += page
+            n = page[-1]["n"]
 
     # -- what people do --
 
@@ -419,6 +435,16 @@ class Lab:
         self.netlab("up", *topology)
         return self
 
+    def revive(self):
+        """After a case that failed: nodes run that ran before, so that the next case
+        does not fail for that alone."""
+        for node in self.nodes:
+            if node.process is not None and node.process.poll() is not None:
+                node._forget()
+            if node.wanted and node.process is None:
+                with contextlib.suppress(AssertionError):
+                    node.start()
+
     def show_logs(self):
         for node in self.nodes:
             for line in node.said().splitlines()[-15:]:
@@ -480,7 +506,8 @@ def pair(a, b, timeout=WAIT_S):
 
 def delivered(a, to, text, timeout=WAIT_S):
     """Sends and waits for delivery."""
-    return a.ok("send", to, text, "--wait", "delivered", "--timeout", f"{timeout}s")
+    return a.ok("send", to, text, "--wait", "delivered", "--timeout", f"{timeout}s",
+                timeout=timeout + COMMAND_S)
 
 
 def exactly_once(node, name, texts, *what):
