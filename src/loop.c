@@ -514,6 +514,32 @@ void loop_set_reading(struct loop *l, bool on)
     }
 }
 
+static void watch_stop(struct watch *w)
+{
+    if (w->open) {
+        (void)uv_poll_stop(&w->poll);
+    }
+}
+
+/* After the last turn only those who wake the loop from outside are still heard: what
+ * comes in from the network has nobody any more. */
+static void quiet(struct loop *l)
+{
+    (void)uv_prepare_stop(&l->prepare);
+    (void)uv_idle_stop(&l->idle);
+    (void)uv_timer_stop(&l->timer);
+    for (size_t i = 0; i < LOOP_SIGNALS; i++) {
+        (void)uv_signal_stop(&l->signals[i]);
+    }
+    loop_tcp_listen(l, false);
+    loop_drop_all(l);
+    for (size_t i = 0; i < LOOP_FAMILIES; i++) {
+        watch_stop(&l->udp[i]);
+        watch_stop(&l->multicast[i]);
+    }
+    watch_stop(&l->netlink);
+}
+
 void loop_run(struct loop *l, const struct loop_handler *h)
 {
     static const int signums[LOOP_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
@@ -530,7 +556,7 @@ void loop_run(struct loop *l, const struct loop_handler *h)
     }
     (void)loop_watch(l, &l->netlink, on_netlink);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
-    (void)uv_prepare_stop(&l->prepare);
+    quiet(l);
     l->h = NULL;
 }
 
