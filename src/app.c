@@ -355,15 +355,26 @@ static void node_events(struct app *a, uint64_t now_ms)
     }
 }
 
+/* What the user gave with a code, or where a contact was met, counts as configured. */
+static void allow_known(struct app *a, const struct addr *dst)
+{
+    if (!addr_is_multicast(dst) && !loop_may_dial(a->cfg.loop, dst) &&
+        contacts_addr_known(node_contacts(a->node), dst)) {
+        (void)loop_allow_peer(a->cfg.loop, dst);
+    }
+}
+
 static void node_out(struct app *a, const struct node_out *out, uint64_t now_ms)
 {
     struct loop *l = a->cfg.loop;
     size_t gone;
     switch (out->kind) {
     case NODE_OUT_UDP:
+        allow_known(a, &out->dst);
         loop_send_datagram(l, &out->source, out->ifindex, &out->dst, out->data, out->len);
         break;
     case NODE_OUT_DIAL:
+        allow_known(a, &out->dst);
         if (loop_dial(l, out->conn, &out->dst, now_ms) != 0) {
             node_closed(a->node, out->conn, now_ms);
         }

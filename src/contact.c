@@ -840,3 +840,36 @@ int contacts_device_met(struct contacts *c, struct txn *t, uint32_t ref,
     d->r.addrs = addrs;
     return put_device(t, d);
 }
+
+static bool met_at(const struct contact *k, const struct addr *a)
+{
+    for (const struct device *d = k->devices; d != NULL; d = d->next) {
+        struct rd r = rd_init(d->r.addrs.p, d->r.addrs.n);
+        struct addr met;
+        while (addr_next(&r, &met)) {
+            if (addr_eq_ip(&met, a)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool contacts_addr_known(const struct contacts *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->n_addings; i++) {
+        const struct wire_code *code = &c->addings[i]->pub.code;
+        for (size_t j = 0; j < code->n_addrs; j++) {
+            if (addr_eq_ip(&code->addrs[j], a)) {
+                return true;
+            }
+        }
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        if ((c->v[i]->r.flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) == 0 &&
+            met_at(c->v[i], a)) {
+            return true;
+        }
+    }
+    return false;
+}

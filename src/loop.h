@@ -78,6 +78,8 @@ void loop_set_timer(struct loop *l, uint64_t at_ms);
 void loop_set_reading(struct loop *l, bool on);
 /* An address that the user named. ERR_REFUSED (scope), ERR_LIMIT. */
 int loop_allow_peer(struct loop *l, const struct addr *a);
+/* Whether the scope lets us dial it as things are. */
+bool loop_may_dial(const struct loop *l, const struct addr *a);
 /* Looks a name up, off the loop; resolved() gets what. ERR_REFUSED (scope lan). */
 int loop_resolve(struct loop *l, size_t what, const char *host, uint16_t port);
 

@@ -2,7 +2,9 @@
  * let in, so that no layer above can get around it.
  *
  *   lan       dials prefixes that are on-link, private addresses in configured subnets
- *             and configured peers; answers whoever is private, link-local or on-link
+ *             and peers: configured ones, and private addresses that a code of the
+ *             user's names or where a contact was met; answers whoever is private,
+ *             link-local or on-link
  *   internet  everything
  *
  * Datagrams go where one may dial, to multicast, and back to who sent one lately. */

@@ -253,6 +253,37 @@ Test(contact, adding_the_same_code_twice_goes_on)
     pair_release(&p);
 }
 
+Test(contact, addresses_of_codes_and_of_contacts_are_known)
+{
+    struct pair p;
+    struct addr in_code, met, other;
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    cr_assert_eq(addr_parse("10.1.2.3:7679", 0, &in_code), 0);
+    cr_assert_eq(addr_parse("10.9.9.9:1234", 0, &met), 0);
+    cr_assert_eq(addr_parse("10.1.2.4:7679", 0, &other), 0);
+    pair_init(&p);
+    cr_assert(!contacts_addr_known(p.a.c, &in_code));
+    cr_assert_eq(contacts_invite(p.b.c, &p.b.txn, 60, &in_code, 1, code, &id), 0);
+    side_commit(&p.b);
+    uint32_t slot = side_add(&p.a, code, NULL);
+    in_code.port = 1;
+    cr_assert(contacts_addr_known(p.a.c, &in_code));
+    cr_assert(!contacts_addr_known(p.a.c, &other));
+    contacts_add_failed(p.a.c, &p.a.txn, slot, CLOSE_REVOKED);
+    cr_assert(!contacts_addr_known(p.a.c, &in_code));
+    pair_run(&p, 1);
+    uint32_t contact = side_contact(&p.a, &p.b)->id;
+    size_t pos = 0;
+    uint32_t ref = contacts_device_next(p.a.c, contact, &pos)->id;
+    cr_assert(!contacts_addr_known(p.a.c, &met));
+    cr_assert_eq(contacts_device_met(p.a.c, &p.a.txn, ref, &met), 0);
+    cr_assert(contacts_addr_known(p.a.c, &met));
+    cr_assert_eq(contacts_set_flags(p.a.c, &p.a.txn, contact, CONTACT_BLOCKED, 0), 0);
+    cr_assert(!contacts_addr_known(p.a.c, &met));
+    pair_release(&p);
+}
+
 Test(contact, only_final_reasons_give_a_code_up)
 {
     struct pair p;

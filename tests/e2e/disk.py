@@ -1,5 +1,6 @@
 """Homes on a small file system that fills up in the middle of a commit, and key files and
 databases that are damaged, newer, locked or under another passphrase."""
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -131,7 +132,8 @@ def keys(lab):
             equal(contents(path), data, "the file")
     with case("a key file newer than the program"):
         at = good.index(b"\n") + 1  # the version follows the first line
-        data = good[:at] + b"\x63" + good[at + 1:]
+        data = good[:at] + b"\x63" + good[at + 1:-32]
+        data += hashlib.blake2b(data, digest_size=32).digest()  # not damaged: newer
         replace(path, data)
         said = eve.refuses().lower()
         check("newer" in said or "version" in said, said)

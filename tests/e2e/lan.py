@@ -126,7 +126,7 @@ def no_multicast():
             talk(bob, ann, "remembered")
             ann.kill()
             ann.start()
-            talk(ann, bob, "by the other one, too")
+            delivered(ann, "bob", "by the other one, too", timeout=90)
 
 
 def isolated():

@@ -64,7 +64,7 @@ def by_peer():
             talk(ann, bob, "the other one's peer")
         with case("a peer that is not there harms nothing"):
             ann.stop()
-            ann.start("--peer", "192.168.62.200", "--peer", "no-such-host.invalid")
+            ann.start("--peer", "192.168.62.200", "--peer", "192.168.99.1:1")
             talk(ann, bob, "in spite of it")
 
 
