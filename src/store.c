@@ -472,11 +472,15 @@ static int open_db(const char *path, struct store **out)
     if (s == NULL) {
         return ERR_NOMEM;
     }
-    int rc =
-        sqlite3_open_v2(path, &s->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                            SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE,
-                        NULL);
+    bool file = strcmp(path, ":memory:") != 0;
+    int rc = file ? store_vfs_init(&s->vfs) : SQLITE_OK;
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_open_v2(path, &s->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                                 SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                                 SQLITE_OPEN_EXRESCODE,
+                             file ? s->vfs.name : NULL);
+    }
     if (rc != SQLITE_OK) {
         store_close(s);
         return store_err(rc);
@@ -517,6 +521,7 @@ void store_close(struct store *s)
         (void)sqlite3_finalize(s->st[i]);
     }
     (void)sqlite3_close(s->db);
+    store_vfs_release(&s->vfs);
     free(s->unread);
     free(s);
 }

@@ -89,7 +89,19 @@ struct unread {
     int64_t delta;
 };
 
+/* What SQLite opens the store's files with (store_vfs.c). */
+struct store_vfs {
+    sqlite3_vfs v; /* first: SQLite knows it by this */
+    sqlite3_vfs *real;
+    char name[32];
+};
+/* An SQLite result code. */
+int store_vfs_init(struct store_vfs *sv);
+/* After the last file is closed. Tolerates a zeroed struct. */
+void store_vfs_release(struct store_vfs *sv);
+
 struct store {
+    struct store_vfs vfs;
     sqlite3 *db;
     sqlite3_stmt *st[ST_COUNT]; /* prepared at first use */
     uint64_t row_last;          /* largest msg.row */

@@ -457,6 +457,39 @@ static void fill_disk(const char *path)
     (void)close(fd);
 }
 
+/* A commit larger than what the log's writes are gathered into. */
+Test(store_file, a_large_commit_survives_a_kill)
+{
+    enum { ENTRIES = 40, BOX = 20000 };
+    struct home h;
+    struct store *s = NULL;
+    struct store_entries out = {0};
+    home_make(&h);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct txn t = {0};
+        const struct txn *list[] = {&t};
+        make_device(&t, 1, 0, 1);
+        for (uint64_t i = 1; i <= ENTRIES; i++) {
+            make_entry(&t, 1, i, BOX, i, true);
+            make_msg(&t, 1, 1, i, 0, i, BASE + i);
+        }
+        if (store_open(h.path, &s, NULL, 0) == 0 && store_commit(s, list, 1, NULL) == 0) {
+            (void)kill(getpid(), SIGKILL);
+        }
+        _exit(1);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSIGNALED(status));
+    cr_assert_eq(store_open(h.path, &s, NULL, 0), 0);
+    cr_assert_eq(store_entries(s, 1, 1, ENTRIES, ENTRIES, ENTRIES * 2 * BOX, &out), 0);
+    cr_assert_eq(out.n, ENTRIES);
+    store_entries_release(&out);
+    store_close(s);
+    home_remove(&h);
+}
+
 Test(store_file, a_full_file_system_loses_nothing_and_passes)
 {
     struct home h;
