@@ -459,35 +459,13 @@ static void on_datagram(void *ctx, const struct addr *from, const uint8_t *p, si
 
 /* ---- peers that were configured by name ---- */
 
-/* HOST[:PORT] apart; false when it is no name. */
-static bool split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
-{
-    const char *colon = strrchr(s, ':');
-    size_t n = colon == NULL ? strlen(s) : (size_t)(colon - s);
-    unsigned long v = PORT_DEFAULT;
-    if (colon != NULL) {
-        char *end;
-        v = strtoul(colon + 1, &end, 10);
-        if (*end != '\0' || end == colon + 1 || v == 0 || v > UINT16_MAX) {
-            return false;
-        }
-    }
-    if (n == 0 || n > CONFIG_HOST_MAX || memchr(s, ':', n) != NULL) {
-        return false;
-    }
-    memcpy(host, s, n);
-    host[n] = '\0';
-    *port = (uint16_t)v;
-    return true;
-}
-
 static void resolve_peers(struct app *a)
 {
     a->resolve_at = DEADLINE_NONE;
     for (size_t i = 0; i < a->cfg.view->n_peers; i++) {
         char host[CONFIG_HOST_MAX + 1];
         uint16_t port;
-        if (a->n_peers[i] == 0 && split_peer(a->cfg.view->peers[i], host, &port)) {
+        if (a->n_peers[i] == 0 && config_split_peer(a->cfg.view->peers[i], host, &port)) {
             (void)loop_resolve(a->cfg.loop, i, host, port);
         }
     }
@@ -533,7 +511,7 @@ static int take_peers(struct app *a, char why[APP_WHY_MAX])
                            "looked up. Give its address.",
                            v->peers[i]);
             return ERR_ARG;
-        } else if (!split_peer(v->peers[i], host, &port)) {
+        } else if (!config_split_peer(v->peers[i], host, &port)) {
             (void)snprintf(why, APP_WHY_MAX,
                            "The peer \"%s\" is not of the form HOST or HOST:PORT.",
                            v->peers[i]);

@@ -92,13 +92,39 @@ static bool parse_subnets(const char *s, struct config_view *v)
     return !bad;
 }
 
+bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+{
+    const char *colon = strrchr(s, ':');
+    size_t n = colon == NULL ? strlen(s) : (size_t)(colon - s);
+    unsigned long v = WIRE_LINK_PORT;
+    if (colon != NULL) {
+        char *end;
+        v = strtoul(colon + 1, &end, 10);
+        if (*end != '\0' || end == colon + 1 || v == 0 || v > UINT16_MAX) {
+            return false;
+        }
+    }
+    if (n == 0 || n > CONFIG_HOST_MAX || memchr(s, ':', n) != NULL) {
+        return false;
+    }
+    memcpy(host, s, n);
+    host[n] = '\0';
+    *port = (uint16_t)v;
+    return true;
+}
+
 static bool parse_peers(const char *s, struct config_view *v)
 {
     char item[CONFIG_HOST_MAX + 1];
     bool bad = false;
     v->n_peers = 0;
     while (next_item(&s, item, CONFIG_HOST_MAX, &bad)) {
-        if (v->n_peers == CONFIG_PEERS_MAX) {
+        struct addr addr;
+        char host[CONFIG_HOST_MAX + 1];
+        uint16_t port;
+        if (v->n_peers == CONFIG_PEERS_MAX ||
+            (addr_parse(item, WIRE_LINK_PORT, &addr) != 0 &&
+             !config_split_peer(item, host, &port))) {
             return false;
         }
         memcpy(v->peers[v->n_peers++], item, sizeof item);

@@ -78,6 +78,9 @@ int config_parse(const char *text, size_t len, struct config *out,
                  char why[CONFIG_WHY_MAX]);
 /* Checks one value. 0 or ERR_ARG. */
 int config_check(enum config_key k, const char *value, char why[CONFIG_WHY_MAX]);
+/* HOST[:PORT] apart, 7679 without a port; false when it is not of that form (but may be
+ * an address, for addr_parse). */
+bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port);
 /* What checked values mean. */
 void config_view(const struct config *c, struct config_view *out);
 /* Sets one key (empty: removes it) in the file and in c. 0, ERR_ARG, ERR_FULL, ERR_IO,

@@ -79,7 +79,7 @@ static void harden(void)
 
 /* ---- configuration ---- */
 
-static int take_option(struct run *r, enum config_key k, const char *value)
+static int check_option(enum config_key k, const char *value)
 {
     char why[CONFIG_WHY_MAX];
     if (value == NULL) {
@@ -89,8 +89,33 @@ static int take_option(struct run *r, enum config_key k, const char *value)
         say("%s", value[0] == '\0' ? "An option's value is empty." : why);
         return EXIT_USAGE;
     }
-    (void)snprintf(r->config.value[k], sizeof r->config.value[k], "%s", value);
     return 0;
+}
+
+/* The options, before anything is touched: a slip of the pen ends with 2 whatever the
+ * home is like. */
+static int check_options(const struct daemon_opts *o)
+{
+    int rc = check_option(CONFIG_SCOPE, o->scope);
+    rc = rc != 0 ? rc : check_option(CONFIG_PORT, o->port);
+    rc = rc != 0 ? rc : check_option(CONFIG_NAME, o->name);
+    for (size_t i = 0; rc == 0 && i < o->n_peers; i++) {
+        char why[CONFIG_WHY_MAX];
+        const char *p = o->peers[i];
+        if (p[0] == '\0' || strpbrk(p, ", \t") != NULL ||
+            config_check(CONFIG_PEER, p, why) != 0) {
+            say("--peer wants HOST or HOST:PORT.");
+            rc = EXIT_USAGE;
+        }
+    }
+    return rc;
+}
+
+static void take_option(struct run *r, enum config_key k, const char *value)
+{
+    if (value != NULL) {
+        (void)snprintf(r->config.value[k], sizeof r->config.value[k], "%s", value);
+    }
 }
 
 static int take_peers(struct run *r)
@@ -98,10 +123,6 @@ static int take_peers(struct run *r)
     for (size_t i = 0; i < r->opts->n_peers; i++) {
         const char *p = r->opts->peers[i];
         size_t len = strlen(p);
-        if (len == 0 || len > CONFIG_HOST_MAX || strpbrk(p, ", \t") != NULL) {
-            say("--peer wants HOST or HOST:PORT.");
-            return EXIT_USAGE;
-        }
         if (r->view.n_peers == CONFIG_PEERS_MAX) {
             say("There are more than %d peers.", CONFIG_PEERS_MAX);
             return EXIT_USAGE;
@@ -126,15 +147,15 @@ static int configure(struct run *r)
         return EXIT_FAIL;
     }
     *file = r->config;
-    int rc = take_option(r, CONFIG_SCOPE, o->scope);
-    rc = rc != 0 ? rc : take_option(r, CONFIG_PORT, o->port);
-    rc = rc != 0 ? rc : take_option(r, CONFIG_NAME, o->name);
+    take_option(r, CONFIG_SCOPE, o->scope);
+    take_option(r, CONFIG_PORT, o->port);
+    take_option(r, CONFIG_NAME, o->name);
     config_view(&r->config, &r->view);
     r->port_asked = r->view.port != 0;
     r->config = *file;
     free(file);
     log_set_level(r->view.log_level);
-    return rc != 0 ? rc : take_peers(r);
+    return take_peers(r);
 }
 
 /* ---- the key ---- */
@@ -234,10 +255,9 @@ static int fail_key(const struct run *r, int rc)
         say("There is not enough memory to open the key file.");
         break;
     default:
-        say("The key file %s is damaged (%s) and was not changed. Restore it from a "
-            "backup "
-            "of the home.",
-            r->home.key, err_str(rc));
+        say("The key file %s is damaged and was not changed. Restore it from a backup of "
+            "the home.",
+            r->home.key);
         break;
     }
     return EXIT_FAIL;
@@ -351,7 +371,8 @@ static void print_ready(void *ctx, struct app *a)
 
 static int run_all(struct run *r)
 {
-    int rc = take_home(r);
+    int rc = check_options(r->opts);
+    rc = rc != 0 ? rc : take_home(r);
     rc = rc != 0 ? rc : configure(r);
     rc = rc != 0 ? rc : take_key(r);
     rc = rc != 0 ? rc : open_parts(r);
