@@ -100,7 +100,8 @@ static bool take_addrs(struct app *a, struct api_req *r, const json_t *params,
     }
     for (; *n < count; (*n)++) {
         const char *s = json_string_value(json_array_get(v, *n));
-        if (s == NULL || addr_parse(s, loop_port(a->cfg.loop), &out[*n]) != 0 ||
+        if (s == NULL || strlen(s) != json_string_length(json_array_get(v, *n)) ||
+            addr_parse(s, loop_port(a->cfg.loop), &out[*n]) != 0 ||
             !addr_is_dialable(&out[*n])) {
             api_fail(
                 r, CODE_USAGE,

@@ -221,6 +221,12 @@ static bool keep_id(const json_t *id, struct api_request *out)
     return true;
 }
 
+/* A string without NUL: what C calls one. */
+static bool is_text(const json_t *v)
+{
+    return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v);
+}
+
 int api_request_parse(const char *p, size_t len, struct api_request *out,
                       const char **why)
 {
@@ -231,7 +237,8 @@ int api_request_parse(const char *p, size_t len, struct api_request *out,
         *why = "The request is longer than 256 KiB.";
         return ERR_FORMAT;
     }
-    out->root = json_loadb(p, len, 0, NULL);
+    /* NUL is let in, so that who sends one is answered under the id of the request. */
+    out->root = json_loadb(p, len, JSON_ALLOW_NUL, NULL);
     if (!json_is_object(out->root)) {
         *why = "The request is not a JSON object.";
         return ERR_FORMAT;
@@ -242,7 +249,7 @@ int api_request_parse(const char *p, size_t len, struct api_request *out,
         return ERR_FORMAT;
     }
     const json_t *method = json_object_get(out->root, "method");
-    if (!json_is_string(method) || json_string_length(method) > API_METHOD_MAX) {
+    if (!is_text(method) || json_string_length(method) > API_METHOD_MAX) {
         *why = "The request has no \"method\" that is the name of one.";
         return ERR_FORMAT;
     }
@@ -278,7 +285,7 @@ int param_str(const json_t *params, const char *key, const char **s, size_t *len
     if (v == NULL || json_is_null(v)) {
         return 0;
     }
-    if (!json_is_string(v)) {
+    if (!is_text(v)) {
         return -1;
     }
     *s = json_string_value(v);

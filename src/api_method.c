@@ -70,7 +70,7 @@ bool api_may_str(struct api_req *r, const json_t *params, const char *key, const
     *s = NULL;
     *len = 0;
     if (param_str(params, key, s, len) < 0) {
-        api_fail(r, CODE_USAGE, "\"%s\" has to be a string.", key);
+        api_fail(r, CODE_USAGE, "\"%s\" has to be a string without NUL.", key);
         return false;
     }
     return true;
