@@ -85,11 +85,27 @@ static const struct args_option *find_option(const struct args_command *c,
     return NULL;
 }
 
-static bool option(struct parser *p, const char *word)
+/* Where a value stands in the same word: behind '=', or behind the letter as in -n20. */
+static const char *value_inside(const struct parser *p, const char *word, size_t *len)
 {
     const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
-    const char *inside = equals != NULL ? equals + 1 : NULL;
-    size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+    *len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+    if (equals != NULL) {
+        return equals + 1;
+    }
+    const struct args_option *o =
+        word[1] != '-' && *len > 2 ? find_option(p->out->command, word, 2) : NULL;
+    if (o == NULL || o->value == NULL) {
+        return NULL;
+    }
+    *len = 2;
+    return word + 2;
+}
+
+static bool option(struct parser *p, const char *word)
+{
+    size_t len;
+    const char *inside = value_inside(p, word, &len);
     int global = strcmp(word, "-h") == 0 ? 1 : global_option(p, word, len, inside);
     if (global != 0) {
         p->out->help |= strcmp(word, "-h") == 0;

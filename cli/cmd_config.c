@@ -50,7 +50,7 @@ static int get_from_file(struct cli *c, const struct home *h, const char *key)
     int rc = conf == NULL ? ERR_NOMEM : config_load(h->config, conf, why);
     for (unsigned k = 0; rc == 0 && k < CONFIG_KEYS; k++) {
         const char *name = config_key_name((enum config_key)k);
-        if (key != NULL ? strcmp(key, name) == 0 : conf->value[k][0] != '\0') {
+        if (key == NULL || strcmp(key, name) == 0) {
             (void)show_value(c, name, conf->value[k]);
         }
     }

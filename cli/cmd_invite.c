@@ -10,6 +10,8 @@
 
 enum {
     EXPIRES_MIN_MS = 1000,
+    EXPIRES_DAYS_MAX = 365, /* docs/API.md */
+    DAY_MS = 86400 * 1000,
     ADD_MS = 45000, /* the node answers after 15 s at the latest */
     CODE_MAX = 512,
     PLAIN_WORD_MAX = 24, /* shorter than any code */
@@ -22,8 +24,13 @@ static json_t *invite_params(struct cli *c, int *rc)
     uint64_t ms;
     *rc = 0;
     if (expires != NULL) {
-        if (!fmt_duration(expires, &ms) || ms < EXPIRES_MIN_MS) {
-            *rc = cli_misused(c, "--expires wants a duration, as in 10m, 24h or 7d.");
+        if (!fmt_duration(expires, &ms) || ms < EXPIRES_MIN_MS ||
+            ms > (uint64_t)EXPIRES_DAYS_MAX * DAY_MS) {
+            *rc =
+                cli_misused(c,
+                            "--expires wants a duration, as in 10m, 24h or 7d, of 1s to "
+                            "%dd.",
+                            EXPIRES_DAYS_MAX);
         } else {
             (void)json_object_set_new(params, "expires_s",
                                       json_integer((json_int_t)(ms / 1000)));

@@ -215,7 +215,14 @@ static int passphrases_from(struct cli *c, int fd, bool protected, char *old, ch
         return cli_misused(
             c, "The first line of the descriptor is the passphrase as it is.");
     }
-    (void)cli_read_line(fd, fresh, CLIENT_PASSPHRASE_MAX + 1); /* nothing: none */
+    /* Only an empty line means none: nothing at all is a mistake that would lay the key
+     * open. */
+    if (!cli_read_line(fd, fresh, CLIENT_PASSPHRASE_MAX + 1)) {
+        return cli_misused(c,
+                           "The %s line of the descriptor is the new passphrase, of at "
+                           "most %d bytes; an empty line removes it.",
+                           protected ? "second" : "first", CLIENT_PASSPHRASE_MAX);
+    }
     return 0;
 }
 

@@ -48,7 +48,7 @@ static int wrong(struct cli *c, int argc, char *argv[], const char *why)
 {
     const char *like = NULL;
     for (int i = 1; c->args.command == NULL && like == NULL && i < argc; i++) {
-        like = argv[i][0] != '-' ? cmd_like(argv[i]) : NULL;
+        like = argv[i][0] != '-' && cmd_find(argv[i]) == NULL ? cmd_like(argv[i]) : NULL;
     }
     if (like != NULL) {
         return cli_misused(c, "%s Did you mean: linnet %s", why, like);

@@ -67,6 +67,9 @@ Test(args, options_of_a_command)
     cr_assert(parse(&p, "recv -f"));
     cr_assert_str_eq(args_value(&p.a, "--follow"), "");
 
+    cr_assert(parse(&p, "history bob -n20"));
+    cr_assert_str_eq(args_value(&p.a, "--number"), "20");
+    cr_assert(!parse(&p, "history bob -x20"));
     cr_assert(parse(&p, "history bob -n 3 -n 4"));
     cr_assert_str_eq(args_value(&p.a, "--number"), "4");
     cr_assert_eq(p.a.n_values, 2);
