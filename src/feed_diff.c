@@ -175,8 +175,13 @@ static int conclude(struct feeds *f, struct txn *t, struct diff *d)
     for (size_t i = 0; i < fd->conv->n_seats && err == 0; i++) {
         struct seat *s = fd->conv->seats[i];
         struct have *to = s->dev->up && s->synced ? have_get(s, fd) : NULL;
-        if (to != NULL && !to->frozen && (to == h || to->to != UINT64_MAX)) {
+        if (to == NULL || to->frozen) {
+            continue;
+        }
+        if (to == h || to->to != UINT64_MAX) {
             send_from(f, to, to->n + 1, UINT64_MAX);
+        } else {
+            send_wake(f, to);
         }
     }
     return err;

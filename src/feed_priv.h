@@ -402,6 +402,8 @@ int want_send(struct feeds *f, struct seat *s, const struct feed *fd, uint64_t f
 void feed_want(struct feeds *f, struct feed *fd);
 void want_timer(struct feeds *f, struct feed *fd);
 void send_from(struct feeds *f, struct have *h, uint64_t next, uint64_t to);
+/* The feed has grown behind what was sent: goes on. */
+void send_wake(struct feeds *f, struct have *h);
 void send_stop(struct have *h);
 void dev_pump(struct feeds *f, struct dev *d);
 /* A new entry of ours: straight to the peers that have all before it. */

@@ -118,6 +118,14 @@ void send_from(struct feeds *f, struct have *h, uint64_t next, uint64_t to)
     }
 }
 
+void send_wake(struct feeds *f, struct have *h)
+{
+    if (h->next != 0 && h->next <= send_end(h)) {
+        work_add(h->seat->dev, h);
+        dev_pump(f, h->seat->dev);
+    }
+}
+
 /* The bytes that an entry may take of a link's room. */
 enum { ENTRY_ROOM = WIRE_ENTRY_MAX + WIRE_FRAME_HEAD };
 
