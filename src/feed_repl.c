@@ -257,9 +257,11 @@ static void seat_down(struct feeds *f, struct seat *s)
         }
         if (fd->r.id == 0) {
             h->n = 0;
-            bool claimed = false;
+            h->pending = false;
+            bool claimed = fd->diff != NULL; /* being taken back from another */
             for (size_t j = 0; j < fd->n_haves; j++) {
-                claimed = claimed || (fd->haves[j] != NULL && fd->haves[j]->n > 0);
+                const struct have *o = fd->haves[j];
+                claimed = claimed || (o != NULL && (o->n > 0 || o->pending));
             }
             if (!claimed) {
                 feed_stub_drop(f, fd);
