@@ -185,12 +185,13 @@ bool cli_secret(const char *prompt, char *out, size_t size)
     quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON | ISIG);
     quiet.c_cc[VMIN] = 1;
     quiet.c_cc[VTIME] = 0;
-    (void)fflush(stdout);
-    (void)fputs(prompt, stderr);
-    (void)fflush(stderr);
+    /* Before the prompt: what is typed after it is neither shown nor thrown away. */
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) != 0) {
         return false;
     }
+    (void)fflush(stdout);
+    (void)fputs(prompt, stderr);
+    (void)fflush(stderr);
     bool fits = true, more = true;
     while (more) {
         more = read(STDIN_FILENO, &ch, 1) == 1 && ch != '\n' && ch != '\r' &&

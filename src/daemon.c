@@ -23,7 +23,15 @@
 #include "loop.h"
 #include "store.h"
 
-enum { EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_PASSPHRASE = 3, ID_SHOWN = 4, MAX_ADDRS = 16 };
+enum {
+    EXIT_FAIL = 1,
+    EXIT_USAGE = 2,
+    EXIT_PASSPHRASE = 3,
+    EXIT_INTERRUPTED = 130,
+    CTRL_C = 3,
+    ID_SHOWN = 4,
+    MAX_ADDRS = 16,
+};
 
 void daemon_opts_init(struct daemon_opts *o)
 {
@@ -196,8 +204,9 @@ static int make_key(struct run *r)
     return save_key(r);
 }
 
-/* Reads up to the end of the line or of the file. */
-static ssize_t read_line(int fd, char *out, size_t cap)
+/* Reads up to the end of the line or of the file; -1 when that cannot be, or the line is
+ * too long, -2 for ^C on a terminal. */
+static ssize_t read_line(int fd, bool terminal, char *out, size_t cap)
 {
     size_t n = 0;
     while (n < cap) {
@@ -211,12 +220,15 @@ static ssize_t read_line(int fd, char *out, size_t cap)
         if (got == 0 || out[n] == '\n') {
             return (ssize_t)n;
         }
+        if (terminal && out[n] == CTRL_C) {
+            return -2;
+        }
         n++;
     }
     return -1;
 }
 
-/* Asks on the terminal, without echo. Negative: there is none. */
+/* Asks on the terminal, without echo. Negative: there is none (-1), or ^C (-2). */
 static ssize_t ask(char *out, size_t cap)
 {
     struct termios was, quiet;
@@ -228,11 +240,14 @@ static ssize_t ask(char *out, size_t cap)
         return -1;
     }
     quiet = was;
-    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    /* ^C comes as a line's end and not as a signal, so that the echo is switched on
+     * again. */
+    quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    quiet.c_cc[VEOL] = CTRL_C;
     static const char prompt[] = "Passphrase of this home: ";
     (void)tcsetattr(fd, TCSAFLUSH, &quiet);
     (void)!write(fd, prompt, sizeof prompt - 1);
-    ssize_t n = read_line(fd, out, cap);
+    ssize_t n = read_line(fd, true, out, cap);
     (void)tcsetattr(fd, TCSAFLUSH, &was);
     (void)!write(fd, "\n", 1);
     (void)close(fd);
@@ -273,8 +288,12 @@ static int open_key(struct run *r, const uint8_t *bytes, size_t len)
     }
     if (r->protected_) {
         n = r->opts->passphrase_fd >= 0
-                ? read_line(r->opts->passphrase_fd, pass, sizeof pass)
+                ? read_line(r->opts->passphrase_fd, false, pass, sizeof pass)
                 : ask(pass, sizeof pass);
+        if (n == -2) {
+            sodium_memzero(pass, sizeof pass);
+            return EXIT_INTERRUPTED;
+        }
         if (n < 0) {
             say("The key of this home has a passphrase, and there is nobody to ask for "
                 "it. "

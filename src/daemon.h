@@ -26,7 +26,8 @@ struct daemon_opts {
 void daemon_opts_init(struct daemon_opts *o);
 
 /* Runs until the end. Returns the exit code: 0, 1 (a sentence is on stderr), 2 (an option
- * is unusable), 3 (the key has a passphrase and none can be asked for). */
+ * is unusable), 3 (the key has a passphrase and none can be asked for), 130 (^C when it
+ * was asked for). */
 int daemon_main(const struct daemon_opts *o);
 
 #endif
