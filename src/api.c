@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "api_priv.h"
+#include "api_unread.h"
 #include "base/err.h"
 #include "base/log.h"
 
@@ -23,6 +24,7 @@ struct api {
     uint64_t next_tag;
     struct jout out, event;
     struct api_topics topics;
+    struct api_unread unread;
 };
 
 /* ---- sockets ---- */
@@ -117,6 +119,7 @@ void api_free(struct api *api)
     if (api->ctx != NULL) {
         (void)zmq_ctx_term(api->ctx);
     }
+    api_unread_release(&api->unread);
     free(api->slots);
     free(api->free_slots);
     jout_release(&api->out);
@@ -213,12 +216,19 @@ static void send_out(struct api_req *r)
 {
     struct api *api = r->api;
     jout_close(&api->out, '}');
-    if (!api->out.bad &&
+    api_unread_count *count =
+        api->out.bad
+            ? NULL
+            : api_unread_client(&api->unread, r->bytes, r->route_len, api->out.len);
+    if (count != NULL &&
         zmq_send(api->router, r->bytes, r->route_len, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) {
         if (r->delim) {
             (void)zmq_send(api->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT);
         }
-        (void)zmq_send(api->router, api->out.p, api->out.len, ZMQ_DONTWAIT);
+        /* A message that was begun has to end. */
+        if (!api_unread_send(api->router, api->out.p, api->out.len, count)) {
+            (void)zmq_send(api->router, "", 0, ZMQ_DONTWAIT);
+        }
     }
     req_free(r);
 }
@@ -335,6 +345,11 @@ bool api_wanted(const struct api *api, const char *topic)
     return api_topics_wanted(&api->topics, topic);
 }
 
+bool api_behind(const struct api *api)
+{
+    return atomic_load(&api->unread.events) > API_UNREAD_EVENTS;
+}
+
 struct jout *api_event(struct api *api)
 {
     jout_reset(&api->event);
@@ -347,7 +362,9 @@ void api_publish(struct api *api, const char *topic)
         return;
     }
     (void)zmq_send(api->pub, topic, strlen(topic), ZMQ_SNDMORE | ZMQ_DONTWAIT);
-    (void)zmq_send(api->pub, api->event.p, api->event.len, ZMQ_DONTWAIT);
+    if (!api_unread_send(api->pub, api->event.p, api->event.len, &api->unread.events)) {
+        (void)zmq_send(api->pub, "", 0, ZMQ_DONTWAIT);
+    }
 }
 
 static void take_subscriptions(struct api *api)

@@ -16,10 +16,11 @@
 #include "node.h"
 
 enum {
-    API_WAITING_MAX = 4096,  /* requests that wait for an answer; then reading pauses */
-    API_BATCH = 256,         /* requests taken in one turn: they form one commit */
-    API_ANSWERS_MAX = 10000, /* queued for a client that does not read */
-    API_EVENTS_MAX = 100000,
+    API_WAITING_MAX = 4096, /* requests that wait for an answer; then reading pauses */
+    API_BATCH = 256,        /* requests taken in one turn: they form one commit */
+    /* queued for a client that does not read; api_unread.h has the bytes */
+    API_ANSWERS_MAX = 10000,
+    API_EVENTS_MAX = 32768,
     API_ROUTE_MAX = 255,
     API_LINGER_MS = 300, /* at the end, for answers that are on their way */
 };
@@ -71,6 +72,8 @@ void api_fail_all(struct api *api, int code, const char *message);
 
 /* Whether anybody has subscribed to the topic. */
 bool api_wanted(const struct api *api, const char *topic);
+/* Whether somebody's unread events take so much memory that long texts stay out. */
+bool api_behind(const struct api *api);
 /* Publishes: api_event gives the buffer for one JSON value, api_publish sends it. */
 struct jout *api_event(struct api *api);
 void api_publish(struct api *api, const char *topic);

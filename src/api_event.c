@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api_priv.h"
+#include "api_unread.h"
 #include "base/err.h"
 
 enum { DEVICE_SHOWN = 8, EVENTS_BYTES = 1024 * 1024 };
@@ -106,6 +107,9 @@ void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
     jout_kbool(o, "mine", mine);
     jout_ku64(o, "row", m->row);
     jout_kbool(o, "gap", (m->flags & MSG_GAP) != 0);
+    if (m->omitted) {
+        jout_kbool(o, "omitted", true);
+    }
     jout_close(o, '}');
 }
 
@@ -244,6 +248,10 @@ static void show_event(struct app *a, struct jout *o, const struct store_event *
     if (e->topic == TOPIC_MESSAGE) {
         struct msg_view v;
         api_view_event(e, &v);
+        if (topic == NULL && v.text_len > API_UNREAD_SHORT && api_behind(a->api)) {
+            v.omitted = true;
+            v.text_len = 0;
+        }
         api_show_message(a, o, &v, topic);
         return;
     }

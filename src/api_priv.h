@@ -80,6 +80,7 @@ struct msg_view {
     uint32_t flags;
     const uint8_t *text;
     size_t text_len;
+    bool omitted; /* the text, since too much is unread */
 };
 void api_view_event(const struct store_event *e, struct msg_view *out);
 void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,

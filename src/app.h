@@ -24,7 +24,7 @@
 enum {
     APP_PROBE_MS = 1000,
     APP_STOP_MS = 1500,     /* for links to end */
-    APP_QUERIES_MAX = 512,  /* of the API; the rest of the thread's is the node's */
+    APP_QUERIES_MAX = 32,   /* of the API, each with a page; the rest are the node's */
     APP_RESOLVE_MS = 60000, /* until an unknown name is looked up again */
     APP_TARGETS_MAX = 256,
     APP_WHY_MAX = 512,
