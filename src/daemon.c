@@ -295,6 +295,7 @@ static int open_key(struct run *r, const uint8_t *bytes, size_t len)
             return EXIT_INTERRUPTED;
         }
         if (n < 0) {
+            sodium_memzero(pass, sizeof pass);
             say("The key of this home has a passphrase, and there is nobody to ask for "
                 "it. "
                 "Start it on a terminal, or give --passphrase-fd N.");

@@ -212,22 +212,42 @@ void home_clear_run(const struct home *h)
     (void)rmdir(h->run);
 }
 
-int home_make_run(const struct home *h, char why[HOME_WHY_MAX])
+/* Makes a folder that nobody but us can have made, or changes: who owns it could put
+ * sockets of its own in the place of ours. */
+static int make_private(const char *path, char why[HOME_WHY_MAX])
 {
     struct stat st;
-    if (home_make_dirs(h->run) != 0) {
-        (void)snprintf(why, HOME_WHY_MAX, "The folder %.200s cannot be made: %s.", h->run,
+    if (home_make_dirs(path) != 0) {
+        (void)snprintf(why, HOME_WHY_MAX, "The folder %.200s cannot be made: %s.", path,
                        strerror(errno));
         return ERR_IO;
     }
-    if (lstat(h->run, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-        chmod(h->run, 0700) != 0) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool ours =
+        fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && fchmod(fd, 0700) == 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (!ours) {
         (void)snprintf(
             why, HOME_WHY_MAX,
             "The folder %.200s is not ours: whoever owns it could read and send "
             "your messages. Remove it and start again.",
-            h->run);
-        return ERR_IO;
+            path);
+    }
+    return ours ? 0 : ERR_IO;
+}
+
+int home_make_run(const struct home *h, char why[HOME_WHY_MAX])
+{
+    /* The folder above it is the home, or `linnet` in a place that others may share. */
+    char above[HOME_PATH_MAX];
+    (void)snprintf(above, sizeof above, "%s", h->run);
+    *strrchr(above, '/') = '\0';
+    int rc = strcmp(above, h->dir) == 0 ? 0 : make_private(above, why);
+    rc = rc == 0 ? make_private(h->run, why) : rc;
+    if (rc != 0) {
+        return rc;
     }
     char path[HOME_PATH_MAX];
     socket_path(h, "api", path);

@@ -150,6 +150,29 @@ Test(home, a_run_folder_that_is_a_link_is_refused)
     cr_expect_eq(home_make_run(&h, why), ERR_IO);
 }
 
+/* In a shared place somebody else may have been there before us. */
+Test(home, a_run_folder_in_others_hands_is_refused)
+{
+    char shared[HOME_PATH_MAX], theirs[HOME_PATH_MAX];
+    (void)snprintf(shared, sizeof shared, "%s/linnet", dir);
+    (void)snprintf(theirs, sizeof theirs, "%s/theirs", dir);
+    cr_assert_eq(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+    cr_assert_eq(home_init(&h, at, true, why), 0);
+    cr_assert_eq(mkdir(theirs, 0777), 0);
+    cr_assert_eq(symlink(theirs, shared), 0);
+    cr_expect_eq(home_make_run(&h, why), ERR_IO, "a link to a folder");
+    cr_assert_eq(unlink(shared), 0);
+    cr_assert_eq(mkdir(shared, 0777), 0);
+    cr_assert_eq(chmod(shared, 0777), 0);
+    cr_expect_eq(home_make_run(&h, why), 0, "%s", why);
+    cr_expect_eq(mode_of(shared), 0700, "nobody else may change what is in it");
+    home_clear_run(&h);
+    if (geteuid() == 0 && chown(shared, 65534, 65534) == 0) {
+        cr_expect_eq(home_make_run(&h, why), ERR_IO, "somebody else's");
+    }
+    (void)unsetenv("XDG_RUNTIME_DIR");
+}
+
 Test(home, key_file)
 {
     uint8_t key[KEYFILE_MAX + 1], got[KEYFILE_MAX];
