@@ -30,7 +30,7 @@ static void random_bytes(void *ctx, void *buf, size_t len)
 static uint64_t wall(void *ctx)
 {
     const struct nw_node *n = ctx;
-    return wall_us + n->w->now_ms * 1000;
+    return wall_us + n->w->now_ms * 1000 + n->skew_us;
 }
 
 struct addr nw_addr(int i)
@@ -279,6 +279,9 @@ static void happen_data(struct nw_world *w, struct nw_carrier *c,
     if (from != NW_STRANGER && c->open[1 - e->side] && !w->n[from].hold_sent) {
         node_sent(w->n[from].node, c->id[1 - e->side], e->len, w->now_ms);
         nw_drain(w, from);
+    }
+    if (to == NW_STRANGER && w->heard != NULL) {
+        w->heard(w->heard_ctx, e->carrier, e->bytes, e->len);
     }
     if (to != NW_STRANGER && c->open[e->side]) {
         node_recv(w->n[to].node, c->id[e->side], e->bytes, e->len, w->now_ms);

@@ -38,10 +38,11 @@ struct nw_node {
     struct env env;
     struct keyfile key;
     struct node *node;
-    bool hold;      /* commits wait */
-    bool hold_sent; /* the carrier does not get rid of what it was given */
-    bool refuse;    /* its dials fail */
-    bool keep_ends; /* the carriers that it gives up do not end yet */
+    bool hold;        /* commits wait */
+    bool hold_sent;   /* the carrier does not get rid of what it was given */
+    bool refuse;      /* its dials fail */
+    bool keep_ends;   /* the carriers that it gives up do not end yet */
+    uint64_t skew_us; /* its clock is ahead */
     struct txn **txns;
     size_t n_txns, cap_txns;
     struct rec_entry *entries;
@@ -64,6 +65,9 @@ struct nw_world {
     struct nw_carrier carriers[NW_CARRIERS];
     size_t n_carriers;
     struct nw_event *first, *last;
+    /* Told what strangers get; may do nothing with the world. */
+    void (*heard)(void *ctx, size_t carrier, const uint8_t *p, size_t len);
+    void *heard_ctx;
 };
 
 void nw_init(struct nw_world *w);
