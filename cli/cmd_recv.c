@@ -26,58 +26,84 @@ static int acknowledge(struct cli *c, uint64_t row, const char *from)
     return rc;
 }
 
-/* Prints one page of what was not printed yet, and only then says so to the node. */
-static int recv_page(struct cli *c, struct show *s, const char *from, bool *more)
+/* What recv is about to print. */
+struct recv {
+    struct cli *cli;
+    struct show show;
+    const char *from; /* NULL: all */
+    uint64_t after;   /* 0: what was not printed yet; else what arrived after this row */
+    uint64_t last;    /* the last row that was printed */
+};
+
+/* Prints one page, and only then says so to the node. */
+static int recv_page(struct recv *v, bool *more)
 {
     json_t *o, *m;
     size_t i;
     uint64_t row = 0;
     json_t *params = json_pack("{s:i,s:b}", "limit", CLI_PAGE, "peek", 1);
-    if (from != NULL) {
-        (void)json_object_set_new(params, "from", json_string(from));
+    if (v->from != NULL) {
+        (void)json_object_set_new(params, "from", json_string(v->from));
     }
-    int rc = cli_call(c, "recv", params, &o);
+    if (v->after > 0) {
+        (void)json_object_set_new(params, "after", json_integer((json_int_t)v->after));
+    }
+    int rc = cli_call(v->cli, "recv", params, &o);
     if (rc != 0) {
         return rc;
     }
     const json_t *list = json_object_get(o, "messages");
-    show_prepare(s, list);
+    show_prepare(&v->show, list);
     json_array_foreach(list, i, m)
     {
-        show_message(s, m);
+        show_message(&v->show, m);
         row = cli_int(m, "row") > row ? cli_int(m, "row") : row;
     }
     *more = cli_true(o, "more") && row > 0;
+    v->last = row > v->last ? row : v->last;
+    v->after = v->after > 0 ? v->last : 0;
     rc = cli_flush();
     if (rc == 0 && row > 0) {
-        rc = acknowledge(c, row, from);
+        rc = acknowledge(v->cli, row, v->from);
     }
     json_decref(o);
     return rc;
 }
 
-static int recv_all(struct cli *c, struct show *s, const char *from)
+static int recv_all(struct recv *v)
 {
     bool more = true;
     int rc = 0;
     while (rc == 0 && more) {
-        rc = recv_page(c, s, from, &more);
+        rc = recv_page(v, &more);
     }
     return rc;
 }
 
-static int recv_follow(struct cli *c, struct show *s, const char *from)
+/* Something arrived as this row. What stands behind the last printed row is printed here
+ * even when another `recv` has printed it meanwhile: each follower shows everything. */
+static int recv_news(struct recv *v, uint64_t row)
+{
+    if (row <= v->last) {
+        return 0;
+    }
+    v->last = v->last > 0 ? v->last : row - 1;
+    v->after = v->last;
+    return recv_all(v);
+}
+
+static int recv_follow(struct recv *v)
 {
     static const char *const topics[] = {"message", NULL};
+    struct cli *c = v->cli;
     struct client_fail fail;
     uint64_t newest;
     int rc = cli_connect(c);
     if (rc == 0 && client_follow(c->client, topics, &newest, &fail) != 0) {
         rc = cli_fail(fail.code, "%s", fail.message);
     }
-    /* An event only says that there is something; the node knows what was printed. */
     if (rc == 0) {
-        rc = recv_all(c, s, from);
+        rc = recv_all(v);
     }
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
@@ -86,22 +112,23 @@ static int recv_follow(struct cli *c, struct show *s, const char *from)
             return cli_fail(CLI_NO_NODE, "The node has ended; nothing more can arrive.");
         }
         bool news = strcmp(topic, "message") == 0 && !cli_true(e, "mine");
+        uint64_t row = cli_int(e, "row");
         json_decref(e);
-        rc = news ? recv_all(c, s, from) : 0;
+        rc = news ? recv_news(v, row) : 0;
     }
     return rc;
 }
 
 int cmd_recv(struct cli *c)
 {
-    struct show s = {.cli = c, .conversation = false};
-    const char *from = args_value(&c->args, "--from");
+    struct recv v = {.cli = c,
+                     .show = {.cli = c, .conversation = false},
+                     .from = args_value(&c->args, "--from")};
     if (args_value(&c->args, "--file") != NULL ||
         args_value(&c->args, "--output") != NULL) {
         return cli_fail(CLI_ERROR, "Receiving files is not there yet.");
     }
-    return args_value(&c->args, "--follow") != NULL ? recv_follow(c, &s, from)
-                                                    : recv_all(c, &s, from);
+    return args_value(&c->args, "--follow") != NULL ? recv_follow(&v) : recv_all(&v);
 }
 
 /* A history page by page, from the newest backwards. Only the newest KEPT_PAGES are kept;

@@ -31,6 +31,8 @@ struct recv_job {
     uint32_t conv; /* 0: all */
     size_t limit;
     bool peek, more, at_store;
+    bool has_after; /* after this row, whatever was received already */
+    uint64_t after;
     struct marks marks;
     struct rows rows;
     size_t seen;      /* rows of one scan */
@@ -233,6 +235,10 @@ static void start_next(struct app *a)
         int rc = ERR_STATE;
         if (a->node != NULL) {
             marks_load(a, &j->marks);
+            if (j->has_after) {
+                j->marks.all = j->after;
+                j->marks.n = 0;
+            }
             rc = app_query(a, recv_run, recv_done, j);
         }
         if (rc == 0) {
@@ -287,11 +293,12 @@ static bool want_conv(struct app *a, struct api_req *r, const json_t *params,
 
 void api_recv(struct app *a, struct api_req *r, const json_t *params)
 {
-    uint64_t limit = API_PAGE_MAX;
+    uint64_t limit = API_PAGE_MAX, after = UINT64_MAX;
     bool peek = false;
     uint32_t conv;
     if (!want_conv(a, r, params, &conv) ||
         !api_may_u64(r, params, "limit", API_PAGE_MAX, &limit) ||
+        !api_may_u64(r, params, "after", INT64_MAX, &after) ||
         !api_may_bool(r, params, "peek", &peek)) {
         return;
     }
@@ -310,7 +317,9 @@ void api_recv(struct app *a, struct api_req *r, const json_t *params)
     j->tag = r->tag;
     j->conv = conv;
     j->limit = (size_t)limit;
-    j->peek = peek;
+    j->has_after = after != UINT64_MAX;
+    j->after = after;
+    j->peek = peek || j->has_after;
     bool idle = a->recv->first == NULL;
     *a->recv->last = j;
     a->recv->last = &j->next;

@@ -395,6 +395,26 @@ def receiving(ann, bob):
             equal(process.wait(COMMAND_S * SLOW), ERROR, "a full disk behind stdout")
             bob.lab.children.remove(process)
         equal([m["text"] for m in bob.json("recv")], ["not written out"], "it is not lost")
+    with case("several who follow with recv -f all see everything, once"):
+        followers = []
+        for options in (["-f"], ["--follow", "--from", "ann"], ["-f"]):
+            p = bob.popen("--no-start", "--json", "recv", *options, stdout=subprocess.PIPE)
+            followers.append(p)
+            until(lambda out=p.stdout: delivered(ann, "bob", "are you there?") and
+                  select.select([out], [], [], 0.2)[0], "it follows")
+        texts = [f"follow {i}" for i in range(20)]
+        for text in texts:
+            ann.api.call("send", to="bob", text=text)
+        for p in followers:
+            got = []
+            while texts[-1] not in got:
+                got.append(json.loads(p.stdout.readline())["text"])
+            equal([t for t in got if t in texts], texts)
+            p.send_signal(signal.SIGINT)
+            equal(p.wait(COMMAND_S * SLOW), INTERRUPTED)
+            p.stdout.close()
+            bob.lab.children.remove(p)
+        equal(bob.ok("recv").out, "", "all is printed")
     with case("a reader who missed events asks for them, a page at a time"):
         before = ann.events("message")
         start = before.welcome["newest"]
