@@ -22,6 +22,7 @@
 
 enum {
     DIFFS_MAX = 4, /* of one feed with one device over one link */
+    GENS_UNPROVED_MAX = WIRE_GENERATIONS_MAX * 3 / 4, /* closed on a claim, in groups */
 };
 
 enum diff_state { DIFF_OURS, DIFF_THEIRS, DIFF_REPEAT, DIFF_CHAIN, DIFF_TAKE };
@@ -483,11 +484,30 @@ static uint64_t lacked_from(const struct feed *fd)
     return least + 1;
 }
 
+/* The peer accepts nothing more in this generation: it knows of another version, whatever
+ * that is. Between more than two a liar must not use our generations up. */
+static int own_frozen(struct feeds *f, struct txn *t, struct feed *fd, uint64_t n)
+{
+    bool repeats = false;
+    size_t stubs;
+    if (fd->conv->r.kind != CONV_PAIR &&
+        count_gens(fd->conv, fd->dev, &stubs) > GENS_UNPROVED_MAX) {
+        return 0;
+    }
+    uint64_t from = min_u64(n + 1, lacked_from(fd));
+    fd->r.flags |= FEED_FROZEN;
+    int err = close_own(f, t, fd);
+    if (err == 0) {
+        err = repeat_ours(f, fd, from, NULL, &repeats);
+        repeated_from(f, fd, from);
+    }
+    return err;
+}
+
 /* All that both have is equal, as far as both had it when this began. */
 static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
 {
     struct feed *fd = d->feed;
-    bool repeats = false;
     uint64_t both = min_u64(d->n, fd->r.head);
     if (d->hi < both && d->stepped) {
         d->have->seat->liar = true; /* the rest cannot differ, and it did */
@@ -509,16 +529,7 @@ static int all_equal(struct feeds *f, struct txn *t, struct diff *d)
         cursor_from_row(&fd->r, &d->cur);
         return take_from(f, d, fd->r.head + 1);
     }
-    int err = 0;
-    if (d->have->frozen) {
-        uint64_t from = min_u64(d->n + 1, lacked_from(fd));
-        fd->r.flags |= FEED_FROZEN;
-        err = close_own(f, t, fd);
-        if (err == 0) {
-            err = repeat_ours(f, fd, from, NULL, &repeats);
-            repeated_from(f, fd, from);
-        }
-    }
+    int err = d->have->frozen ? own_frozen(f, t, fd, d->n) : 0;
     return err == 0 ? conclude(f, t, d) : err;
 }
 
@@ -690,8 +701,7 @@ int own_told(struct feeds *f, struct txn *t, struct have *h, uint64_t n, uint64_
         return 0;
     }
     if (h->frozen && !settled) {
-        fd->r.flags |= FEED_FROZEN;
-        int err = close_own(f, t, fd);
+        int err = own_frozen(f, t, fd, n);
         if (err != 0) {
             return err;
         }

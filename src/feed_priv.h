@@ -281,7 +281,19 @@ struct feeds {
     struct wire_digest digest_buf[WIRE_DIGESTS_MAX];
 };
 
+/* ---- feed_conv.c: accounts, devices, conversations, seats ---- */
+struct account *account_get(struct feeds *f, uint32_t contact,
+                            const uint8_t root[WIRE_ID]);
+struct dev *dev_new(struct feeds *f, uint32_t ref);
+/* t NULL: it is in the store already. */
+int conv_make(struct feeds *f, struct txn *t, const struct rec_conv *r,
+              struct conv **out);
+/* Finds out what waits for a device that is there again. */
+int seats_wait(struct feeds *f, struct dev *d);
+
 /* ---- feed.c: objects and records ---- */
+/* Makes room for one more pointer in an array of n that doubles when it is full. */
+bool feed_grow(void *array, size_t n);
 bool feed_is_mine(const struct feed *fd);
 struct dev *dev_by_id(const struct feeds *f, const uint8_t id[WIRE_ID]);
 struct dev *dev_by_ref(const struct feeds *f, uint32_t ref);
@@ -295,6 +307,8 @@ struct feed *feed_find(const struct feeds *f, const struct conv *c, const struct
 /* The first of the feeds with that generation, whoever's. */
 struct feed *feed_gen(const struct feeds *f, const struct conv *c,
                       const uint8_t gen[WIRE_GEN]);
+/* How many generations of the device there are, and how many stubs beside them. */
+size_t count_gens(const struct conv *c, const struct dev *d, size_t *stubs);
 int feed_stub(struct feeds *f, struct conv *c, struct dev *d, const uint8_t gen[WIRE_GEN],
               struct feed **out);
 void feed_stub_drop(struct feeds *f, struct feed *fd);
