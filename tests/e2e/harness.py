@@ -58,6 +58,7 @@ class Skip(Exception):
 @contextlib.contextmanager
 def case(name):
     start = time.monotonic()
+    running = [n for lab in _labs for n in lab.nodes if n.process is not None]
     try:
         yield
     except Skip as e:
@@ -75,7 +76,7 @@ def case(name):
                 print(f"# {part}", flush=True)
         for lab in _labs:
             lab.show_logs()
-            lab.revive()
+            lab.revive(running)
         return
     _results.append(True)
     print(f"ok {name} # {time.monotonic() - start:.1f} s", flush=True)
@@ -213,7 +214,6 @@ class Node:
         self.lab, self.name, self.home, self.prefix = lab, name, home, prefix
         self.options = list(options)
         self.process = None
-        self.wanted = False  # it was started, and neither stopped nor killed
         self.status = {}
         self._api = None
         self.log = os.path.join(lab.dir, f"{os.path.basename(home)}.log")
@@ -281,7 +281,6 @@ class Node:
         if self._api is not None:
             self._api.close()
         self._api = None
-        self.wanted = True
         return self
 
     def start(self, *options, **more):
@@ -312,7 +311,6 @@ class Node:
 
     def kill(self):
         """kill -9."""
-        self.wanted = False
         self.process.kill()
         self.process.wait()
         self._forget()
@@ -320,9 +318,7 @@ class Node:
 
     def stop(self):
         self.ok("stop")
-        code = self.ended()
-        equal(code, 0, f"{self.name}'s node after stop")
-        self.wanted = False
+        equal(self.ended(), 0, f"{self.name}'s node after stop")
         return self
 
     def alive(self):
@@ -435,13 +431,13 @@ class Lab:
         self.netlab("up", *topology)
         return self
 
-    def revive(self):
-        """After a case that failed: nodes run that ran before, so that the next case
+    def revive(self, running):
+        """After a case that failed: what ran before it runs again, so that the next one
         does not fail for that alone."""
         for node in self.nodes:
             if node.process is not None and node.process.poll() is not None:
                 node._forget()
-            if node.wanted and node.process is None:
+            if node in running and node.process is None:
                 with contextlib.suppress(AssertionError):
                     node.start()
 
