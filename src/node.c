@@ -704,9 +704,11 @@ static bool next_lan_out(struct node *n, struct node_out *out)
 {
     struct lan_out lo;
 
-    if (!lan_next_out(n->lan, &lo)) {
-        return false;
-    }
+    do {
+        if (!lan_next_out(n->lan, &lo)) {
+            return false;
+        }
+    } while (n->stopping); /* a beacon behind the good-bye would say that we are there */
     memset(out, 0, sizeof(*out));
     memcpy(n->out_buf, lo.bytes, WIRE_BEACON);
     out->kind = NODE_OUT_UDP;
