@@ -27,8 +27,9 @@ enum {
     LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */
     LOOP_OUT_MAX = 4 * 1024 * 1024, /* bytes that wait for one carrier's socket */
     LOOP_DIAL_MS = 10000,
-    LOOP_LINGER_MS = 2000, /* after the last byte, for the other side to read it */
-    LOOP_RESOLVE_MAX = 16, /* addresses of one name */
+    LOOP_LINGER_MS = 2000,  /* after the last byte, for the other side to read it */
+    LOOP_CLOSING_MAX = 256, /* carriers given so; further ones end at once */
+    LOOP_RESOLVE_MAX = 16,  /* addresses of one name */
     LOOP_WAKES = 2,
     LOOP_WHY_MAX = 256,
 };
@@ -88,7 +89,8 @@ int loop_resolve(struct loop *l, size_t what, const char *host, uint16_t port);
 int loop_dial(struct loop *l, uint32_t conn, const struct addr *dst, uint64_t now_ms);
 /* Sends or keeps p; returns how many bytes have left already, sent() tells the rest. */
 size_t loop_send(struct loop *l, uint32_t conn, const uint8_t *p, size_t len);
-/* Ends a carrier, after what was sent is out. True: it has ended; else closed() comes. */
+/* Ends a carrier, after what was sent is out (at once when LOOP_CLOSING_MAX others are
+ * ending). True: it has ended; else closed() comes. */
 bool loop_close(struct loop *l, uint32_t conn, uint64_t now_ms);
 /* Ends all carriers at once, without closed(). */
 void loop_drop_all(struct loop *l);

@@ -69,7 +69,7 @@ struct loop {
 
     struct map carriers; /* conn → struct carrier */
     struct carrier *first;
-    size_t n_carriers;
+    size_t n_carriers, n_closing;
     struct deadlines deadlines;
     bool any_failed, stopping;
     uint8_t *read_buf;

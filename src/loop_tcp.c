@@ -63,6 +63,7 @@ static void drop(struct carrier *c)
         c->next->prev = c->prev;
     }
     l->n_carriers--;
+    l->n_closing -= c->closing;
     buf_release(&c->out);
     uv_close((uv_handle_t *)&c->poll, on_freed);
     (void)close(c->fd);
@@ -359,11 +360,13 @@ bool loop_close(struct loop *l, uint32_t conn, uint64_t now_ms)
     if (c == NULL) {
         return true;
     }
-    /* Who never got a byte has nothing to wait for. */
-    if (c->connecting || c->failed || !c->wrote) {
+    /* Who never got a byte has nothing to wait for. Those who do not end must not use up
+     * the places of others. */
+    if (c->connecting || c->failed || !c->wrote || l->n_closing >= LOOP_CLOSING_MAX) {
         drop(c);
         return true;
     }
+    l->n_closing += !c->closing;
     c->closing = true;
     if (c->out.len == 0) {
         linger(c, now_ms);
