@@ -103,19 +103,23 @@ static void look_again(struct cli *c, json_t *m)
     }
 }
 
-/* Whether a link to this contact is up. */
-static bool linked(struct cli *c, const char *name)
+/* Whether a link to this contact is up, and whether it is seen at all. */
+static bool linked(struct cli *c, const char *name, bool *online)
 {
     struct client_fail fail;
     json_t *o, *k;
     size_t i;
     bool up = false;
+    *online = false;
     if (client_call(c->client, "contacts", NULL, CLIENT_ANSWER_MS, &o, &fail) != 0) {
         return false;
     }
     json_array_foreach(json_object_get(o, "contacts"), i, k)
     {
-        up = up || (strcmp(cli_str(k, "name"), name) == 0 && cli_true(k, "linked"));
+        if (strcmp(cli_str(k, "name"), name) == 0) {
+            up = cli_true(k, "linked");
+            *online = cli_true(k, "online");
+        }
     }
     json_decref(o);
     return up;
@@ -149,14 +153,18 @@ static int wait_state(struct cli *c, json_t *m, const struct wait *w)
         return 0;
     }
     char *name = cli_shown(cli_str(m, "conversation"));
-    int rc = linked(c, cli_str(m, "conversation"))
-                 ? cli_fail(CLI_TIMEOUT,
-                            "%s is there, but the message is not %s yet; it is %s.", name,
-                            states[w->wanted], cli_str(m, "state"))
-                 : cli_fail(CLI_ABSENT,
-                            "%s is offline. The message stays queued and goes out when "
-                            "they are back.",
-                            name);
+    bool online, up = linked(c, cli_str(m, "conversation"), &online);
+    int rc =
+        up ? cli_fail(CLI_TIMEOUT,
+                      "%s is there, but the message is not %s yet; it is %s.", name,
+                      states[w->wanted], cli_str(m, "state"))
+           : cli_fail(CLI_ABSENT,
+                      online
+                          ? "There is no link to %s. The message stays queued and goes "
+                            "out when there is one."
+                          : "%s is offline. The message stays queued and goes out "
+                            "when they are back.",
+                      name);
     free(name);
     return rc;
 }
