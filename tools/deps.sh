@@ -23,6 +23,7 @@ deps_test=(
     iproute2
     libclang-rt-14-dev
     libcriterion-dev
+    libfaketime
     nftables
     procps
     python3

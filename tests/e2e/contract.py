@@ -3,6 +3,7 @@ is, what events say, on a terminal and off it, and with clocks that are wrong. W
 shows is not repeated here."""
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -512,15 +513,12 @@ def clock(node, when):
         node.stop()
     node.prefix = []
     if when:
-        library = next((p for p in (f"/usr/lib/{m}/faketime/libfaketime.so.1" for m in (
-            "x86_64-linux-gnu", "aarch64-linux-gnu")) if os.path.exists(p)), None)
-        if library is None or "asan" in os.environ.get("LD_PRELOAD", ""):
+        library = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+        if library is None:
             raise Skip("libfaketime is not installed")
-        if subprocess.run([LINNET, "--version"], env={**node.lab.env, "LD_PRELOAD": library},
-                          capture_output=True, timeout=30, check=False).returncode != 0:
-            raise Skip("libfaketime does not get on with this build")
-        node.prefix = ["env", f"LD_PRELOAD={library}", "FAKETIME_DONT_FAKE_MONOTONIC=1",
-                       f"FAKETIME={when}"]
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        node.prefix = ["env", f"LD_PRELOAD={library}", f"ASAN_OPTIONS={asan.lstrip(':')}",
+                       "FAKETIME_DONT_FAKE_MONOTONIC=1", f"FAKETIME={when}"]
     return node.start()
 
 
