@@ -598,7 +598,7 @@ static int ours_loaded(struct feeds *f, struct txn *t, struct diff *d,
         memcpy(d->ids[i], e.id, WIRE_ID);
         d->n_ids = i + 1;
     }
-    if (d->n_ids > 0 && d->lo + d->n_ids - 1 == d->n &&
+    if (d->n_ids > 0 && d->lo + d->n_ids - 1 == d->n && d->have->id_n == d->n &&
         memcmp(d->ids[d->n_ids - 1], d->have->id, WIRE_ID) == 0) {
         return all_equal(f, t, d); /* its head is an entry of ours */
     }

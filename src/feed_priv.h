@@ -85,6 +85,7 @@ struct have {
     uint64_t closed;
     bool frozen;
     uint8_t id[WIRE_ID]; /* of its head, as told */
+    uint64_t id_n;       /* and which entry that is */
     unsigned full_no;    /* of the full HAVE that named it last */
     bool lacks;
     /* sending: next..to, as far as there are entries; to UINT64_MAX: follows the head */

@@ -424,6 +424,7 @@ static int seat_synced(struct feeds *f, struct txn *t, struct seat *s, bool same
             h->told_opened = fd->r.opened;
             h->closed = feed_is_mine(fd) ? 0 : fd->r.closed_from;
             memcpy(h->id, fd->r.head_id, sizeof h->id);
+            h->id_n = fd->r.head;
             err = have_set(f, t, h, fd->r.head, fd->r.opened);
             err = err == 0 && branch ? feed_words(f, t, fd) : err;
         } else if (h->full_no != s->full_no) {
@@ -487,6 +488,7 @@ static int have_feed(struct feeds *f, struct txn *t, struct seat *s,
     h->full_no = s->full_no;
     h->frozen = v->frozen;
     memcpy(h->id, v->id, sizeof h->id);
+    h->id_n = v->n;
     if (author == s->dev) {
         /* Its own feed: what we lack of it, and what it has repeated for us. */
         h->n = v->n;
