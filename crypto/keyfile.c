@@ -131,7 +131,7 @@ int keyfile_encode(const struct keyfile *k, const struct env *env, const char *p
     return 0;
 }
 
-/* Magic, digest, version and header; not yet whether its numbers are within bounds. */
+/* Magic, version, digest and header; not yet whether its numbers are within bounds. */
 static int read_header(const uint8_t *p, size_t len, struct header *h)
 {
     struct rd r = rd_init(p, len);
@@ -139,16 +139,18 @@ static int read_header(const uint8_t *p, size_t len, struct header *h)
     uint8_t digest[DIGEST];
     uint8_t version = rd_u8(&r);
 
-    if (!rd_ok(&r) || memcmp(m, magic, sizeof(magic)) != 0 || len > KEYFILE_MAX ||
-        r.n < DIGEST) {
+    if (!rd_ok(&r) || memcmp(m, magic, sizeof(magic)) != 0) {
+        return ERR_CORRUPT;
+    }
+    if (version > KEYFILE_VERSION) { /* whatever stands behind it, a digest or not */
+        return ERR_NEWER;
+    }
+    if (len > KEYFILE_MAX || r.n < DIGEST) {
         return ERR_CORRUPT;
     }
     (void)crypto_generichash(digest, sizeof(digest), p, len - DIGEST, NULL, 0);
     if (memcmp(digest, p + len - DIGEST, DIGEST) != 0) {
         return ERR_CORRUPT;
-    }
-    if (version > KEYFILE_VERSION) {
-        return ERR_NEWER;
     }
     if (version < KEYFILE_VERSION || len != SIZE) {
         return ERR_CORRUPT;
