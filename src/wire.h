@@ -269,8 +269,8 @@ bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v);
 size_t wire_body_padded(size_t len);
 
 /* UTF-8 that may be stored and shown: well-formed, no NUL (of any length, also none); for
- * names also no control, bidi, line-break or tag characters, not blank, at most
- * WIRE_NAME_MAX bytes. */
+ * names also no control, bidi, line-break or tag characters, not blank, no space at
+ * either end, at most WIRE_NAME_MAX bytes. */
 bool wire_text_ok(const uint8_t *p, size_t len);
 bool wire_name_ok(const uint8_t *p, size_t len);
 

@@ -47,18 +47,23 @@ static bool is_blank(utf8proc_int32_t c)
 
 bool wire_name_ok(const uint8_t *p, size_t len)
 {
-    bool visible = false;
+    bool visible = false, space = true;
     if (len == 0 || len > WIRE_NAME_MAX) {
         return false;
     }
     for (size_t i = 0; i < len;) {
         utf8proc_int32_t c;
+        bool first = i == 0;
         if (!next_char(p, len, &i, &c) || deceives(c)) {
+            return false;
+        }
+        space = utf8proc_category(c) == UTF8PROC_CATEGORY_ZS;
+        if (first && space) {
             return false;
         }
         visible = visible || !is_blank(c);
     }
-    return visible;
+    return visible && !space;
 }
 
 size_t wire_body_padded(size_t len)

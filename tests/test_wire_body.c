@@ -281,6 +281,8 @@ Test(wire_text, names)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_assert(!name_ok(bad[i]), "bad %zu", i);
     }
+    cr_assert(!name_ok("bob ") && !name_ok(" bob") && !name_ok("bob\u3000"));
+    cr_assert(name_ok("a b"));
     cr_assert(name_ok(X64("a")));
     cr_assert(!name_ok(X64("a") "a"));
 }
