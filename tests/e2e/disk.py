@@ -89,7 +89,8 @@ def full(lab, ann):
 
 
 def passphrase(node, old, new):
-    """`linnet passphrase` with both on a descriptor."""
+    """`linnet passphrase` with both on a descriptor; old None: there is none, new empty:
+    there shall be none."""
     read, write = os.pipe()
     os.write(write, "".join(f"{p}\n" for p in (old, new) if p is not None).encode())
     os.close(write)
@@ -161,7 +162,7 @@ def keys(lab):
         equal(passphrase(eve, "correct horse", "another").code, 0)
         eve.stop()
         with_passphrase(eve, "another", eve.start)
-        equal(passphrase(eve, "another", None).code, 0)
+        equal(passphrase(eve, "another", "").code, 0)
         eve.stop()
         eve.start()
         equal(eve.json("id")[0]["root"], root)
