@@ -59,6 +59,10 @@ static void put_device(struct hnode *n, size_t other)
     memcpy(d.device, o->device, 32);
     memcpy(d.stat, o->stat, 32);
     memcpy(d.box, o->box, 32);
+    if (n->net->n == 2 && other != n->i && n->known.box_time > 0) {
+        memcpy(d.box, n->known.box, 32);
+        d.box_time = n->known.box_time;
+    }
     MUST(feeds_device_put(n->f, &d) == 0);
 }
 
@@ -72,7 +76,11 @@ static void pair_of(size_t a, size_t b, uint8_t out[32])
 static int load_rec(void *ctx, const struct rec *r)
 {
     struct hnode *n = ctx;
-    /* Box keys of others live in device records; the harness holds them itself. */
+    if (r->kind == REC_DEVICE && r->u.device.id != 1 && n->net->n == 2) {
+        memcpy(n->known.box, r->u.device.box, 32);
+        n->known.box_time = r->u.device.box_time;
+        put_device(n, 1 - n->i);
+    }
     return feeds_load(n->f, r);
 }
 
@@ -83,6 +91,7 @@ static void make_feeds(struct hnode *n)
     memcpy(self.device, n->device, 32);
     memcpy(self.stat_sec, n->stat_sec, 32);
     memcpy(self.self_key, n->self_key, 32);
+    memset(&n->known, 0, sizeof n->known); /* as its store says */
     n->f = feeds_new(&self);
     MUST(n->f != NULL);
     for (size_t j = 0; j < n->net->n; j++) {
@@ -104,6 +113,10 @@ static void add_device_rec(struct hnode *n, size_t j)
                     .u.device = {.id = harness_ref(n, j),
                                  .contact = j == n->i ? 0 : (uint32_t)j + 1}};
     memcpy(r.u.device.device, n->net->node[j].device, 32);
+    if (n->net->n == 2) {
+        memcpy(r.u.device.box, n->known.box, 32);
+        r.u.device.box_time = n->known.box_time;
+    }
     MUST(txn_add(&n->txn, &r) == 0);
 }
 
@@ -149,6 +162,9 @@ struct hnet *harness_new(size_t n, uint64_t seed)
         feeds_box(h->node[i].f, h->node[i].box, &h->node[i].box_time);
     }
     for (size_t i = 0; i < n; i++) {
+        struct hnode *o = &h->node[(i + 1) % n];
+        memcpy(h->node[i].known.box, o->box, 32);
+        h->node[i].known.box_time = o->box_time;
         for (size_t j = 0; j < n; j++) {
             put_device(&h->node[i], j);
             add_device_rec(&h->node[i], j);
@@ -237,11 +253,11 @@ static void on_event(struct hnode *n, const struct feeds_event *ev)
         break;
     case FEEDS_EV_DEVICE: {
         size_t other = node_of(n, ev->device);
-        struct hnode *o = &n->net->node[other];
         n->n_devices++;
-        if (ev->dict->box_time > o->box_time) {
-            memcpy(o->box, ev->dict->box, 32);
-            o->box_time = ev->dict->box_time;
+        if (ev->dict->box_time > n->known.box_time) {
+            memcpy(n->known.box, ev->dict->box, 32);
+            n->known.box_time = ev->dict->box_time;
+            add_device_rec(n, other);
         }
         put_device(n, other);
         break;

@@ -32,8 +32,12 @@ struct hnode {
     struct store *store;
     struct txn txn;
     uint8_t root[32], device[32], stat_sec[32], stat[32], self_key[32];
-    uint8_t box[32]; /* as others know it */
+    uint8_t box[32]; /* in groups: as all others know it */
     uint64_t box_time;
+    struct { /* of two: as this node knows the other's, from its store */
+        uint8_t box[32];
+        uint64_t box_time;
+    } known;
     struct wait_load *loads, *loads_end;
     bool waits[HARNESS_NODES];
     uint32_t conv;
