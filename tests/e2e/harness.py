@@ -18,7 +18,6 @@ LINNET names the program. Outside namespaces everything stays on `lo`.
 """
 import atexit
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -45,7 +44,6 @@ TIMEOUT = 10
 
 _results = []
 _labs = []
-_numbers = itertools.count()
 
 
 # ---- cases ----
@@ -379,7 +377,8 @@ class Lab:
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith("XDG_") and k not in ("LINNET_HOME", "NO_COLOR")}
         self.env["HOME"] = self.dir
-        self.env["NETLAB_ID"] = f"e2e_{os.getpid()}_{next(_numbers)}"
+        # Not our pid, which is 1 in a process namespace: /etc/netns is everybody's.
+        self.env["NETLAB_ID"] = self.dir.rpartition(".")[2]
         self.closed = False
         _labs.append(self)
         atexit.register(self.close)
