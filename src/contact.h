@@ -162,7 +162,8 @@ int contacts_device_met(struct contacts *c, struct txn *t, uint32_t ref,
                         const struct addr *a);
 
 /* Whether the address (port ignored) stands in a code that is being tried, or is where a
- * device of a contact, not removed or blocked, was met: one that our user gave or proved. */
+ * device of a contact, not removed or blocked, was met: one that our user gave or proved.
+ */
 bool contacts_addr_known(const struct contacts *c, const struct addr *a);
 
 uint64_t contacts_deadline(const struct contacts *c);

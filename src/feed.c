@@ -12,14 +12,14 @@
 /* Makes room for one more pointer in an array that grows by doubling at powers of two. */
 bool feed_grow(void *array, size_t n)
 {
-    void **p;
-    memcpy(&p, array, sizeof p);
+    void **old, **grown;
+    memcpy(&old, array, sizeof old);
     if (n == 0 || (n & (n - 1)) == 0) {
-        p = realloc(p, (n == 0 ? 1 : n * 2) * sizeof *p);
-        if (p == NULL) {
+        grown = realloc(old, (n == 0 ? 1 : n * 2) * sizeof *old);
+        if (grown == NULL) {
             return false;
         }
-        memcpy(array, &p, sizeof p);
+        memcpy(array, &grown, sizeof grown);
     }
     return true;
 }

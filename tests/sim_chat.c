@@ -646,8 +646,8 @@ static void settle(struct sim *s)
     char why[256];
 
     w->faults.crash_per_mille = 0;
-    /* A version of a feed that its author lost may be held by one whom the author does not
-     * meet over a line: then everybody meets in the end. */
+    /* A version of a feed that its author lost may be held by one whom the author does
+     * not meet over a line: then everybody meets in the end. */
     s->line = s->line && !s->disturbed;
     for (int a = 0; a < w->n; a++) {
         for (int b = 0; b < w->n; b++) {
