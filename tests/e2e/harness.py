@@ -377,7 +377,7 @@ class Lab:
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith("XDG_") and k not in ("LINNET_HOME", "NO_COLOR")}
         self.env["HOME"] = self.dir
-        # Not our pid, which is 1 in a process namespace: /etc/netns is everybody's.
+        # Not our pid, which is 1 in a process namespace.
         self.env["NETLAB_ID"] = self.dir.rpartition(".")[2]
         self.closed = False
         _labs.append(self)
@@ -458,11 +458,16 @@ def namespaces(name, *tools):
     flags = ["--mount", "--net", "--pid", "--fork", "--kill-child"]
     if os.geteuid() != 0:
         flags += ["--user", "--map-root-user"]
+    # /etc/netns, too, so that nothing of netlab's stays behind when a test is killed.
     mounts = ("mount --make-rprivate / && mount -t proc proc /proc && "
-              "mount -t tmpfs tmpfs /run && ip link set lo up")
+              "mount -t tmpfs tmpfs /run && ip link set lo up && "
+              "{ mkdir -p /etc/netns 2>&-; [ ! -d /etc/netns ] || "
+              "mount -t tmpfs tmpfs /etc/netns; }")
+    if "nft" in tools:  # netlab puts its hosts files there
+        mounts += " && [ -d /etc/netns ]"
     if subprocess.run(["unshare", *flags, "sh", "-c", mounts], capture_output=True,
                       stdin=subprocess.DEVNULL, timeout=60).returncode != 0:
-        skip_all(name, "network namespaces are not permitted")
+        skip_all(name, "namespaces are not permitted, or /etc/netns cannot be made")
     os.execvpe("unshare", ["unshare", *flags, "sh", "-c", mounts + ' && exec "$0" "$@"',
                            sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
 
