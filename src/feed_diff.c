@@ -454,7 +454,8 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
     if (in_feed) {
         err = take_back(f, t, d, e, body_len);
     }
-    bool forked = d->at != 0 || (fd->r.flags & FEED_FROZEN) != 0;
+    /* Who is on another branch of it gets nothing more of this generation. */
+    bool forked = d->at != 0 || fd->r.closed_from != 0;
     if (err == 0 && body_len > 0 && forked && (!in_feed || somebody_lacks(d, e->h.seq))) {
         err = talk_repeat(f, t, fd->conv, e, body_len, NULL);
         err = err == ERR_LIMIT ? 0 : err;
