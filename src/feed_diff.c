@@ -176,8 +176,8 @@ static int conclude(struct feeds *f, struct txn *t, struct diff *d)
     for (size_t i = 0; i < fd->conv->n_seats && err == 0; i++) {
         struct seat *s = fd->conv->seats[i];
         struct have *to = s->dev->up && s->synced ? have_get(s, fd) : NULL;
-        if (to == NULL || to->frozen) {
-            continue;
+        if (to == NULL || to->frozen || (to == h && !ours)) {
+            continue; /* it is away, or on another branch */
         }
         if (to == h || to->to != UINT64_MAX) {
             send_from(f, to, to->n + 1, UINT64_MAX);
@@ -190,6 +190,27 @@ static int conclude(struct feeds *f, struct txn *t, struct diff *d)
 
 /* ---- a feed of others ---- */
 
+int feed_freeze(struct feeds *f, struct txn *t, struct feed *fd)
+{
+    diff_stop(f, fd);
+    if ((fd->r.flags & FEED_FROZEN) != 0) {
+        return 0;
+    }
+    fd->r.flags |= FEED_FROZEN;
+    fd->want_from = NULL;
+    feed_dirty(f, fd);
+    lag_wake(f, fd);
+    return event_add(t, TOPIC_CONTACT, EVENT_FORK, fd);
+}
+
+/* The author itself says that there is a fork. */
+static bool author_froze(const struct feed *fd)
+{
+    const struct seat *s = seat_of(fd->conv, fd->dev);
+    const struct have *h = s == NULL ? NULL : have_peek(s, fd);
+    return h != NULL && h->frozen && s->dev->up;
+}
+
 static int frozen(struct feeds *f, struct txn *t, struct diff *d,
                   const struct entry *ours)
 {
@@ -201,12 +222,7 @@ static int frozen(struct feeds *f, struct txn *t, struct diff *d,
         return ERR_NOMEM;
     }
     int err = txn_add(t, &r);
-    diff_stop(f, fd);
-    fd->r.flags |= FEED_FROZEN;
-    fd->want_from = NULL;
-    feed_dirty(f, fd);
-    lag_wake(f, fd);
-    return err == 0 ? event_add(t, TOPIC_CONTACT, EVENT_FORK, fd) : err;
+    return err == 0 ? feed_freeze(f, t, fd) : err;
 }
 
 static bool entry_of_fork(const struct diff *d, struct entry *e)
@@ -232,6 +248,9 @@ static int judge_fork(struct feeds *f, struct txn *t, struct diff *d,
     sodium_memzero(f->body, body_len);
     if (proven) {
         return frozen(f, t, d, ours);
+    }
+    if (author_froze(fd)) {
+        return feed_freeze(f, t, fd);
     }
     d->have->seat->liar = true; /* or we can't tell, and need not ask it again */
     diff_stop(f, fd);
@@ -360,7 +379,9 @@ static int own_forked(struct feeds *f, struct txn *t, struct diff *d)
 {
     struct feed *fd = d->feed;
     bool repeats = false;
-    d->replace = !d->have->frozen && (fd->r.flags & FEED_FROZEN) == 0;
+    /* A second fork: others hold different versions, and will find out. */
+    d->replace =
+        !d->have->frozen && (fd->r.flags & FEED_FROZEN) == 0 && fd->r.closed_from == 0;
     int err = close_own(f, t, fd);
     if (err != 0) {
         return err;

@@ -448,6 +448,8 @@ int diff_repeated(struct feeds *f, struct txn *t, struct diff *d, bool done);
 void diff_timer(struct feeds *f, struct feed *fd);
 void diff_down(struct feeds *f, struct feed *fd, const struct seat *s);
 void diff_stop(struct feeds *f, struct feed *fd);
+/* Nothing more is accepted in a feed of others: it forked. */
+int feed_freeze(struct feeds *f, struct txn *t, struct feed *fd);
 /* A device tells how far it has a feed of ours. */
 /* Judges again what was told during comparisons that have ended. */
 int pending_run(struct feeds *f, struct txn *t);

@@ -343,7 +343,8 @@ static void tell_changes(struct feeds *f, struct seat *s)
     size_t n = 0;
     for (struct feed *fd = s->conv->dirty; fd != NULL; fd = fd->dirty_next) {
         const struct have *h = have_peek(s, fd);
-        bool tell = !feed_is_mine(fd) || (h != NULL && answer_told(h) != 0);
+        bool tell = !feed_is_mine(fd) || (fd->r.flags & FEED_FROZEN) != 0 ||
+                    (h != NULL && answer_told(h) != 0);
         if (!tell || !tellable(fd)) {
             continue;
         }
@@ -492,6 +493,12 @@ static int have_feed(struct feeds *f, struct txn *t, struct seat *s,
     if (author == s->dev) {
         /* Its own feed: what we lack of it, and what it has repeated for us. */
         h->n = v->n;
+        if (v->frozen && fd->r.id != 0 && v->n <= fd->r.head) {
+            int err = feed_freeze(f, t, fd); /* it has all that it will have */
+            if (err != 0) {
+                return err;
+            }
+        }
         feed_want(f, fd);
         return v->closed != 0 ? closed_repaired(f, fd, v->closed) : 0;
     }

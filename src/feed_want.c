@@ -232,7 +232,9 @@ static int send_loaded(struct feeds *f, struct have *h, const struct rec_entry *
         if (!sends_on(h, &e)) {
             uint64_t head = h->next - 1;
             send_stop(h);
-            return diff_start(f, h, head);
+            /* After a fork that is known it has another version, and was compared. */
+            bool known = (h->feed->r.flags & FEED_FROZEN) != 0;
+            return known ? 0 : diff_start(f, h, head);
         }
         if (e.h.seq != h->next || e.h.seq > h->to) {
             continue;

@@ -212,6 +212,8 @@ void harness_free(struct hnet *h)
 
 /* ---- one node's turn ---- */
 
+static bool commit(struct hnode *n);
+
 void harness_announce(struct hnode *n)
 {
     struct wire_device d = {.cert = (const uint8_t *)"cert", .cert_len = 4};
@@ -222,7 +224,10 @@ void harness_announce(struct hnode *n)
         (void)feeds_send_device(n->f, &n->txn, n->conv, &d, n->net->now_ms);
         return;
     }
-    /* Groups have no device entries yet; the members are told at once. */
+    /* Groups have no device entries yet; the members are told when it is durable. */
+    if (!commit(n)) {
+        return;
+    }
     memcpy(n->box, d.box, 32);
     n->box_time = d.box_time;
     for (size_t j = 0; j < n->net->n; j++) {
@@ -329,10 +334,10 @@ bool harness_settle(struct hnode *n)
     if (!n->alive) {
         return false;
     }
-    while (feeds_next_event(n->f, &ev)) {
+    while (n->alive && feeds_next_event(n->f, &ev)) {
         on_event(n, &ev);
     }
-    if (!commit(n)) {
+    if (!n->alive || !commit(n)) {
         return false;
     }
     while (feeds_next_out(n->f, &o)) {
@@ -341,10 +346,10 @@ bool harness_settle(struct hnode *n)
             feeds_handed(n->f, o.feed, o.seq);
         }
     }
-    while (feeds_next_event(n->f, &ev)) {
+    while (n->alive && feeds_next_event(n->f, &ev)) {
         on_event(n, &ev);
     }
-    return commit(n);
+    return n->alive && commit(n);
 }
 
 void harness_kill(struct hnode *n)
