@@ -539,7 +539,7 @@ void harness_pass(struct hnet *h, uint64_t ms)
             return;
         }
     }
-    MUST(!"time does not pass");
+    must(false, "time passes", __LINE__);
 }
 
 /* ---- talking ---- */

@@ -373,8 +373,11 @@ def waiting(ann, bob):
         equal(process.wait(COMMAND_S * SLOW), INTERRUPTED)
         ann.lab.children.remove(process)
         follow = ann.popen("--no-start", "events", stdout=subprocess.PIPE)
-        ann.ok("send", "bob", "seen by events")
-        check(b"\tmessage\t" in follow.stdout.readline())
+        until(lambda: ann.ok("send", "bob", "seen by events") and
+              select.select([follow.stdout], [], [], 0.2)[0], "events follows")
+        ann.ok("send", "bob", "now it is certain to see one")
+        while b"\tmessage\t" not in follow.stdout.readline():
+            pass
         follow.send_signal(signal.SIGINT)
         equal(follow.wait(COMMAND_S * SLOW), INTERRUPTED)
         follow.stdout.close()
