@@ -116,7 +116,7 @@ static void settle(struct feeds *f, struct txn *t, struct base *b, uint64_t now_
             return;
         }
     }
-    assert(!"it never comes to rest");
+    abort(); /* it never comes to rest */
 }
 
 static struct feeds *start(struct base *b, struct txn *t)
