@@ -808,6 +808,16 @@ static bool addr_next(struct rd *r, struct addr *out)
     return p != NULL && addr_from_wire(p, len, out) == 0;
 }
 
+size_t contacts_device_addrs(const struct rec_device *d, struct addr *out, size_t max)
+{
+    struct rd r = rd_init(d->addrs.p, d->addrs.n);
+    size_t n = 0;
+    while (n < max && addr_next(&r, &out[n])) {
+        n++;
+    }
+    return n;
+}
+
 int contacts_device_met(struct contacts *c, struct txn *t, uint32_t ref,
                         const struct addr *a)
 {

@@ -160,6 +160,8 @@ int contacts_device_counters(struct contacts *c, struct txn *t, uint32_t ref, ui
                              uint64_t rx);
 int contacts_device_met(struct contacts *c, struct txn *t, uint32_t ref,
                         const struct addr *a);
+/* Those addresses, newest first, at most max; returns how many. */
+size_t contacts_device_addrs(const struct rec_device *d, struct addr *out, size_t max);
 
 /* Whether the address (port ignored) stands in a code that is being tried, or is where a
  * device of a contact, not removed or blocked, was met: one that our user gave or proved.

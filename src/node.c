@@ -580,7 +580,7 @@ void node_targets_changed(struct node *n, uint64_t now_ms)
                count < LAN_TARGETS_MAX) {
             bool linked = peers_link(n->peers, d->id) != 0;
 
-            count += linked ? 0 : node_device_addrs(d, &v[count], 1);
+            count += linked ? 0 : contacts_device_addrs(d, &v[count], 1);
         }
     }
     (void)lan_set_targets(n->lan, v, count, now_ms);

@@ -248,8 +248,7 @@ void node_connected(struct node *n, uint32_t conn, uint64_t now_ms)
     }
     c->connected = true;
     if (dial_candidate(n, c, &as)) {
-        c->counter = next_counter(n, c);
-        c->link = link_dial(&n->self, &as, CARRIER_TCP, c->counter, now_ms);
+        c->link = link_dial(&n->self, &as, CARRIER_TCP, next_counter(n, c), now_ms);
     }
     sodium_memzero(&as, sizeof(as));
     if (c->link == NULL) {

@@ -293,24 +293,6 @@ static void watch_device(struct node *n, const struct rec_contact *c,
     sodium_memzero(keys, sizeof(keys));
 }
 
-/* Where a device was met, newest first, at most max. */
-size_t node_device_addrs(const struct rec_device *d, struct addr *out, size_t max)
-{
-    struct rd r = rd_init(d->addrs.p, d->addrs.n);
-    size_t count = 0;
-
-    while (r.n > 0 && count < max) {
-        size_t len = r.p[0] == 4 ? ADDR_WIRE4 : ADDR_WIRE6;
-        const uint8_t *p = rd_bytes(&r, len);
-
-        if (p == NULL || addr_from_wire(p, len, &out[count]) != 0) {
-            break;
-        }
-        count++;
-    }
-    return count;
-}
-
 static void device_follow(struct node *n, const struct rec_contact *c,
                           const struct rec_device *d, uint64_t now_ms)
 {
@@ -328,7 +310,7 @@ static void device_follow(struct node *n, const struct rec_contact *c,
     watch_device(n, c, d, now_ms);
     fresh = peers_add(n->peers, d->id, d->stat) == 0;
     if (fresh) {
-        size_t count = node_device_addrs(d, met, PEER_ADDRS);
+        size_t count = contacts_device_addrs(d, met, PEER_ADDRS);
 
         for (size_t i = 0; i < count; i++) {
             peers_addr(n->peers, d->id, &met[i], false, now_ms);

@@ -39,7 +39,6 @@ struct conn {
     struct link *link;   /* NULL before connected and after its end */
     enum link_kind kind; /* when dialling; of the link once it is known */
     uint32_t ref;        /* device row, invite id, or slot when dialling for a code */
-    uint64_t counter;
     bool dialled, connected, ready, closing, current, up;
     bool close_wanted; /* by contacts, behind what is held back */
     enum close_code close_code;
@@ -176,7 +175,6 @@ void node_out_push(struct node *n, const struct node_out *out);
 int node_meta_put(struct node *n, const char *key, const void *value, size_t len);
 
 /* ---- node_follow.c ---- */
-size_t node_device_addrs(const struct rec_device *d, struct addr *out, size_t max);
 /* Our device dictionary has changed: contacts, beacons and (tell) conversations follow.
  */
 void node_device_changed(struct node *n, bool tell, uint64_t now_ms);
