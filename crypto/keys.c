@@ -59,6 +59,7 @@
 #define LABEL_DEVICE "linnet device v1"
 #define LABEL_SELF "linnet self v1"
 #define LABEL_CERT "linnet device cert v1"
+#define LABEL_CERT_HASH "linnet device cert hash v1"
 #define LABEL_PAIR_ROOT "linnet pair root v1"
 #define LABEL_PAIR_PSK "linnet pair psk v1"
 #define LABEL_PAIR_TAG "linnet pair tag v1"
@@ -194,6 +195,13 @@ int cert_open(const uint8_t *p, size_t len, struct cert *out)
     keys_device_id(c.root, c.stat, c.device);
     *out = c;
     return 0;
+}
+
+void cert_hash(const uint8_t *p, size_t len, uint8_t hash[32])
+{
+    size_t body_len = len > KEYS_CERT_SIG ? len - KEYS_CERT_SIG : 0;
+
+    kdf_hash(hash, 32, NULL, LABEL_CERT_HASH, p, body_len, NULL);
 }
 
 int keys_pair_root(const uint8_t h[64], const uint8_t dh_sec[KEYS_SEC],

@@ -54,6 +54,10 @@ int cert_sign(struct cert *cert, const uint8_t sk[64], uint8_t *out, size_t *out
  * the dictionary that this version does not know are ignored. 0, ERR_FORMAT, ERR_AUTH,
  * ERR_NEWER (version). */
 int cert_open(const uint8_t *p, size_t len, struct cert *out);
+/* What names a certificate to people nearby: BLAKE2b-256 of what the root signed, not of
+ * the signature, of which there may be several. len is that of a certificate that
+ * cert_open() took or cert_sign() made. */
+void cert_hash(const uint8_t *p, size_t len, uint8_t hash[32]);
 
 /* The secret that two accounts share after pairing: HKDF(salt = handshake hash,
  * ikm = DH ‖ nA ‖ nB [‖ ML-KEM secret, reserved]). A is the initiator of that link. 0 or

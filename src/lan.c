@@ -208,20 +208,9 @@ bool lan_is_seen(const struct lan *l, uint32_t ref)
 
 /* ---- limits ---- */
 
-static bool take(struct lan_bucket *b, uint64_t now_ms, uint64_t burst, uint64_t per_s,
-                 uint64_t cost)
-{
-    /* Thousandths of a token a millisecond are tokens a second. */
-    uint64_t passed = now_ms > b->at_ms ? now_ms - b->at_ms : 0;
-    uint64_t whole = b->spent / per_s;
-    b->spent = passed > whole ? 0 : b->spent - passed * per_s;
-    b->at_ms = now_ms;
-    if (b->spent + cost * 1000 > burst * 1000) {
-        return false;
-    }
-    b->spent += cost * 1000;
-    return true;
-}
+static const struct bucket_rate source_rate = {LAN_SOURCE_BURST, LAN_SOURCE_PER_S, 1000};
+static const struct bucket_rate checks_rate = {LAN_CHECKS_BURST, LAN_CHECKS_PER_S, 1000};
+static const struct bucket_rate watch_rate = {LAN_WATCH_BURST, LAN_WATCH_PER_S, 1000};
 
 static uint64_t hash64(const struct lan *l, const void *p, size_t n)
 {
@@ -232,7 +221,7 @@ static uint64_t hash64(const struct lan *l, const void *p, size_t n)
     return h;
 }
 
-static struct lan_bucket *source_bucket(struct lan *l, const struct addr *a)
+static struct bucket *source_bucket(struct lan *l, const struct addr *a)
 {
     uint8_t key[1 + sizeof a->ip] = {0};
     if (lan_is_neighbour(l, a)) {
@@ -349,8 +338,8 @@ static int recognise(struct lan *l, const struct addr *source, const uint8_t *p,
         *out = w;
         return 0;
     }
-    if (!take(source_bucket(l, source), now_ms, LAN_SOURCE_BURST, LAN_SOURCE_PER_S, 1) ||
-        !take(&l->checks, now_ms, LAN_CHECKS_BURST, LAN_CHECKS_PER_S, l->n_keys)) {
+    if (!bucket_take(source_bucket(l, source), &source_rate, 1, now_ms) ||
+        !bucket_take(&l->checks, &checks_rate, l->n_keys, now_ms)) {
         return ERR_LIMIT;
     }
     for (size_t i = 0; i < l->n_watches; i++) {
@@ -408,7 +397,7 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
         return ERR_FORMAT;
     }
     if (l->events_len == LAN_EVENTS_MAX ||
-        !take(&w->bucket, now_ms, LAN_WATCH_BURST, LAN_WATCH_PER_S, 1)) {
+        !bucket_take(&w->bucket, &watch_rate, 1, now_ms)) {
         return ERR_LIMIT;
     }
     rc = nonce_add(w, nonce, now_ms);

@@ -2,14 +2,10 @@
 #ifndef LINNET_LAN_INTERNAL_H
 #define LINNET_LAN_INTERNAL_H
 
+#include "base/bucket.h"
 #include "base/deadline.h"
 #include "base/map.h"
 #include "lan.h"
-
-/* A token bucket that counts what was spent, so that a zeroed one is full. */
-struct lan_bucket {
-    uint64_t at_ms, spent; /* spent: thousandths of a token */
-};
 
 struct lan_nonce {
     uint64_t hash, at_ms;
@@ -28,7 +24,7 @@ struct lan_watch {
     bool seen;             /* LAN_CONTACT */
     uint8_t presence;
     struct addr sources[2]; /* where it was last seen, IPv4 and IPv6 */
-    struct lan_bucket bucket;
+    struct bucket bucket;
     struct lan_nonce *nonces; /* a ring, the oldest at nonce_pos once it is full */
     size_t n_nonces, cap_nonces, nonce_pos;
 };
@@ -70,7 +66,7 @@ struct lan {
     struct deadlines timers;
 
     uint8_t hash_seed[16];
-    struct lan_bucket sources[LAN_SOURCES], checks;
+    struct bucket sources[LAN_SOURCES], checks;
 
     struct lan_out *outs;
     size_t outs_head, outs_len, outs_cap;

@@ -32,8 +32,10 @@ enum {
     WIRE_SIGN = 64, /* Ed25519 signature in groups */
 
     /* text */
-    WIRE_NAME_MAX = 64,    /* bytes of a name, UTF-8 */
-    WIRE_TEXT_MAX = 32768, /* bytes of a message's text, UTF-8 */
+    WIRE_NAME_MAX = 64,      /* bytes of a name, UTF-8 */
+    WIRE_TEXT_MAX = 32768,   /* bytes of a message's text, UTF-8 */
+    WIRE_LINE_MAX = 280,     /* bytes of a stranger's line, UTF-8 */
+    WIRE_SKELETON_MAX = 255, /* bytes of a name's skeleton */
 
     /* link records */
     WIRE_RECORD1 = 192,     /* first record, always: tag ‖ masked message 1 */
@@ -45,6 +47,7 @@ enum {
 
     /* beacons */
     WIRE_BEACON = 40,
+    WIRE_OPEN = 128,         /* an open beacon */
     WIRE_BEACON_PORT = 7678, /* multicast, receive only */
     WIRE_LINK_PORT = 7679,   /* links and unicast beacons, by default */
 
@@ -273,6 +276,15 @@ size_t wire_body_padded(size_t len);
  * either end, at most WIRE_NAME_MAX bytes. */
 bool wire_text_ok(const uint8_t *p, size_t len);
 bool wire_name_ok(const uint8_t *p, size_t len);
+/* One line of text from somebody who is no contact: as a name, but it may be empty, and
+ * as long as WIRE_LINE_MAX. */
+bool wire_line_ok(const uint8_t *p, size_t len);
+/* What is left of a name when everything is taken away that two names can differ in and
+ * still look the same to a reader: case, accents, width, spaces and punctuation, and
+ * letters of other scripts that look like Latin ones. Two names look alike when their
+ * skeletons are equal and not empty. name is UTF-8, as of wire_name_ok(). False: out of
+ * memory, or nothing is left. */
+bool wire_name_skeleton(const char *name, char out[WIRE_SKELETON_MAX + 1]);
 
 /* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1, zeros
  * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key,
@@ -297,6 +309,23 @@ void wire_beacon_key_presence(const uint8_t p[32], uint8_t key[32]);
 void wire_beacon_key_pair(const uint8_t pair[32], const uint8_t sender[WIRE_ID],
                           uint8_t key[32]);
 void wire_beacon_key_invite(const uint8_t secret[32], uint8_t key[32]);
+
+/* An open beacon, WIRE_OPEN bytes, in the clear: "linnet" ‖ version 1 ‖ flags 1 ‖ nonce
+ * 16 ‖ link port 2 ‖ presence 1 ‖ name's length 1 ‖ hash of the certificate 32 ‖ name,
+ * zeros up to 64 ‖ zeros 4. Nothing in it is proved. */
+enum {
+    OPEN_FLAG_ASK = 1,   /* I have just begun: tell me who you are, if you are visible */
+    OPEN_FLAG_LEAVE = 2, /* I am visible no more */
+};
+struct wire_open {
+    uint8_t nonce[16], cert[32];
+    uint16_t port;
+    uint8_t presence, flags;
+    char name[WIRE_NAME_MAX + 1]; /* wire_name_ok() */
+};
+void wire_open_put(uint8_t out[WIRE_OPEN], const struct wire_open *v);
+/* False: another size, version or magic, no port, a name that cannot be shown. */
+bool wire_open_get(const uint8_t *p, size_t len, struct wire_open *v);
 
 /* An invite code: bech32m (BIP 350), prefix "linnet", over version 1 ‖ flags 0 ‖ root 32
  * ‖ secret 32 ‖ expiry 4 (s since 1970) ‖ addresses (7 or 19 bytes each). */

@@ -66,6 +66,20 @@ bool wire_name_ok(const uint8_t *p, size_t len)
     return visible && !space;
 }
 
+bool wire_line_ok(const uint8_t *p, size_t len)
+{
+    if (len > WIRE_LINE_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < len;) {
+        utf8proc_int32_t c;
+        if (!next_char(p, len, &i, &c) || deceives(c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t wire_body_padded(size_t len)
 {
     if (len > WIRE_BODY_MAX) {
