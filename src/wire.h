@@ -36,6 +36,7 @@ enum {
     WIRE_TEXT_MAX = 32768,   /* bytes of a message's text, UTF-8 */
     WIRE_LINE_MAX = 280,     /* bytes of a stranger's line, UTF-8 */
     WIRE_SKELETON_MAX = 255, /* bytes of a name's skeleton */
+    WIRE_EMOJI_MAX = 64,     /* bytes of a reaction, UTF-8 */
 
     /* link records */
     WIRE_RECORD1 = 192,     /* first record, always: tag ‖ masked message 1 */
@@ -243,15 +244,23 @@ bool wire_read_get(const uint8_t *p, size_t len, struct wire_read *v);
 
 /* Bodies, the plaintext of boxes: a bencode dictionary followed by zeros up to a padded
  * length (wire_body_padded). Keys: k kind, then by kind
- *   text    i message id, o original order (repeats only), r reply to, s text, t time ms
- *   device  v device dictionary
+ *   text       i message id, o original order (repeats only), r reply to, s text, t time
+ *              ms
+ *   device     v device dictionary
+ *   edit       i id of the edit, m id of the text that it changes, o, s new text, t
+ *   reaction   a root of the author of the text, i, m, o, s what one reacts with (absent:
+ *              taken back), t
+ *   redaction  i, m id of the text that is taken back, o, t
  * A `keys` entry's box is no body but: ephemeral 32 ‖ signing key 32 (zeros between two)
  * ‖ n × CHAIN_SEAL. */
 enum body_kind {
     BODY_TEXT = 1,
     BODY_DEVICE = 2,
-    /* edit, reaction, redaction, file offer, sealed, membership, profile: not yet sent;
-     * unknown kinds are kept, counted as opened and not shown */
+    BODY_EDIT = 3,
+    BODY_REACTION = 4,
+    BODY_REDACTION = 5,
+    /* file offer, sealed, membership, profile: not yet sent; unknown kinds are kept,
+     * counted as opened and not shown */
 };
 struct wire_body {
     uint64_t kind; /* may be unknown */
@@ -259,9 +268,12 @@ struct wire_body {
     bool has_order, has_reply;
     uint64_t order;
     uint8_t reply[WIRE_MID];
-    const uint8_t *text; /* wire_text_ok(), 1..WIRE_TEXT_MAX bytes */
+    /* text, edit: wire_text_ok(), 1..WIRE_TEXT_MAX bytes; reaction: wire_emoji_ok(), or
+     * none when it is taken back */
+    const uint8_t *text;
     size_t text_len;
     uint64_t time_ms;
+    uint8_t target[WIRE_MID], author[WIRE_ID]; /* edit, reaction, redaction; reaction */
     struct wire_device device;
 };
 /* Encodes and pads. */
@@ -285,6 +297,9 @@ bool wire_line_ok(const uint8_t *p, size_t len);
  * skeletons are equal and not empty. name is UTF-8, as of wire_name_ok(). False: out of
  * memory, or nothing is left. */
 bool wire_name_skeleton(const char *name, char out[WIRE_SKELETON_MAX + 1]);
+/* One thing to see (a grapheme cluster), 1..WIRE_EMOJI_MAX bytes of UTF-8, with nothing
+ * that a name may not have. */
+bool wire_emoji_ok(const uint8_t *p, size_t len);
 
 /* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1, zeros
  * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key,

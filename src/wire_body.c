@@ -80,6 +80,25 @@ bool wire_line_ok(const uint8_t *p, size_t len)
     return true;
 }
 
+bool wire_emoji_ok(const uint8_t *p, size_t len)
+{
+    utf8proc_int32_t c, before = 0, state = 0;
+    bool visible = false;
+    if (len == 0 || len > WIRE_EMOJI_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < len;) {
+        bool first = i == 0;
+        if (!next_char(p, len, &i, &c) || deceives(c) ||
+            (!first && utf8proc_grapheme_break_stateful(before, c, &state))) {
+            return false;
+        }
+        visible = visible || !is_blank(c);
+        before = c;
+    }
+    return visible;
+}
+
 size_t wire_body_padded(size_t len)
 {
     if (len > WIRE_BODY_MAX) {
@@ -129,6 +148,51 @@ static void put_device(struct wr *w, const struct wire_body *v)
     wr_ben_end(w);
 }
 
+/* What a change says beside its target. */
+static bool change_ok(const struct wire_body *v)
+{
+    switch (v->kind) {
+    case BODY_EDIT:
+        return v->text_len > 0 && v->text_len <= WIRE_TEXT_MAX &&
+               wire_text_ok(v->text, v->text_len);
+    case BODY_REACTION:
+        return v->text_len == 0 || wire_emoji_ok(v->text, v->text_len);
+    default:
+        return true;
+    }
+}
+
+/* An edit, a reaction or a redaction. */
+static void put_change(struct wr *w, const struct wire_body *v)
+{
+    if (!change_ok(v)) {
+        w->bad = true;
+        return;
+    }
+    wr_ben_dict(w);
+    if (v->kind == BODY_REACTION) {
+        wr_ben_key(w, "a");
+        wr_ben_str(w, v->author, sizeof v->author);
+    }
+    wr_ben_key(w, "i");
+    wr_ben_str(w, v->mid, sizeof v->mid);
+    wr_ben_key(w, "k");
+    wr_ben_uint(w, v->kind);
+    wr_ben_key(w, "m");
+    wr_ben_str(w, v->target, sizeof v->target);
+    if (v->has_order) {
+        wr_ben_key(w, "o");
+        wr_ben_uint(w, v->order);
+    }
+    if (v->kind != BODY_REDACTION && v->text_len > 0) {
+        wr_ben_key(w, "s");
+        wr_ben_str(w, v->text, v->text_len);
+    }
+    wr_ben_key(w, "t");
+    wr_ben_uint(w, v->time_ms);
+    wr_ben_end(w);
+}
+
 void wire_body_put(struct wr *w, const struct wire_body *v)
 {
     size_t begin = w->len;
@@ -138,6 +202,11 @@ void wire_body_put(struct wr *w, const struct wire_body *v)
         break;
     case BODY_DEVICE:
         put_device(w, v);
+        break;
+    case BODY_EDIT:
+    case BODY_REACTION:
+    case BODY_REDACTION:
+        put_change(w, v);
         break;
     default:
         w->bad = true;
@@ -169,6 +238,32 @@ static bool get_text(struct ben d, struct wire_body *v)
            ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
 }
 
+static bool get_change(struct ben d, struct wire_body *v)
+{
+    struct ben_iter at = {0};
+    bool reaction = v->kind == BODY_REACTION;
+    if (reaction && !ben_fixed(ben_get_next(d, &at, "a"), v->author, sizeof v->author)) {
+        return false;
+    }
+    struct ben mid = ben_get_next(d, &at, "i"), target = ben_get_next(d, &at, "m");
+    struct ben order = ben_get_next(d, &at, "o");
+    v->has_order = order.p != NULL;
+    if (!ben_fixed(mid, v->mid, sizeof v->mid) ||
+        !ben_fixed(target, v->target, sizeof v->target) ||
+        (v->has_order && !ben_uint(order, &v->order))) {
+        return false;
+    }
+    if (v->kind != BODY_REDACTION) {
+        struct ben text = ben_get_next(d, &at, "s");
+        bool there = text.p != NULL;
+        if (there ? !ben_str(text, &v->text, &v->text_len) || v->text_len == 0
+                  : !reaction) {
+            return false;
+        }
+    }
+    return change_ok(v) && ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
+}
+
 bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v)
 {
     struct ben d;
@@ -189,6 +284,10 @@ bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v)
         return get_text(d, v);
     case BODY_DEVICE:
         return wire_device_get(ben_get(d, "v"), &v->device);
+    case BODY_EDIT:
+    case BODY_REACTION:
+    case BODY_REDACTION:
+        return get_change(d, v);
     default:
         return true;
     }

@@ -53,8 +53,8 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
         v.read.feeds = read_feeds;
         return wire_read_get(p, n, &v.read) && (wire_read_put(w, &v.read), true);
     case FUZZ_BODY:
-        if (!wire_body_get(p, n, &v.body) ||
-            (v.body.kind != BODY_TEXT && v.body.kind != BODY_DEVICE)) {
+        if (!wire_body_get(p, n, &v.body) || v.body.kind < BODY_TEXT ||
+            v.body.kind > BODY_REDACTION) {
             return false;
         }
         wire_body_put(w, &v.body);
@@ -86,6 +86,10 @@ static void text(const uint8_t *p, size_t n)
 {
     if (wire_name_ok(p, n)) {
         assert(wire_text_ok(p, n) && n > 0 && n <= WIRE_NAME_MAX);
+        assert(memchr(p, 0x1b, n) == NULL && memchr(p, '\n', n) == NULL);
+    }
+    if (wire_emoji_ok(p, n)) {
+        assert(wire_text_ok(p, n) && n > 0 && n <= WIRE_EMOJI_MAX);
         assert(memchr(p, 0x1b, n) == NULL && memchr(p, '\n', n) == NULL);
     }
     if (wire_text_ok(p, n)) {

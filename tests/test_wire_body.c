@@ -15,6 +15,16 @@ static bool dec_body(const uint8_t *p, size_t len)
 #define DEVICE_DICT "d1:b32:" X32("b") "1:c4:CERT1:n5:alice1:ti1700000000ee"
 #define DEVICE "d1:ki2e1:v" DEVICE_DICT "e"
 
+#define EDIT                                                                             \
+    "d1:i16:" X16("i") "1:ki3e1:m16:" X16("m") "1:oi77e1:s5:hello1:ti1700000000001ee"
+#define REACTION                                                                         \
+    "d1:a32:" X32("a") "1:i16:" X16("i") "1:ki4e1:m16:" X16(                             \
+        "m") "1:oi77e1:s4:\xf0\x9f\x91\x8d"                                              \
+             "1:ti1700000000001ee"
+#define REACTION_BACK                                                                    \
+    "d1:a32:" X32("a") "1:i16:" X16("i") "1:ki4e1:m16:" X16("m") "1:ti1700000000001ee"
+#define REDACTION "d1:i16:" X16("i") "1:ki5e1:m16:" X16("m") "1:oi77e1:ti1700000000001ee"
+
 static struct wire_body text(void)
 {
     struct wire_body v = {
@@ -85,9 +95,129 @@ Test(wire_body, device)
     cr_assert(!decodes_with(dec_body, DEVICE, "1:n5:alice", "1:n5:     "));
 }
 
+static struct wire_body change(enum body_kind kind)
+{
+    struct wire_body v = {
+        .kind = kind, .has_order = true, .order = 77, .time_ms = 1700000000001};
+    memset(v.mid, 'i', sizeof v.mid);
+    memset(v.target, 'm', sizeof v.target);
+    if (kind == BODY_REACTION) {
+        memset(v.author, 'a', sizeof v.author);
+        v.text = (const uint8_t *)"\xf0\x9f\x91\x8d";
+        v.text_len = 4;
+    } else if (kind == BODY_EDIT) {
+        v.text = (const uint8_t *)"hello";
+        v.text_len = 5;
+    }
+    return v;
+}
+
+Test(wire_body, changes)
+{
+    static const struct {
+        enum body_kind kind;
+        const char *dict;
+    } cases[] = {
+        {BODY_EDIT, EDIT}, {BODY_REACTION, REACTION}, {BODY_REDACTION, REDACTION}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct wire_body v = change(cases[i].kind), got;
+        struct wr w = put(&v);
+        check_padded(&w, cases[i].dict);
+        cr_assert(wire_body_get(out, w.len, &got));
+        cr_assert(got.kind == v.kind && got.has_order && got.order == 77);
+        cr_assert_eq(got.time_ms, v.time_ms);
+        cr_assert_arr_eq(got.mid, v.mid, WIRE_MID);
+        cr_assert_arr_eq(got.target, v.target, WIRE_MID);
+        cr_assert_arr_eq(got.author, v.author, WIRE_ID);
+        cr_assert(got.text_len == v.text_len &&
+                  (v.text_len == 0 || memcmp(got.text, v.text, v.text_len) == 0));
+        cr_assert(decodes_with(dec_body, cases[i].dict, "1:oi77e", ""), "no order");
+        cr_assert(decodes_with(dec_body, cases[i].dict, "1:oi77e", "1:oi77e1:pi1e"));
+        cr_assert(!decodes_with(dec_body, cases[i].dict, "1:i16:" X16("i"), ""));
+        cr_assert(!decodes_with(dec_body, cases[i].dict, "1:m16:" X16("m"), ""));
+        cr_assert(!decodes_with(dec_body, cases[i].dict, "1:ti1700000000001e", ""));
+        cr_assert(!decodes_with(dec_body, cases[i].dict, "m16:" X16("m"), "m8:" X8("m")));
+    }
+    struct wire_body v = change(BODY_REACTION), got;
+    v.has_order = false;
+    v.text_len = 0;
+    struct wr w = put(&v);
+    check_padded(&w, REACTION_BACK);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert(got.text_len == 0 && !got.has_order);
+}
+
+Test(wire_body, changes_refused)
+{
+    cr_assert(!decodes_with(dec_body, EDIT, "1:s5:hello", ""), "an edit without text");
+    cr_assert(!decodes_with(dec_body, EDIT, "1:s5:hello", "1:s0:"));
+    cr_assert(!decodes_with(dec_body, EDIT, "hello", "he\xffll"));
+    cr_assert(!decodes_with(dec_body, REACTION, "1:a32:" X32("a"), ""));
+    cr_assert(!decodes_with(dec_body, REACTION, "4:\xf0\x9f\x91\x8d", "0:"));
+    cr_assert(!decodes_with(dec_body, REACTION, "4:\xf0\x9f\x91\x8d", "2:ok"));
+    cr_assert(!decodes_with(dec_body, REACTION, "4:\xf0\x9f\x91\x8d", "1:\x1b"));
+    cr_assert(decodes_with(dec_body, REDACTION, "1:oi77e", "1:oi77e1:s3:xyz"),
+              "a key that it does not have");
+    struct wire_body v = change(BODY_EDIT);
+    v.text_len = 0;
+    struct wr w = put(&v);
+    cr_assert(!wr_ok(&w));
+    v = change(BODY_REACTION);
+    v.text = (const uint8_t *)"\n";
+    v.text_len = 1;
+    w = put(&v);
+    cr_assert(!wr_ok(&w));
+}
+
+static bool emoji_ok(const char *s)
+{
+    return wire_emoji_ok((const uint8_t *)s, strlen(s));
+}
+
+Test(wire_text, emoji)
+{
+    static const char *const good[] = {
+        "\xf0\x9f\x91\x8d",                 /* a thumb */
+        "\xf0\x9f\x91\x8d\xf0\x9f\x8f\xbd", /* with a colour of skin */
+        "\xe2\x9d\xa4\xef\xb8\x8f",         /* a heart, as a picture */
+        "\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa", /* a flag */
+        "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7",
+        "1\xef\xb8\x8f\xe2\x83\xa3", /* a keycap */
+        "x",
+        "\xe5\xa5\xbd", /* a Chinese character */
+    };
+    static const char *const bad[] = {
+        "",
+        " ",
+        "\n",
+        "ok",
+        "\xf0\x9f\x91\x8d\xf0\x9f\x91\x8d",                 /* two thumbs */
+        "\xe2\x80\xae",                                     /* turns the text around */
+        "\xe2\x80\x8b",                                     /* nothing to see */
+        "\xef\xb8\x8f",                                     /* a variation of nothing */
+        "\x1b[2J",                                          /* what a terminal obeys */
+        "\xff",                                             /* no UTF-8 */
+        "\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa\xf0\x9f\x87\xa9", /* a flag and a half */
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        cr_assert(emoji_ok(good[i]), "good %zu", i);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert(!emoji_ok(bad[i]), "bad %zu", i);
+    }
+    char many[WIRE_EMOJI_MAX + 8] = "e"; /* and marks above it */
+    for (size_t i = 1; i < WIRE_EMOJI_MAX - 1; i += 2) {
+        memcpy(many + i, "\xcc\x81", 2);
+    }
+    cr_assert(strlen(many) == WIRE_EMOJI_MAX - 1 && emoji_ok(many));
+    memcpy(many + WIRE_EMOJI_MAX - 1, "\xcc\x81", 2);
+    cr_assert(!emoji_ok(many));
+}
+
 Test(wire_body, every_truncation)
 {
-    static const char *const dicts[] = {TEXT, TEXT_BARE, DEVICE};
+    static const char *const dicts[] = {TEXT,     TEXT_BARE,     DEVICE,   EDIT,
+                                        REACTION, REACTION_BACK, REDACTION};
     for (size_t d = 0; d < sizeof dicts / sizeof dicts[0]; d++) {
         size_t len = strlen(dicts[d]);
         uint8_t padded[1024] = {0};
