@@ -443,6 +443,9 @@ static int prepare(struct store *s, const char *path, char *why, size_t why_len)
         err = run_sql(s->db, "PRAGMA journal_mode = WAL");
     }
     if (err == 0) {
+        err = store_index_register(s->db);
+    }
+    if (err == 0) {
         err = store_migrate(s->db, store_steps, STORE_SCHEMA);
     }
     if (err == 0) {
@@ -455,6 +458,9 @@ static int prepare(struct store *s, const char *path, char *why, size_t why_len)
     if (err == 0) {
         err = get_int(s->db, "SELECT max(n) FROM event", &last);
         s->event_last = (uint64_t)last;
+    }
+    if (err == 0) {
+        err = store_index_open(s);
     }
     if (err == ERR_STATE) {
         err = ERR_CORRUPT; /* a table is missing or has other columns */

@@ -14,7 +14,7 @@
 #include "rec.h"
 
 enum {
-    STORE_SCHEMA = 1,      /* PRAGMA user_version */
+    STORE_SCHEMA = 2,      /* PRAGMA user_version */
     STORE_PAGE_ROWS = 256, /* rows of one page of a query */
 };
 

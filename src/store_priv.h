@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "store.h"
+#include "store_search.h"
 
 enum {
     STORE_APP_ID = 0x4c4e5431, /* PRAGMA application_id: "LNT1" */
@@ -27,6 +28,8 @@ enum {
     /* msg.word is the state plus this: then each state takes one byte in the row, and
      * raising it overwrites that byte in place (SQLite stores 0 and 1 in no bytes). */
     STORE_WORD = 2,
+
+    STORE_ZONE_BITS = 10, /* rows of msg in a zone, of which the index knows the times */
 };
 
 enum stmt_id {
@@ -81,6 +84,19 @@ enum stmt_id {
     ST_AUTHOR_NEXT,
     ST_AUTHOR_FIRST,
     ST_FIND,
+    ST_INDEXED_GET,
+    ST_INDEXED_PUT,
+    ST_INDEX_ROW,
+    ST_INDEX_NEXT,
+    ST_WORDS_PUT,
+    ST_WORDS_DEL,
+    ST_WORDS_CLEAR,
+    ST_WORDS_MERGE,
+    ST_ZONE_PUT,
+    ST_ZONE_CLEAR,
+    ST_ZONES,
+    ST_SEARCH,
+    ST_SEARCH_ALL,
     ST_COUNT
 };
 
@@ -111,6 +127,12 @@ struct store {
         uint32_t id;
         int64_t rank;
     } device[STORE_DEVICES_CACHED];
+    struct {
+        uint64_t row;    /* the last message that is in the index */
+        bool stale;      /* the index is of another Unicode, and has to be made anew */
+        bool merge;      /* something may be left to merge */
+        bool merge_next; /* indexing and merging take turns */
+    } index;
     struct unread *unread; /* changes of the open transaction */
     size_t n_unread, cap_unread;
 };
@@ -155,6 +177,18 @@ struct store_event *store_events_add(struct store_events *e);
 void store_event_cols(sqlite3_stmt *st, int i, struct store_event *e);
 /* An entry's key; false: a number is out of range. */
 bool store_key(uint32_t feed, uint64_t seq, uint64_t *k);
+
+/* The columns of a message, MSG_COLS of store_sql.c, from the first on. */
+void store_msg_cols(sqlite3_stmt *st, struct store_msg *m);
+
+/* Makes our way to find words known to a connection: before anything of the index. */
+int store_index_register(sqlite3 *db);
+/* Reads how far the index is. */
+int store_index_open(struct store *s);
+/* The text of a message changes (edit, redaction): forget it with its old text before
+ * the change, learn it with the new one after it, all in the transaction that is open. */
+int store_index_forget(struct store *s, uint64_t row);
+int store_index_learn(struct store *s, uint64_t row);
 
 /* The place of a device among entries of one order: the first eight bytes of its id. */
 int store_rank(struct store *s, uint32_t device, int64_t *rank);

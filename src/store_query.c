@@ -26,7 +26,7 @@ enum msg_col {
     COL_MSG_END,
 };
 
-static void msg_cols(sqlite3_stmt *st, struct store_msg *m)
+void store_msg_cols(sqlite3_stmt *st, struct store_msg *m)
 {
     m->row = col_int(st, COL_ROW);
     (void)col_fixed(st, COL_MID, m->mid, sizeof m->mid);
@@ -65,7 +65,7 @@ static int each_msg(struct bind *b, store_msg_cb *cb, void *ctx, size_t *left)
     int rc = 0;
     while ((rc = bind_row(b)) == 1) {
         struct store_msg m;
-        msg_cols(b->st, &m);
+        store_msg_cols(b->st, &m);
         rc = cb(ctx, &m);
         if (rc != 0) {
             (void)sqlite3_reset(b->st);
@@ -294,7 +294,7 @@ static int merge_tell(struct store *s, const struct store_query *q, int64_t row,
     int rc = bind_row(&b);
     if (rc == 1) {
         struct store_msg m;
-        msg_cols(b.st, &m);
+        store_msg_cols(b.st, &m);
         bool wanted = m.time_ms >= q->since_ms;
         rc = wanted ? cb(ctx, &m) : 0;
         *told += wanted;

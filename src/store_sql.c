@@ -56,6 +56,18 @@ const char *const store_steps[STORE_SCHEMA] = {
     "CREATE TABLE event(n INTEGER PRIMARY KEY, topic INTEGER NOT NULL,"
     "  what INTEGER NOT NULL, row INTEGER, contact INTEGER, conv INTEGER, value INTEGER,"
     "  text TEXT) STRICT;",
+
+    /* 2: the index of words (store_index.c); it is filled in the background */
+    "CREATE VIRTUAL TABLE words USING fts5(text, tags, content = '', columnsize = 0,"
+    "  tokenize = 'linnet');"
+    "INSERT INTO words(words, rank) VALUES('automerge', 0);"
+    "INSERT INTO words(words, rank) VALUES('crisismerge', 256);"
+    "INSERT INTO words(words, rank) VALUES('usermerge', 8);"
+    "CREATE TABLE indexed(id INTEGER PRIMARY KEY, row INTEGER NOT NULL,"
+    "  unicode TEXT NOT NULL) STRICT;"
+    "INSERT INTO indexed VALUES(1, 0, '');"
+    "CREATE TABLE zone(n INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL,"
+    "  last_ms INTEGER NOT NULL) STRICT;",
 };
 
 #define MSG_COLS                                                                         \
@@ -146,4 +158,24 @@ const char *const store_sql[ST_COUNT] = {
                         " ORDER BY conv, author LIMIT 1",
     [ST_FIND] = "SELECT " MSG_COLS " FROM msg m WHERE m.conv = ? AND m.author = ?"
                 " AND m.mid BETWEEN ? AND ? ORDER BY m.mid LIMIT ?",
+    [ST_INDEXED_GET] = "SELECT row, unicode FROM indexed WHERE id = 1",
+    [ST_INDEXED_PUT] = "UPDATE indexed SET row = ?, unicode = ? WHERE id = 1",
+    [ST_INDEX_ROW] = "SELECT row, text, conv, author FROM msg WHERE row = ?",
+    [ST_INDEX_NEXT] = "SELECT row, text, conv, author, time_ms FROM msg WHERE row > ?"
+                      " ORDER BY row LIMIT ?",
+    [ST_WORDS_PUT] = "INSERT INTO words(rowid, text, tags) VALUES(?, ?, ?)",
+    [ST_WORDS_DEL] = "INSERT INTO words(words, rowid, text, tags)"
+                     " VALUES('delete', ?, ?, ?)",
+    [ST_WORDS_CLEAR] = "INSERT INTO words(words) VALUES('delete-all')",
+    [ST_WORDS_MERGE] = "INSERT INTO words(words, rank) VALUES('merge', ?)",
+    [ST_ZONE_PUT] = "INSERT INTO zone VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET"
+                    " first_ms = min(first_ms, excluded.first_ms),"
+                    " last_ms = max(last_ms, excluded.last_ms)",
+    [ST_ZONE_CLEAR] = "DELETE FROM zone",
+    [ST_ZONES] = "SELECT n, first_ms, last_ms FROM zone WHERE n <= ? ORDER BY n DESC",
+    [ST_SEARCH] = "SELECT " MSG_COLS " FROM words w CROSS JOIN msg m ON m.row = w.rowid"
+                  " WHERE w.words MATCH ?1 AND w.rowid BETWEEN ?2 AND ?3"
+                  " ORDER BY w.rowid DESC",
+    [ST_SEARCH_ALL] = "SELECT " MSG_COLS " FROM msg m WHERE m.row BETWEEN ?1 AND ?2"
+                      " ORDER BY m.row DESC",
 };

@@ -180,7 +180,7 @@ Test(store_file, a_newer_schema_is_refused_untouched)
     struct home h;
     home_make(&h);
     store_close(open_ok(&h));
-    run_sql(&h, "PRAGMA user_version = 2; CREATE TABLE novelty(x);");
+    run_sql(&h, "PRAGMA user_version = 99; CREATE TABLE novelty(x);");
     open_refused(&h, ERR_NEWER);
     home_remove(&h);
 }
@@ -613,4 +613,71 @@ Test(store_file, no_page_of_a_query_sorts_or_scans_a_history)
         (void)sqlite3_finalize(st);
     }
     store_close(s);
+}
+
+/* Older schemas */
+
+static char *read_text(const char *name)
+{
+    static char text[1 << 20];
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", getenv("LINNET_TESTS"), name);
+    FILE *f = fopen(path, "r");
+    cr_assert_not_null(f, "%s", path);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    cr_assert_eq(fclose(f), 0);
+    return text;
+}
+
+struct texts {
+    size_t n;
+    char last[256];
+};
+
+static int on_text(void *ctx, const struct store_msg *m, const struct search_match *v,
+                   size_t n)
+{
+    struct texts *t = ctx;
+    (void)v, (void)n;
+    t->n++;
+    (void)snprintf(t->last, sizeof t->last, "%.*s", (int)m->text.n, (char *)m->text.p);
+    return 0;
+}
+
+static struct texts look_for(struct store *s, const char *text)
+{
+    static struct search q;
+    struct texts t = {.n = 0};
+    struct search_at at = {.below = UINT64_MAX};
+    cr_assert_eq(search_parse(text, strlen(text), &q), 0);
+    while (!at.done) {
+        cr_assert_eq(store_search(s, &q, &at, on_text, &t), 0);
+    }
+    return t;
+}
+
+/* A home as the first version left it: nothing of it is lost, what is newer is there, and
+ * its history is found, before and after it is indexed. */
+Test(store_file, schema_1_is_brought_up_to_date)
+{
+    struct home h;
+    home_make(&h);
+    run_sql(&h, read_text("schema1/linnet.sql"));
+    struct store *s = open_ok(&h);
+    cr_assert_eq(pragma(s, "user_version"), STORE_SCHEMA);
+    cr_assert_eq(s->row_last, 3);
+    cr_assert_eq(store_index_behind(s), 3);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_str_eq(look_for(s, "cafe").last, "Shall we meet at the Café?");
+        cr_assert_str_eq(look_for(s, "北京").last, "好，明天在北京见。");
+        for (bool more = i == 1; more;) {
+            cr_assert_eq(store_index(s, &more), 0);
+        }
+        store_close(s);
+        s = open_ok(&h);
+        cr_assert_eq(store_index_behind(s), i == 0 ? 3 : 0);
+    }
+    store_close(s);
+    home_remove(&h);
 }
