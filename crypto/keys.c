@@ -37,6 +37,17 @@
  *   k_tag    = H(32; secret; "linnet invite tag v1"; R)
  *   k_mask_d = H(32; secret; "linnet invite mask v1"; R, byte d)
  *
+ * Link keys of a secret network (key = the network's):
+ *
+ *   psk      = H(32; key; "linnet network psk v1")
+ *   k_tag    = H(32; key; "linnet network tag v1")
+ *   k_mask_d = H(32; key; "linnet network mask v1"; byte d)
+ *
+ * Link keys of strangers (N: nonce of the open beacon, C: the certificate's hash in it):
+ *
+ *   k_tag    = H(32; -; "linnet stranger tag v1"; N, C)
+ *   k_mask_d = H(32; -; "linnet stranger mask v1"; N, C, byte d)
+ *
  *   tag      = BLAKE2b-128(key = k_tag, byte 0 ‖ message 1)         no label
  *   mask     = XChaCha20(k_mask_d, nonce = tag ‖ 0⁸), XORed
  *
@@ -67,6 +78,11 @@
 #define LABEL_INVITE_PSK "linnet invite psk v1"
 #define LABEL_INVITE_TAG "linnet invite tag v1"
 #define LABEL_INVITE_MASK "linnet invite mask v1"
+#define LABEL_NETWORK_PSK "linnet network psk v1"
+#define LABEL_NETWORK_TAG "linnet network tag v1"
+#define LABEL_NETWORK_MASK "linnet network mask v1"
+#define LABEL_STRANGER_TAG "linnet stranger tag v1"
+#define LABEL_STRANGER_MASK "linnet stranger mask v1"
 #define LABEL_SAFETY "linnet safety number v1"
 
 enum {
@@ -197,11 +213,11 @@ int cert_open(const uint8_t *p, size_t len, struct cert *out)
     return 0;
 }
 
-void cert_hash(const uint8_t *p, size_t len, uint8_t hash[32])
+void cert_hash(const uint8_t *p, size_t len, uint8_t hash[KEYS_CERT_HASH])
 {
     size_t body_len = len > KEYS_CERT_SIG ? len - KEYS_CERT_SIG : 0;
 
-    kdf_hash(hash, 32, NULL, LABEL_CERT_HASH, p, body_len, NULL);
+    kdf_hash(hash, KEYS_CERT_HASH, NULL, LABEL_CERT_HASH, p, body_len, NULL);
 }
 
 int keys_pair_root(const uint8_t h[64], const uint8_t dh_sec[KEYS_SEC],
@@ -248,6 +264,28 @@ void keys_link_invite(const uint8_t secret[32], const uint8_t root[KEYS_ROOT],
     for (uint8_t d = 0; d < 2; d++) {
         kdf_hash(out->k_mask[d], 32, secret, LABEL_INVITE_MASK, root, n, &d, sizeof(d),
                  NULL);
+    }
+}
+
+void keys_link_network(const uint8_t key[KEYS_NETWORK], struct link_keys *out)
+{
+    kdf_hash(out->psk, 32, key, LABEL_NETWORK_PSK, NULL);
+    kdf_hash(out->k_tag, 32, key, LABEL_NETWORK_TAG, NULL);
+    for (uint8_t d = 0; d < 2; d++) {
+        kdf_hash(out->k_mask[d], 32, key, LABEL_NETWORK_MASK, &d, sizeof(d), NULL);
+    }
+}
+
+void keys_link_stranger(const uint8_t nonce[KEYS_OPEN_NONCE],
+                        const uint8_t cert_hash[KEYS_CERT_HASH], struct link_keys *out)
+{
+    const size_t n = KEYS_OPEN_NONCE, c = KEYS_CERT_HASH;
+
+    memset(out->psk, 0, sizeof(out->psk));
+    kdf_hash(out->k_tag, 32, NULL, LABEL_STRANGER_TAG, nonce, n, cert_hash, c, NULL);
+    for (uint8_t d = 0; d < 2; d++) {
+        kdf_hash(out->k_mask[d], 32, NULL, LABEL_STRANGER_MASK, nonce, n, cert_hash, c,
+                 &d, sizeof(d), NULL);
     }
 }
 

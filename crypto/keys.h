@@ -22,6 +22,9 @@ enum {
     KEYS_PAIR_SECRET = 32,
     KEYS_TAG = 16,
     KEYS_CERT_SIG = 64,
+    KEYS_CERT_HASH = 32,
+    KEYS_NETWORK = 32,    /* a secret network's key */
+    KEYS_OPEN_NONCE = 16, /* of an open beacon */
 };
 
 /* From the seed: the Ed25519 root (sk 64 bytes) and the `self` key. */
@@ -57,7 +60,7 @@ int cert_open(const uint8_t *p, size_t len, struct cert *out);
 /* What names a certificate to people nearby: BLAKE2b-256 of what the root signed, not of
  * the signature, of which there may be several. len is that of a certificate that
  * cert_open() took or cert_sign() made. */
-void cert_hash(const uint8_t *p, size_t len, uint8_t hash[32]);
+void cert_hash(const uint8_t *p, size_t len, uint8_t hash[KEYS_CERT_HASH]);
 
 /* The secret that two accounts share after pairing: HKDF(salt = handshake hash,
  * ikm = DH ‖ nA ‖ nB [‖ ML-KEM secret, reserved]). A is the initiator of that link. 0 or
@@ -66,9 +69,10 @@ int keys_pair_root(const uint8_t h[64], const uint8_t dh_sec[KEYS_SEC],
                    const uint8_t dh_pub[KEYS_PUB], const uint8_t n_a[32],
                    const uint8_t n_b[32], uint8_t out[KEYS_PAIR_SECRET]);
 
-/* Keys of a link between two devices (contacts), or under an invite's or a network's
- * secret. k_tag and k_mask are per direction: [0] initiator to responder, [1] back, where
- * initiator means whoever dials; for contacts they also depend on who dials. */
+/* Keys of a link between two devices (contacts), under an invite's or a network's secret,
+ * or of one stranger to another. k_tag and k_mask are per direction: [0] initiator to
+ * responder, [1] back, where initiator means whoever dials; for contacts they also depend
+ * on who dials. */
 struct link_keys {
     uint8_t psk[32];
     uint8_t k_tag[32];     /* of message 1 */
@@ -80,6 +84,12 @@ void keys_link_pair(const uint8_t pair[KEYS_PAIR_SECRET], const uint8_t dialler[
 /* For an invite: from its secret and the inviter's root. */
 void keys_link_invite(const uint8_t secret[32], const uint8_t root[KEYS_ROOT],
                       struct link_keys *out);
+/* For members of a secret network: from its key. */
+void keys_link_network(const uint8_t key[KEYS_NETWORK], struct link_keys *out);
+/* For a stranger who saw the open beacon with this nonce and certificate's hash: anybody
+ * on that network can make these, and psk is zeros (the pattern has none). */
+void keys_link_stranger(const uint8_t nonce[KEYS_OPEN_NONCE],
+                        const uint8_t cert_hash[KEYS_CERT_HASH], struct link_keys *out);
 
 /* tag = BLAKE2b-128(k_tag, direction ‖ message 1); direction byte 0. */
 void keys_tag(const uint8_t k_tag[32], const uint8_t *msg1, size_t len,

@@ -1,5 +1,6 @@
 /* The keyring: whose first record a listener answers. Sorted by (kind, ref), so that
- * contacts stand before invites and one is found in logarithmic time. */
+ * contacts stand before invites, these before a network, and one is found in logarithmic
+ * time. */
 #include "link.h"
 
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *   dialler                                listener
  *   HS1 --- record 1 --->                  WAIT1 (reads to the fixed size; no match:
  * silence, HS2 <-- record 2 ----                         closes after a random delay)
- *   (XX: --- record 3 --->                 HS3)
+ *   (XX: --- record 3 --->                 HS3; with and without psk)
  *   UP  --- transport ...                  CONFIRM until the first transport frame opens,
  * then UP
  *
@@ -41,38 +41,45 @@ enum {
     LINK_RX_MAX = 4 * 1024 * 1024,    /* opened frames that wait to be taken */
     LINK_TAGS = 64,                   /* tags remembered for each candidate */
     LINK_CANDIDATES_MAX = 4096,
+    LINK_NETWORK_NAME_MAX = 64, /* bytes of a secret network's name */
 };
 enum { LINK_COUNTER_AHEAD_US = 86400000000 }; /* see link_counter_fresh */
 
 enum carrier { CARRIER_TCP = 1, CARRIER_UDP = 2 };
 
 enum link_kind {
-    LINK_CONTACT = 1, /* KKpsk0 */
-    LINK_INVITE = 2,  /* XXpsk0 under an invite's secret */
+    LINK_CONTACT = 1,  /* KKpsk0 */
+    LINK_INVITE = 2,   /* XXpsk0 under an invite's secret */
+    LINK_NETWORK = 3,  /* XXpsk0 under the key of a secret network */
+    LINK_STRANGER = 4, /* XX, to who was seen in an open beacon */
 };
 
-/* Who we are. Borrowed by links for their life. */
+/* Who we are. Borrowed by links for their life (of the network's name only what the
+ * handshake needs). */
 struct link_self {
     const struct env *env;
     uint8_t root[KEYS_ROOT], stat_sec[32], stat_pub[32];
     uint8_t cert[KEYS_CERT_MAX];
     size_t cert_len;
+    char network[LINK_NETWORK_NAME_MAX]; /* the secret network's name, in the prologue */
+    size_t network_len;
 };
 
 /* Somebody whose first record we answer (keys: the peer dials), or whom we dial (keys: we
  * dial). */
 struct link_candidate {
     enum link_kind kind;
-    uint32_t ref; /* device row, or invite id */
+    uint32_t ref; /* device row, invite id, number of a beacon's nonce; 0 of a network */
     struct link_keys keys;
-    uint8_t remote_static[32];      /* LINK_CONTACT */
-    uint8_t remote_root[KEYS_ROOT]; /* LINK_CONTACT, and LINK_INVITE when dialling */
-    uint64_t counter_seen;          /* LINK_CONTACT: newest of record 1 */
+    uint8_t remote_static[32];         /* LINK_CONTACT */
+    uint8_t remote_root[KEYS_ROOT];    /* LINK_CONTACT, and LINK_INVITE when dialling */
+    uint8_t cert_hash[KEYS_CERT_HASH]; /* LINK_STRANGER when dialling: who was chosen */
+    uint64_t counter_seen;             /* LINK_CONTACT: newest of record 1 */
     uint8_t tags[LINK_TAGS][KEYS_TAG];
     unsigned n_tags, next_tag;
 };
 
-/* The listener's candidates; contacts stand before invites. The node owns and changes it;
+/* The listener's candidates, in the order of their kinds. The node owns and changes it;
  * links hold the pointer, never a candidate's. */
 struct keyring {
     struct link_candidate *v;
@@ -159,7 +166,8 @@ bool link_is_half_open(const struct link *l);
 /* 64 bytes, of the link's first handshake: the same for its whole life. */
 const uint8_t *link_hash(const struct link *l);
 const uint8_t *link_remote_static(const struct link *l); /* 32 bytes */
-/* LINK_INVITE in UP: the peer's certificate, verified, its static the handshake's. */
+/* All kinds but LINK_CONTACT, in UP: the peer's certificate, verified, its static the
+ * handshake's. */
 const struct cert *link_remote_cert(const struct link *l, const uint8_t **bytes,
                                     size_t *len);
 

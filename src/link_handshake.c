@@ -2,14 +2,15 @@
  *
  *   record 1  tag 16 ‖ message 1 masked under k_mask[0]; payload: counter 8, zeros
  *   record 2  message 2, its ephemeral masked under k_mask[1]; payload: zeros, and in
- *             XXpsk0 length 2 ‖ certificate before them
- *   record 3  message 3 (XXpsk0 only); payload: length 2 ‖ certificate ‖ zeros
+ *             XXpsk0 and XX length 2 ‖ certificate before them
+ *   record 3  message 3 (not in KKpsk0); payload: length 2 ‖ certificate ‖ zeros
  *
  * The tag is over the clear message 1, so a listener unmasks for each candidate and
  * compares before it does any DH. Prologue: each field behind its 2-byte length; the tag
  * is not in it (it would be circular), nor are addresses (NAT changes them).
  *
- *   links       "linnet", version, carrier kind; KKpsk0: dialler's root, listener's root
+ *   links       "linnet", version, carrier kind; KKpsk0: dialler's root, listener's
+ *               root; under a network's key: the network's name
  *   in place    "linnet rehandshake", hash of the handshake whose keys are replaced */
 #include "link_priv.h"
 
@@ -66,6 +67,7 @@ static struct link_session *session_new(const struct link_candidate *c)
     memcpy(s->k_mask2, c->keys.k_mask[1], sizeof s->k_mask2);
     memcpy(s->remote_static, c->remote_static, sizeof s->remote_static);
     memcpy(s->remote_root, c->remote_root, sizeof s->remote_root);
+    memcpy(s->remote_cert_hash, c->cert_hash, sizeof s->remote_cert_hash);
     buf_init(&s->in, TRANSPORT_BODY_MAX + TRANSPORT_OVERHEAD);
     buf_init(&s->rx, LINK_RX_MAX);
     for (size_t i = 0; i < LINK_CLASSES; i++) {
@@ -113,6 +115,20 @@ static void put_field(struct wr *w, const void *p, size_t n)
     wr_bytes(w, p, n);
 }
 
+static const char *pattern_of(enum link_kind kind)
+{
+    switch (kind) {
+    case LINK_CONTACT:
+        return "KKpsk0";
+    case LINK_INVITE:
+    case LINK_NETWORK:
+        return "XXpsk0";
+    case LINK_STRANGER:
+        return "XX";
+    }
+    return NULL;
+}
+
 /* Initialises s->hs with a fresh ephemeral. */
 static int start(struct link *l, struct link_session *s, const struct wr *prologue)
 {
@@ -121,7 +137,7 @@ static int start(struct link *l, struct link_session *s, const struct wr *prolog
     uint8_t e[NOISE_KEY];
     env_random(l->self->env, e, sizeof e);
     struct noise_setup setup = {
-        .pattern = noise_pattern_find(kk ? "KKpsk0" : "XXpsk0"),
+        .pattern = noise_pattern_find(pattern_of(s->kind)),
         .initiator = l->dialler,
         .prologue = prologue->p,
         .prologue_len = prologue->len,
@@ -129,7 +145,7 @@ static int start(struct link *l, struct link_session *s, const struct wr *prolog
         .rs = kk ? s->remote_static : NULL,
         .e = e,
         .psks = {s->psk},
-        .n_psks = 1,
+        .n_psks = s->kind == LINK_STRANGER ? 0 : 1,
     };
     noise_release(&s->hs);
     int rc = noise_init(&s->hs, &setup);
@@ -148,6 +164,8 @@ static int start_link(struct link *l, struct link_session *s)
     if (s->kind == LINK_CONTACT) {
         put_field(&w, l->dialler ? l->self->root : s->remote_root, KEYS_ROOT);
         put_field(&w, l->dialler ? s->remote_root : l->self->root, KEYS_ROOT);
+    } else if (s->kind == LINK_NETWORK) {
+        put_field(&w, l->self->network, l->self->network_len);
     }
     return start(l, s, &w);
 }
@@ -184,10 +202,11 @@ static int put_cert(const struct link_self *self, uint8_t *payload, size_t len)
     return 0;
 }
 
-/* The certificate is good, and its static is the handshake's. Kept in the session, on
- * success only. */
-static int take_cert(struct link_session *s, const uint8_t *payload, size_t len)
+/* The certificate is good, its static is the handshake's, and it is not our own come
+ * back. Kept in the session, on success only. */
+static int take_cert(const struct link *l, const uint8_t *payload, size_t len)
 {
+    struct link_session *s = l->s;
     struct rd r = rd_init(payload, len);
     size_t cert_len = rd_u16(&r);
     const uint8_t *p = rd_bytes(&r, cert_len);
@@ -201,7 +220,8 @@ static int take_cert(struct link_session *s, const uint8_t *payload, size_t len)
     }
     const uint8_t *rs = noise_remote_static(&s->hs);
     if (rs == NULL || !noise_key_canonical(rs) ||
-        sodium_memcmp(cert.stat, rs, sizeof cert.stat) != 0) {
+        sodium_memcmp(cert.stat, rs, sizeof cert.stat) != 0 ||
+        sodium_memcmp(rs, l->self->stat_pub, sizeof cert.stat) == 0) {
         return ERR_AUTH;
     }
     s->cert = cert;
@@ -223,13 +243,13 @@ int link_hs_dial(struct link *l, const struct link_candidate *as, uint64_t count
     if (rc != 0) {
         goto out;
     }
-    uint8_t payload[WIRE_HS_PAYLOAD1];
-    struct wr w = wr_init(payload, sizeof payload);
+    uint8_t payload[LINK_MSG1];
+    size_t n = LINK_MSG1 - noise_overhead(&s->hs), len = 0;
+    struct wr w = wr_init(payload, n);
     wr_u64(&w, counter);
-    wr_zero(&w, sizeof payload - w.len);
+    wr_zero(&w, n - w.len);
     uint8_t *msg = s->out + KEYS_TAG;
-    size_t len = 0;
-    rc = noise_write(&s->hs, payload, sizeof payload, msg, LINK_MSG1, &len);
+    rc = noise_write(&s->hs, payload, n, msg, LINK_MSG1, &len);
     if (rc != 0) {
         goto out;
     }
@@ -284,7 +304,7 @@ static int write_record2(struct link *l, struct link_session *s)
 {
     uint8_t payload[WIRE_RECORD2] = {0};
     size_t n = WIRE_RECORD2 - noise_overhead(&s->hs), len = 0;
-    if (s->kind == LINK_INVITE) {
+    if (s->kind != LINK_CONTACT) {
         int rc = put_cert(l->self, payload, n);
         if (rc != 0) {
             return rc;
@@ -304,7 +324,7 @@ static int write_record2(struct link *l, struct link_session *s)
 static int read_message1(struct link_session *s, const uint8_t msg[LINK_MSG1],
                          uint64_t *counter)
 {
-    uint8_t payload[WIRE_HS_PAYLOAD1];
+    uint8_t payload[LINK_MSG1];
     size_t len = 0;
     int rc = noise_read(&s->hs, msg, LINK_MSG1, payload, sizeof payload, &len);
     if (rc != 0) {
@@ -324,6 +344,9 @@ int link_hs_record1(struct link *l)
     }
     if (tag_known(c, l->rec1)) {
         return ERR_STALE;
+    }
+    if (!noise_key_canonical(msg)) { /* its ephemeral: noise.c refuses statics only */
+        return ERR_AUTH;
     }
     struct link_session *s = session_new(c);
     if (s == NULL) {
@@ -356,12 +379,37 @@ int link_hs_record1(struct link *l)
     return 0;
 }
 
+/* Whether the certificate of who answered is the one that the dialler means. */
+static int check_answerer(struct link_session *s)
+{
+    uint8_t hash[KEYS_CERT_HASH];
+    switch (s->kind) {
+    case LINK_INVITE:
+        return sodium_memcmp(s->cert.root, s->remote_root, KEYS_ROOT) == 0 ? 0 : ERR_AUTH;
+    case LINK_STRANGER:
+        cert_hash(s->cert_bytes, s->cert_len, hash);
+        if (sodium_memcmp(hash, s->remote_cert_hash, sizeof hash) != 0) {
+            return ERR_AUTH;
+        }
+        break;
+    case LINK_NETWORK: /* any member */
+        break;
+    case LINK_CONTACT:
+        return ERR_STATE;
+    }
+    memcpy(s->remote_root, s->cert.root, KEYS_ROOT);
+    return 0;
+}
+
 int link_hs_record2(struct link *l)
 {
     struct link_session *s = l->s;
     uint8_t payload[WIRE_RECORD2];
     size_t len = 0;
     keys_mask(s->k_mask2, s->tag, s->rec, NOISE_KEY);
+    if (!noise_key_canonical(s->rec)) {
+        return ERR_AUTH;
+    }
     int rc = noise_read(&s->hs, s->rec, WIRE_RECORD2, payload, sizeof payload, &len);
     if (rc != 0) {
         return rc;
@@ -370,12 +418,12 @@ int link_hs_record2(struct link *l)
         return all_zero(payload, len) ? finish(s) : ERR_FORMAT;
     }
     /* Who answered is checked before message 3 tells who asks. */
-    rc = take_cert(s, payload, len);
+    rc = take_cert(l, payload, len);
+    if (rc == 0) {
+        rc = check_answerer(s);
+    }
     if (rc != 0) {
         return rc;
-    }
-    if (sodium_memcmp(s->cert.root, s->remote_root, KEYS_ROOT) != 0) {
-        return ERR_AUTH;
     }
     size_t n = WIRE_RECORD3 - noise_overhead(&s->hs), out_len = 0;
     uint8_t ours[WIRE_RECORD3];
@@ -398,7 +446,7 @@ int link_hs_record3(struct link *l)
     size_t len = 0;
     int rc = noise_read(&s->hs, s->rec, WIRE_RECORD3, payload, sizeof payload, &len);
     if (rc == 0) {
-        rc = take_cert(s, payload, len);
+        rc = take_cert(l, payload, len);
     }
     if (rc == 0) {
         memcpy(s->remote_root, s->cert.root, KEYS_ROOT);

@@ -20,7 +20,7 @@ enum link_state {
     LINK_WAIT1,   /* listener: record 1 is not complete */
     LINK_SILENT,  /* listener: nobody we know; swallows until its deadline */
     LINK_HS2,     /* dialler: record 1 is out */
-    LINK_HS3,     /* listener of an invite: record 2 is out */
+    LINK_HS3,     /* listener, with a certificate to come: record 2 is out */
     LINK_CONFIRM, /* listener: keys are there, no transport frame yet */
     LINK_UP,
     LINK_CLOSING, /* the CLOSE frame is to go out */
@@ -35,6 +35,7 @@ struct link_session {
     uint8_t psk[32], k_mask2[32]; /* k_mask2: of record 2's ephemeral */
     uint8_t tag[KEYS_TAG];
     uint8_t remote_static[32], remote_root[KEYS_ROOT];
+    uint8_t remote_cert_hash[KEYS_CERT_HASH]; /* LINK_STRANGER, dialler */
     struct noise_handshake hs;
     struct transport t;
     uint8_t hash[NOISE_HASH]; /* of the link's first handshake */
@@ -50,7 +51,7 @@ struct link_session {
     uint8_t key_hash[NOISE_HASH]; /* of the handshake the keys in t come from */
     uint8_t next_hash[NOISE_HASH];
 
-    struct cert cert; /* LINK_INVITE */
+    struct cert cert; /* all kinds but LINK_CONTACT */
     uint8_t cert_bytes[KEYS_CERT_MAX];
     size_t cert_len;
 

@@ -39,10 +39,9 @@ enum {
     WIRE_EMOJI_MAX = 64,     /* bytes of a reaction, UTF-8 */
 
     /* link records */
-    WIRE_RECORD1 = 192,     /* first record, always: tag ‖ masked message 1 */
-    WIRE_RECORD2 = 512,     /* second record, always: masked ephemeral ‖ rest */
-    WIRE_RECORD3 = 512,     /* third record (XX), always */
-    WIRE_HS_PAYLOAD1 = 128, /* payload of message 1: counter 8, zeros */
+    WIRE_RECORD1 = 192, /* first record, always: tag ‖ masked message 1 */
+    WIRE_RECORD2 = 512, /* second record, always: masked ephemeral ‖ rest */
+    WIRE_RECORD3 = 512, /* third record (XX), always */
     WIRE_FRAME_HEAD = 3,
     WIRE_FRAME_MAX = 65519 - 3, /* payload of a frame in a transport body */
 

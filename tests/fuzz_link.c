@@ -3,6 +3,8 @@
  *
  *   flags 1 ‖ chunk 1 ‖ data
  *
+ * Flags give the kind of link: INVITE alone, with NETWORK or with STRANGER; a hostile
+ * message 3 is of an invite unless they say otherwise. *
  * Changed bytes are the honest ones XOR data, so that zeros are an honest exchange and
  * the corpus does not age. The rest of the honest bytes goes unchanged. */
 #include <assert.h>
@@ -20,6 +22,8 @@ enum flags {
     TO_DIALLER = 2,
     UP_FIRST = 4,
     REHS = 8, /* with UP_FIRST, contacts: a new handshake has begun */
+    NETWORK = 0x40,
+    STRANGER = 0x80,
     MODE = 0x30,
     MODE_RAW = 0,
     MODE_XOR = 0x10,
@@ -100,7 +104,7 @@ static void bodies(struct world *w, struct end *from, struct end *to, const uint
     }
 }
 
-/* The dialler of an invite's link seals any payload as message 3. */
+/* The dialler of a link with certificates seals any payload as message 3. */
 static void message3(struct world *w, const uint8_t *p, size_t n)
 {
     uint8_t payload[WIRE_RECORD3] = {0}, honest[WIRE_RECORD3] = {0}, rec[WIRE_RECORD3];
@@ -133,12 +137,12 @@ static void message3(struct world *w, const uint8_t *p, size_t n)
 }
 
 /* The two people are made once; every input gets fresh links and the same randomness. */
-static struct world *fresh(bool invite)
+static struct world *fresh(enum link_kind kind)
 {
-    static struct world worlds[2];
-    struct world *w = &worlds[invite];
+    static struct world worlds[LINK_STRANGER + 1];
+    struct world *w = &worlds[kind];
     if (w->ring.n == 0) {
-        world_init(w, invite ? LINK_INVITE : LINK_CONTACT);
+        world_init(w, kind);
     }
     w->env.state = 1;
     w->env.wall_us = WORLD_WALL_US;
@@ -150,6 +154,16 @@ static struct world *fresh(bool invite)
     return w;
 }
 
+static enum link_kind kind_of(uint8_t flags)
+{
+    if ((flags & INVITE) == 0 && (flags & MODE) != MODE_MESSAGE3) {
+        return LINK_CONTACT;
+    }
+    return (flags & NETWORK) != 0    ? LINK_NETWORK
+           : (flags & STRANGER) != 0 ? LINK_STRANGER
+                                     : LINK_INVITE;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {
@@ -159,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += 2;
     size -= 2;
     bool is_message3 = (flags & MODE) == MODE_MESSAGE3;
-    struct world *w = fresh((flags & INVITE) != 0 || is_message3);
+    struct world *w = fresh(kind_of(flags));
     struct end *to = (flags & TO_DIALLER) != 0 ? &w->d : &w->s;
     struct end *from = to == &w->d ? &w->s : &w->d;
     bool up = (flags & UP_FIRST) != 0 || (flags & MODE) == MODE_BODIES;

@@ -50,6 +50,8 @@ void world_self(struct link_self *self, const struct env *env, uint8_t name)
     int rc = cert_sign(&cert, sk, self->cert, &self->cert_len);
     assert(rc == 0);
     (void)rc;
+    self->network_len = sizeof WORLD_NETWORK - 1;
+    memcpy(self->network, WORLD_NETWORK, self->network_len);
 }
 
 void world_contact(const struct link_self *dialler, const struct link_self *listener,
@@ -87,6 +89,38 @@ void world_invite(const struct link_self *listener, uint8_t secret, uint32_t ref
     }
     if (listen != NULL) {
         *listen = c;
+    }
+}
+
+void world_network(uint8_t secret, struct link_candidate *dial,
+                   struct link_candidate *listen)
+{
+    uint8_t key[KEYS_NETWORK];
+    struct link_candidate c = {.kind = LINK_NETWORK};
+    memset(key, secret, sizeof key);
+    keys_link_network(key, &c.keys);
+    if (dial != NULL) {
+        *dial = c;
+    }
+    if (listen != NULL) {
+        *listen = c;
+    }
+}
+
+void world_stranger(const struct link_self *listener, uint8_t nonce, uint32_t ref,
+                    struct link_candidate *dial, struct link_candidate *listen)
+{
+    uint8_t n[KEYS_OPEN_NONCE];
+    struct link_candidate c = {.kind = LINK_STRANGER, .ref = ref};
+    memset(n, nonce, sizeof n);
+    cert_hash(listener->cert, listener->cert_len, c.cert_hash);
+    keys_link_stranger(n, c.cert_hash, &c.keys);
+    if (dial != NULL) {
+        *dial = c;
+    }
+    if (listen != NULL) {
+        *listen = c;
+        memset(listen->cert_hash, 0, sizeof listen->cert_hash);
     }
 }
 
@@ -193,10 +227,19 @@ void world_init(struct world *w, enum link_kind kind)
     world_env(&w->env, 1);
     world_self(&w->a, &w->env.env, 1);
     world_self(&w->b, &w->env.env, 2);
-    if (kind == LINK_CONTACT) {
+    switch (kind) {
+    case LINK_CONTACT:
         world_contact(&w->a, &w->b, 3, &w->dial, &w->listen);
-    } else {
+        break;
+    case LINK_INVITE:
         world_invite(&w->b, 3, 5, &w->dial, &w->listen);
+        break;
+    case LINK_NETWORK:
+        world_network(3, &w->dial, &w->listen);
+        break;
+    case LINK_STRANGER:
+        world_stranger(&w->b, 3, 5, &w->dial, &w->listen);
+        break;
     }
     assert(keyring_put(&w->ring, &w->listen) == 0);
     w->now = 1000;

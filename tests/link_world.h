@@ -21,7 +21,8 @@ struct world_env {
 void world_env(struct world_env *w, uint64_t seed);
 uint64_t world_random(struct world_env *w);
 
-/* A person with one device, all from name. */
+/* A person with one device, all from name; of the network WORLD_NETWORK. */
+#define WORLD_NETWORK "the office"
 void world_self(struct link_self *self, const struct env *env, uint8_t name);
 /* What the dialler and the listener know of each other after pairing (either may be
  * NULL). secret makes the pair's secret. */
@@ -31,6 +32,13 @@ void world_contact(const struct link_self *dialler, const struct link_self *list
 /* The same for an invite of the listener. */
 void world_invite(const struct link_self *listener, uint8_t secret, uint32_t ref,
                   struct link_candidate *dial, struct link_candidate *listen);
+
+/* The same for members of a secret network (secret makes its key), and for a stranger who
+ * saw the listener's open beacon (nonce makes its nonce). */
+void world_network(uint8_t secret, struct link_candidate *dial,
+                   struct link_candidate *listen);
+void world_stranger(const struct link_self *listener, uint8_t nonce, uint32_t ref,
+                    struct link_candidate *dial, struct link_candidate *listen);
 
 /* One end, with what it has given. */
 struct end {

@@ -1,9 +1,10 @@
 /* A bounded Dolev-Yao attacker over the real link state machines.
  *
- * A, B and C are honest: contacts of each other, and A and C hold an invite of B. M is
- * not: it holds that invite too, and listens under it. All bytes go through the attacker,
- * who can drop, double, reorder, reflect, splice, change and replay them in every place
- * of every session, and put known bad points in place of ephemerals.
+ * A, B and C are honest: contacts of each other, members of one network, and A and C hold
+ * an invite of B and saw B's open beacon. M is not honest: it holds the invite and saw
+ * the beacon too, and listens under both. All bytes go through the attacker, who can
+ * drop, double, reorder, reflect, splice, change and replay them in every place of every
+ * session, and put known bad points in place of ephemerals.
  *
  * First each session is run honestly and recorded. Then each kind of session is run again
  * with one thing wrong: in every place every recorded message, every message of its own
@@ -73,10 +74,16 @@ static const struct config configs[] = {
     {A, B, B, LINK_CONTACT, CARRIER_UDP, false},
     {A, B, B, LINK_INVITE, CARRIER_UDP, false},
     {A, B, B, LINK_CONTACT, CARRIER_TCP, true},
+    {A, B, B, LINK_NETWORK, CARRIER_TCP, false},
+    {B, A, A, LINK_NETWORK, CARRIER_TCP, false},
+    {A, B, B, LINK_STRANGER, CARRIER_TCP, false},
+    {C, B, B, LINK_STRANGER, CARRIER_TCP, false},
     {A, M, B, LINK_INVITE, CARRIER_TCP, false},
     {A, C, B, LINK_CONTACT, CARRIER_TCP, false},
+    {A, M, B, LINK_NETWORK, CARRIER_TCP, false},
+    {A, M, B, LINK_STRANGER, CARRIER_TCP, false},
 };
-enum { CONFIGS = sizeof configs / sizeof configs[0], CONFIGS_HONEST = 9 };
+enum { CONFIGS = sizeof configs / sizeof configs[0], CONFIGS_HONEST = 13 };
 
 struct msg {
     uint8_t *p;
@@ -151,13 +158,22 @@ static void candidates(struct sim *s, const struct config *cfg,
 {
     const struct link_self *d = &s->party[cfg->dialler].self;
     const struct link_self *l = &s->party[cfg->intended].self;
-    if (cfg->kind == LINK_CONTACT) {
+    switch (cfg->kind) {
+    case LINK_CONTACT:
         world_contact(d, l, pair_secret(cfg->dialler, cfg->intended), dial, listen);
         if (listen != NULL) {
             listen->ref = cfg->dialler + 1u;
         }
-    } else {
+        break;
+    case LINK_INVITE:
         world_invite(l, 0x99, 1, dial, listen);
+        break;
+    case LINK_NETWORK:
+        world_network(0x9a, dial, listen);
+        break;
+    case LINK_STRANGER:
+        world_stranger(l, 0x9b, 1, dial, listen);
+        break;
     }
 }
 
@@ -169,7 +185,8 @@ static void parties(struct sim *s)
     for (size_t i = 0; i < CONFIGS; i++) {
         struct link_candidate listen;
         candidates(s, &configs[i], NULL, &listen);
-        if (configs[i].listener == configs[i].intended || configs[i].listener == M) {
+        bool theirs = configs[i].listener == configs[i].intended;
+        if (theirs || (configs[i].listener == M && configs[i].kind != LINK_NETWORK)) {
             int rc = keyring_put(&s->party[configs[i].listener].ring, &listen);
             check(s, rc == 0, "a candidate is refused");
         }
@@ -238,7 +255,7 @@ static void actor_release(struct actor *a)
 
 static size_t dialler_len(const struct actor *a)
 {
-    return WIRE_RECORD1 + (a->cfg.kind == LINK_INVITE ? WIRE_RECORD3 : 0);
+    return WIRE_RECORD1 + (a->cfg.kind == LINK_CONTACT ? 0 : WIRE_RECORD3);
 }
 
 static bool bytes_match(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len,
@@ -266,13 +283,21 @@ static struct actor *find_partner(struct sim *s, const struct actor *a)
     return NULL;
 }
 
+/* Whether the dialler means this listener: in a network, any of its members. */
+static bool meant(const struct actor *d, const struct actor *l)
+{
+    return d->cfg.kind == LINK_NETWORK ? l->cfg.listener != M
+                                       : d->cfg.intended == l->cfg.listener;
+}
+
 static void came_up(struct sim *s, struct actor *a)
 {
     struct actor *b = find_partner(s, a);
     s->ups++;
     check(s, b != NULL, "agreement: up without a partner");
     const struct actor *d = a->dialler ? a : b, *l = a->dialler ? b : a;
-    check(s, d->cfg.intended == l->cfg.listener, "agreement: not the one who was meant");
+    check(s, meant(d, l), "agreement: not the one who was meant");
+    check(s, d->cfg.dialler != l->cfg.listener, "agreement: with oneself");
     check(s, d->cfg.carrier == l->cfg.carrier, "agreement: another carrier");
     check(s, !a->up && !b->taken, "agreement: one partner for two");
     check(s, a->dialler || (b->up && b->partner == a), "agreement: before the dialler");
@@ -284,10 +309,10 @@ static void came_up(struct sim *s, struct actor *a)
     memcpy(a->hash, link_hash(a->l), NOISE_HASH);
     if (!a->dialler) {
         check(s, memcmp(a->hash, b->hash, NOISE_HASH) == 0, "agreement: another hash");
-        check(s, d->cfg.kind == LINK_INVITE || link_ref(a->l) == d->cfg.dialler + 1u,
+        check(s, d->cfg.kind != LINK_CONTACT || link_ref(a->l) == d->cfg.dialler + 1u,
               "agreement: another contact");
     }
-    if (d->cfg.kind == LINK_INVITE) {
+    if (d->cfg.kind != LINK_CONTACT) {
         const uint8_t *p;
         size_t n;
         const struct cert *c = link_remote_cert(a->l, &p, &n);
@@ -359,6 +384,12 @@ static void events(struct sim *s, struct actor *a)
     }
 }
 
+/* A stranger's message 1 is under no key: the prologue counts from message 2 on. */
+static bool same_prologue(const struct actor *d, const struct actor *a)
+{
+    return d->cfg.carrier == a->cfg.carrier || d->cfg.kind == LINK_STRANGER;
+}
+
 /* A listener speaks: to whom? */
 static void check_may_speak(struct sim *s, const struct actor *a)
 {
@@ -368,9 +399,10 @@ static void check_may_speak(struct sim *s, const struct actor *a)
     }
     for (size_t i = 0; i < s->n_actors; i++) {
         const struct actor *d = &s->actors[i];
-        bool shares = d->cfg.intended == a->cfg.listener || a->cfg.listener == M;
+        bool shares =
+            meant(d, a) || (a->cfg.listener == M && d->cfg.kind != LINK_NETWORK);
         made_for_us = made_for_us ||
-                      (d->dialler && shares && d->cfg.carrier == a->cfg.carrier &&
+                      (d->dialler && shares && same_prologue(d, a) &&
                        bytes_match(d->out, d->out_len, a->in, a->in_len, WIRE_RECORD1));
     }
     check(s, made_for_us, "silence: a word to a stranger");
@@ -379,9 +411,8 @@ static void check_may_speak(struct sim *s, const struct actor *a)
         bool again = b != a && !b->dialler && b->out_len > 0 &&
                      b->cfg.listener == a->cfg.listener &&
                      bytes_match(b->in, b->in_len, a->in, a->in_len, WIRE_RECORD1);
-        /* An invite's tags are forgotten after LINK_TAGS others, everything in a restart.
-         */
-        bool may = i < s->n_past && (s->forgetful || link_kind(a->l) == LINK_INVITE);
+        /* Tags are forgotten after LINK_TAGS others, everything in a restart. */
+        bool may = i < s->n_past && (s->forgetful || link_kind(a->l) != LINK_CONTACT);
         check(s, !again || may, "silence: a word to a replay");
     }
     s->answers++;

@@ -94,6 +94,26 @@ Test(keys, invite)
     EXPECT_KAT("invite mask1", k.k_mask[1], 32);
 }
 
+Test(keys, network_and_stranger)
+{
+    uint8_t key[KEYS_NETWORK], nonce[KEYS_OPEN_NONCE], hash[KEYS_CERT_HASH];
+    struct link_keys k;
+
+    vectors_seq(9, key, sizeof(key));
+    keys_link_network(key, &k);
+    EXPECT_KAT("network psk", k.psk, 32);
+    EXPECT_KAT("network tag", k.k_tag, 32);
+    EXPECT_KAT("network mask0", k.k_mask[0], 32);
+    EXPECT_KAT("network mask1", k.k_mask[1], 32);
+    vectors_seq(10, nonce, sizeof(nonce));
+    vectors_seq(11, hash, sizeof(hash));
+    keys_link_stranger(nonce, hash, &k);
+    cr_expect(sodium_is_zero(k.psk, 32));
+    EXPECT_KAT("stranger tag", k.k_tag, 32);
+    EXPECT_KAT("stranger mask0", k.k_mask[0], 32);
+    EXPECT_KAT("stranger mask1", k.k_mask[1], 32);
+}
+
 Test(keys, tag_and_mask)
 {
     uint8_t key[32], tag[16], nonce[24] = {0}, p[150] = {0}, stream[150 - 64 + 16];

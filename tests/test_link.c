@@ -47,9 +47,9 @@ static void check_silent(struct world *w, uint64_t since)
 
 /* Handshakes */
 
-static void both_kinds(size_t chunk)
+static void all_kinds(size_t chunk)
 {
-    for (int kind = LINK_CONTACT; kind <= LINK_INVITE; kind++) {
+    for (int kind = LINK_CONTACT; kind <= LINK_STRANGER; kind++) {
         struct world w;
         world_init(&w, (enum link_kind)kind);
         w.chunk = chunk;
@@ -73,26 +73,26 @@ static void both_kinds(size_t chunk)
     }
 }
 
-Test(link, both_kinds_come_up)
+Test(link, all_kinds_come_up)
 {
-    both_kinds(SIZE_MAX);
+    all_kinds(SIZE_MAX);
 }
 
 Test(link, byte_at_a_time)
 {
-    both_kinds(1);
+    all_kinds(1);
 }
 
 Test(link, odd_chunks)
 {
-    both_kinds(7);
-    both_kinds(17);
-    both_kinds(513);
+    all_kinds(7);
+    all_kinds(17);
+    all_kinds(513);
 }
 
 Test(link, records_have_their_sizes_and_look_random)
 {
-    for (int kind = LINK_CONTACT; kind <= LINK_INVITE; kind++) {
+    for (int kind = LINK_CONTACT; kind <= LINK_STRANGER; kind++) {
         struct world w;
         world_init(&w, (enum link_kind)kind);
         cr_assert_eq(world_drain(&w, &w.d), WIRE_RECORD1);
@@ -100,9 +100,9 @@ Test(link, records_have_their_sizes_and_look_random)
         cr_assert_eq(world_drain(&w, &w.s), WIRE_RECORD2);
         world_deliver(&w, &w.s, &w.d);
         uint8_t out[WORLD_OUT];
-        size_t first = kind == LINK_INVITE ? WIRE_RECORD3 : 0;
+        size_t first = kind != LINK_CONTACT ? WIRE_RECORD3 : 0;
         size_t n = link_next_out(w.d.l, out, sizeof out, w.now);
-        if (kind == LINK_INVITE) {
+        if (kind != LINK_CONTACT) {
             /* the transport frame needs the whole room that is left */
             cr_assert_eq(n, first);
             n += link_next_out(w.d.l, out, sizeof out, w.now);
@@ -113,22 +113,24 @@ Test(link, records_have_their_sizes_and_look_random)
     }
 }
 
-Test(link, certificates_are_given_in_invites)
+Test(link, certificates_are_given)
 {
     struct world w;
-    world_init_up(&w, LINK_INVITE);
     const uint8_t *bytes = NULL;
     size_t len = 0;
-    const struct cert *c = link_remote_cert(w.d.l, &bytes, &len);
-    cr_assert_not_null(c);
-    cr_assert_arr_eq(c->root, w.b.root, KEYS_ROOT);
-    cr_assert_eq(len, w.b.cert_len);
-    cr_assert_arr_eq(bytes, w.b.cert, len);
-    c = link_remote_cert(w.s.l, &bytes, &len);
-    cr_assert_not_null(c);
-    cr_assert_arr_eq(c->root, w.a.root, KEYS_ROOT);
-    cr_assert_arr_eq(bytes, w.a.cert, w.a.cert_len);
-    world_release(&w);
+    for (int kind = LINK_INVITE; kind <= LINK_STRANGER; kind++) {
+        world_init_up(&w, (enum link_kind)kind);
+        const struct cert *c = link_remote_cert(w.d.l, &bytes, &len);
+        cr_assert_not_null(c);
+        cr_assert_arr_eq(c->root, w.b.root, KEYS_ROOT);
+        cr_assert_eq(len, w.b.cert_len);
+        cr_assert_arr_eq(bytes, w.b.cert, len);
+        c = link_remote_cert(w.s.l, &bytes, &len);
+        cr_assert_not_null(c);
+        cr_assert_arr_eq(c->root, w.a.root, KEYS_ROOT);
+        cr_assert_arr_eq(bytes, w.a.cert, w.a.cert_len);
+        world_release(&w);
+    }
     world_init_up(&w, LINK_CONTACT);
     cr_assert_null(link_remote_cert(w.d.l, &bytes, &len));
     world_release(&w);
@@ -262,13 +264,107 @@ Test(link, carriers_do_not_mix)
     world_release(&w);
 }
 
-Test(link, wrong_invite_psk_is_silent)
+Test(link, wrong_psk_is_silent)
+{
+    for (int kind = LINK_INVITE; kind <= LINK_NETWORK; kind++) {
+        struct world w;
+        world_init(&w, (enum link_kind)kind);
+        w.dial.keys.psk[0] ^= 1;
+        refused(&w);
+        world_release(&w);
+    }
+}
+
+Test(link, another_network_is_silent)
 {
     struct world w;
-    world_init(&w, LINK_INVITE);
-    w.dial.keys.psk[0] ^= 1;
+    world_init(&w, LINK_NETWORK);
+    struct link_candidate good = w.dial;
+    world_network(4, &w.dial, NULL);
+    refused(&w);
+    w.dial = good;
+    memcpy(w.a.network, "our office", w.a.network_len); /* the key, under another name */
+    refused(&w);
+    w.a.network_len = 0;
+    refused(&w);
+    w.a.network_len = w.b.network_len;
+    memcpy(w.a.network, w.b.network, w.b.network_len);
+    world_open(&w);
+    world_pump(&w);
+    check_both_up(&w);
+    world_release(&w);
+}
+
+/* Who knows neither nonce nor certificate, or only an old nonce. */
+Test(link, a_stranger_needs_the_beacon)
+{
+    struct world w;
+    world_init(&w, LINK_STRANGER);
+    struct link_candidate good = w.dial;
+    world_stranger(&w.b, 4, 5, &w.dial, NULL);
+    refused(&w);
+    world_stranger(&w.a, 3, 5, &w.dial, NULL);
+    refused(&w);
+    w.dial = good;
+    world_open(&w);
+    world_pump(&w);
+    check_both_up(&w);
+    keyring_del(&w.ring, LINK_STRANGER, w.listen.ref);
     refused(&w);
     world_release(&w);
+}
+
+/* The same 32 bytes as psk, tag and mask keys under every kind: the handshakes differ. */
+Test(link, kinds_do_not_mix)
+{
+    for (int dial = LINK_CONTACT; dial <= LINK_STRANGER; dial++) {
+        for (int listen = LINK_CONTACT; listen <= LINK_STRANGER; listen++) {
+            if (dial == listen) {
+                continue;
+            }
+            struct world w;
+            world_init(&w, (enum link_kind)dial);
+            w.listen.kind = (enum link_kind)listen;
+            keyring_del(&w.ring, (enum link_kind)dial, w.listen.ref);
+            memcpy(w.listen.remote_static, w.a.stat_pub, 32);
+            memcpy(w.listen.remote_root, w.a.root, KEYS_ROOT);
+            cr_assert_eq(keyring_put(&w.ring, &w.listen), 0);
+            world_open(&w);
+            world_pump(&w);
+            cr_assert_eq(w.d.ups, 0, "%d and %d", dial, listen);
+            cr_assert_eq(w.s.ups, 0);
+            cr_assert_eq(w.d.out_total, WIRE_RECORD1, "message 3 tells who asks");
+            world_release(&w);
+        }
+    }
+}
+
+/* Somebody sends what we say to ourselves: nobody is our own peer. */
+Test(link, a_reflected_handshake_is_not_a_peer)
+{
+    for (int kind = LINK_INVITE; kind <= LINK_STRANGER; kind++) {
+        struct world w;
+        world_init(&w, (enum link_kind)kind);
+        w.a = w.b;
+        world_open(&w);
+        world_pump(&w);
+        cr_assert_eq(w.d.ups, 0);
+        cr_assert_eq(w.s.ups, 0);
+        cr_assert_eq(w.d.closes, 1);
+        cr_assert_eq(w.d.out_total, WIRE_RECORD1);
+        world_release(&w);
+    }
+}
+
+static void refused_by_the_dialler(struct world *w)
+{
+    world_open(w);
+    world_pump(w);
+    cr_assert_eq(w->d.ups, 0);
+    cr_assert_eq(w->d.closes, 1);
+    cr_assert(w->d.closed.cut);
+    cr_assert_eq(w->d.out_total, WIRE_RECORD1, "message 3 tells who asks");
+    cr_assert_eq(w->s.ups, 0);
 }
 
 Test(link, dialler_refuses_a_listener_of_another_root)
@@ -276,37 +372,46 @@ Test(link, dialler_refuses_a_listener_of_another_root)
     struct world w;
     world_init(&w, LINK_INVITE);
     w.dial.remote_root[0] ^= 1;
-    world_open(&w);
-    world_pump(&w);
-    cr_assert_eq(w.d.ups, 0);
-    cr_assert_eq(w.d.closes, 1);
-    cr_assert(w.d.closed.cut);
-    cr_assert_eq(w.d.out_total, WIRE_RECORD1, "message 3 tells who asks");
-    cr_assert_eq(w.s.ups, 0);
+    refused_by_the_dialler(&w);
+    world_release(&w);
+}
+
+Test(link, dialler_refuses_a_stranger_of_another_certificate)
+{
+    struct world w;
+    world_init(&w, LINK_STRANGER);
+    w.dial.cert_hash[31] ^= 1; /* the keys are those of the beacon all the same */
+    refused_by_the_dialler(&w);
     world_release(&w);
 }
 
 /* A certificate over somebody else's static, on either side. */
+static void lie(enum link_kind kind, bool dialler_lies)
+{
+    struct world w;
+    world_init(&w, kind);
+    struct link_self *liar = dialler_lies ? &w.a : &w.b;
+    memset(liar->stat_sec, 0x77, 32);
+    keys_public(liar->stat_sec, liar->stat_pub);
+    world_open(&w);
+    world_pump(&w);
+    cr_assert_eq(w.s.ups, 0);
+    cr_assert_eq(w.d.ups, dialler_lies ? 1 : 0); /* it cannot know yet */
+    cr_assert_eq(w.s.out_total, WIRE_RECORD2);
+    world_release(&w);
+    world_init(&w, kind);
+    liar->cert[liar->cert_len - 1] ^= 1; /* its signature or its end */
+    world_open(&w);
+    world_pump(&w);
+    cr_assert_eq(w.s.ups, 0);
+    world_release(&w);
+}
+
 Test(link, certificates_must_be_over_the_static)
 {
-    for (int side = 0; side < 2; side++) {
-        struct world w;
-        world_init(&w, LINK_INVITE);
-        struct link_self *liar = side == 0 ? &w.a : &w.b;
-        memset(liar->stat_sec, 0x77, 32);
-        keys_public(liar->stat_sec, liar->stat_pub);
-        world_open(&w);
-        world_pump(&w);
-        cr_assert_eq(w.s.ups, 0);
-        cr_assert_eq(w.d.ups, side == 0 ? 1 : 0); /* it cannot know yet */
-        cr_assert_eq(w.s.out_total, WIRE_RECORD2);
-        world_release(&w);
-        world_init(&w, LINK_INVITE);
-        liar->cert[liar->cert_len - 1] ^= 1; /* its signature or its end */
-        world_open(&w);
-        world_pump(&w);
-        cr_assert_eq(w.s.ups, 0);
-        world_release(&w);
+    for (int kind = LINK_INVITE; kind <= LINK_STRANGER; kind++) {
+        lie((enum link_kind)kind, true);
+        lie((enum link_kind)kind, false);
     }
 }
 
@@ -335,7 +440,7 @@ Test(link, failure_after_record_2_is_silent)
 
 Test(link, replayed_record_1_is_silent)
 {
-    for (int kind = LINK_CONTACT; kind <= LINK_INVITE; kind++) {
+    for (int kind = LINK_CONTACT; kind <= LINK_STRANGER; kind++) {
         struct world w;
         world_init(&w, (enum link_kind)kind);
         uint8_t rec[WORLD_OUT];
@@ -378,7 +483,7 @@ Test(link, flipped_bits_in_record_1)
 
 Test(link, flipped_bits_in_record_2)
 {
-    for (int kind = LINK_CONTACT; kind <= LINK_INVITE; kind++) {
+    for (int kind = LINK_CONTACT; kind <= LINK_STRANGER; kind++) {
         for (size_t i = 0; i < 8 * WIRE_RECORD2; i += 41) {
             struct world w;
             world_init(&w, (enum link_kind)kind);
@@ -557,7 +662,7 @@ Test(link, keyring_is_sorted_and_capped)
 
 Test(link, truncated_anywhere)
 {
-    for (int kind = LINK_CONTACT; kind <= LINK_INVITE; kind++) {
+    for (int kind = LINK_CONTACT; kind <= LINK_STRANGER; kind++) {
         for (size_t cut = 0; cut < 1100; cut += 13) {
             struct world w;
             world_init(&w, (enum link_kind)kind);

@@ -91,8 +91,11 @@ def keys():
     t = hkdf(seq(0, 64), dh(seq(1, 32), b) + seq(4, 32) + seq(5, 32), 2)[0][:32]
     pair = labelled(32, t, "linnet pair root v1")
     show("pair", pair)
-    for word, key, parts in (("pair", pair, (a, b)), ("invite", seq(7, 32), (root,))):
-        show(word + " psk", labelled(32, key, f"linnet {word} psk v1", *parts))
+    for word, key, parts in (("pair", pair, (a, b)), ("invite", seq(7, 32), (root,)),
+                             ("network", seq(9, 32), ()),
+                             ("stranger", None, (seq(10, 16), seq(11, 32)))):
+        if key is not None:
+            show(word + " psk", labelled(32, key, f"linnet {word} psk v1", *parts))
         show(word + " tag", labelled(32, key, f"linnet {word} tag v1", *parts))
         for d in (0, 1):
             show(f"{word} mask{d}",
