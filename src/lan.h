@@ -130,12 +130,21 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
 void lan_tick(struct lan *l, uint64_t now_ms);
 uint64_t lan_deadline(const struct lan *l);
 
+/* Sends an open beacon to everybody that own beacons go to, and to hosts of subnets and
+ * new targets as long as it is the newest; NULL: no more. */
+void lan_open(struct lan *l, const uint8_t *bytes, uint64_t now_ms);
+/* Sends one to a single address. */
+void lan_open_to(struct lan *l, const uint8_t bytes[WIRE_OPEN], const struct addr *dest);
+/* True when a is on the prefix of an interface, or link-local. */
+bool lan_is_neighbour(const struct lan *l, const struct addr *a);
+
 /* One datagram to send: from source (port = udp_port) over interface ifindex. */
 struct lan_out {
     uint32_t ifindex;
     bool multicast;
     struct addr source, dest;
-    uint8_t bytes[WIRE_BEACON];
+    uint8_t bytes[WIRE_OPEN];
+    size_t len; /* WIRE_BEACON or WIRE_OPEN */
 };
 bool lan_next_out(struct lan *l, struct lan_out *out);
 

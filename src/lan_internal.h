@@ -59,6 +59,8 @@ struct lan {
 
     unsigned step; /* rounds of the burst that are out */
     uint64_t next_ms, last_ms;
+    bool has_open;
+    uint8_t open[WIRE_OPEN];
 
     struct lan_watch **watches; /* in no order that matters */
     size_t n_watches, cap_watches, n_keys;
@@ -87,7 +89,5 @@ void lan_send_unicast(struct lan *l, const uint8_t key[32], uint8_t flags,
                       const struct addr *dest);
 /* True when a is an address of this host. */
 bool lan_is_own(const struct lan *l, const struct addr *a);
-/* True when a is a neighbour: on the prefix of an interface, or link-local. */
-bool lan_is_neighbour(const struct lan *l, const struct addr *a);
 
 #endif

@@ -184,24 +184,33 @@ bool lan_next_out(struct lan *l, struct lan_out *out)
     return true;
 }
 
-static void send_from(struct lan *l, const struct lan_interface *from,
-                      const uint8_t key[32], uint8_t flags, const struct addr *dest,
-                      bool multicast)
+/* A datagram without its bytes; NULL when it cannot be sent. */
+static struct lan_out *push_from(struct lan *l, const struct lan_interface *from,
+                                 const struct addr *dest, bool multicast, size_t len)
 {
-    if (l->link_port == 0 || l->udp_port == 0) {
-        return;
-    }
-    struct lan_out *out = push(l);
+    struct lan_out *out = l->link_port == 0 || l->udp_port == 0 ? NULL : push(l);
     if (out == NULL) {
-        return;
+        return NULL;
     }
     *out = (struct lan_out){
         .ifindex = from->ifindex,
         .multicast = multicast,
         .source = from->addr,
         .dest = *dest,
+        .len = len,
     };
     out->source.port = l->udp_port;
+    return out;
+}
+
+static void send_from(struct lan *l, const struct lan_interface *from,
+                      const uint8_t key[32], uint8_t flags, const struct addr *dest,
+                      bool multicast)
+{
+    struct lan_out *out = push_from(l, from, dest, multicast, WIRE_BEACON);
+    if (out == NULL) {
+        return;
+    }
     struct wire_beacon b = {
         .port = l->link_port,
         .presence = l->presence,
@@ -220,14 +229,20 @@ void lan_send_unicast(struct lan *l, const uint8_t key[32], uint8_t flags,
     }
 }
 
+/* The multicast group as it is reached over an interface. */
+static void group_of(const struct lan_interface *from, struct addr *group)
+{
+    lan_group(from->addr.family, group);
+    group->scope = group->family == 6 ? from->ifindex : 0;
+}
+
 /* By multicast over all interfaces, and to all targets. */
 static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags)
 {
     for (size_t i = 0; i < l->n_ifaces; i++) {
         if (l->multicasts[i]) {
             struct addr group;
-            lan_group(l->ifaces[i].addr.family, &group);
-            group.scope = group.family == 6 ? l->ifaces[i].ifindex : 0;
+            group_of(&l->ifaces[i], &group);
             send_from(l, &l->ifaces[i], key, flags, &group, true);
         }
     }
@@ -236,9 +251,53 @@ static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags)
     }
 }
 
-/* All that one host beyond multicast has to get at once: the main key and the codes. */
+static void open_from(struct lan *l, const struct lan_interface *from,
+                      const uint8_t *bytes, const struct addr *dest, bool multicast)
+{
+    struct lan_out *out = push_from(l, from, dest, multicast, WIRE_OPEN);
+    if (out != NULL) {
+        memcpy(out->bytes, bytes, WIRE_OPEN);
+    }
+}
+
+void lan_open_to(struct lan *l, const uint8_t bytes[WIRE_OPEN], const struct addr *dest)
+{
+    const struct lan_interface *from = route(l, dest);
+    if (from != NULL) {
+        open_from(l, from, bytes, dest, false);
+    }
+}
+
+void lan_open(struct lan *l, const uint8_t *bytes, uint64_t now_ms)
+{
+    bool begins = !l->has_open;
+    l->has_open = bytes != NULL;
+    if (bytes == NULL) {
+        return;
+    }
+    memcpy(l->open, bytes, WIRE_OPEN);
+    for (size_t i = 0; i < l->n_ifaces; i++) {
+        if (l->multicasts[i]) {
+            struct addr group;
+            group_of(&l->ifaces[i], &group);
+            open_from(l, &l->ifaces[i], bytes, &group, true);
+        }
+    }
+    for (size_t i = 0; i < l->n_targets; i++) {
+        lan_open_to(l, bytes, &l->targets[i]);
+    }
+    if (begins) {
+        lan_sweep_start(l, now_ms);
+    }
+}
+
+/* All that one host beyond multicast has to get at once: the main key, the codes, and
+ * that we are visible. */
 static void send_host(struct lan *l, const struct addr *dest)
 {
+    if (l->has_open) {
+        lan_open_to(l, l->open, dest);
+    }
     if (l->has_main) {
         lan_send_unicast(l, l->main, 0, dest);
     }

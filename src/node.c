@@ -710,13 +710,13 @@ static bool next_lan_out(struct node *n, struct node_out *out)
         }
     } while (n->stopping); /* a beacon behind the good-bye would say that we are there */
     memset(out, 0, sizeof(*out));
-    memcpy(n->out_buf, lo.bytes, WIRE_BEACON);
+    memcpy(n->out_buf, lo.bytes, lo.len);
     out->kind = NODE_OUT_UDP;
     out->ifindex = lo.ifindex;
     out->source = lo.source;
     out->dst = lo.dest;
     out->data = n->out_buf;
-    out->len = WIRE_BEACON;
+    out->len = lo.len;
     return true;
 }
 
