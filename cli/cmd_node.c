@@ -70,6 +70,13 @@ static void print_status(struct cli *c, const json_t *s)
     say_addresses(s);
     (void)printf("contacts  %llu, %llu online, %llu linked\n", contacts, online, links);
     (void)printf("unread    %llu\n", unread);
+    if (cli_true(s, "visible")) {
+        char at[FMT_TIME_MAX];
+        uint64_t until = cli_int(s, "visible_until_ms");
+        fmt_clock(until, at);
+        (void)printf("visible   to everyone on this network, until %s\n",
+                     until > 0 ? at : "you turn it off");
+    }
     (void)printf("home      %s\n", home);
     (void)printf("key       %s\n", cli_true(s, "protected")
                                        ? "has a passphrase"

@@ -26,6 +26,8 @@ static const struct args_option id_options[] = {{"--qr", 0, NULL}, END};
 static const struct args_option invite_options[] = {
     {"--qr", 0, NULL}, {"--expires", 0, "24h"}, {"--addr", 0, "HOST:PORT"}, END};
 static const struct args_option add_options[] = {{"--as", 0, "NAME"}, END};
+static const struct args_option visible_options[] = {{"--stay", 0, NULL}, END};
+static const struct args_option nearby_options[] = {{"--watch", 0, NULL}, END};
 static const struct args_option verify_options[] = {
     {"--yes", 'y', NULL}, {"--code", 0, NULL}, END};
 static const struct args_option send_options[] = {
@@ -113,6 +115,29 @@ static const struct cmd table[] = {
      "\n"
      "    linnet add linnet1…\n"
      "    linnet add - --as bob < code\n"},
+    {{"nearby", nearby_options, 0, 0, "[--watch]", false},
+     cmd_nearby,
+     "who is visible on this network",
+     "Everybody whose node says that it is visible, with a number for `linnet add`. "
+     "What\n"
+     "they say of themselves is not proved, names least of all. With --watch it stays "
+     "and\n"
+     "prints who comes (+) and goes (-), until ^C.\n"
+     "\n"
+     "    linnet nearby\n"
+     "    linnet nearby --watch\n"
+     "    linnet add 3\n"},
+    {{"visible", visible_options, 0, 1, "[on|off] [--stay]", false},
+     cmd_visible,
+     "let people nearby see you",
+     "For ten minutes, or with --stay until you turn it off (also after a restart),\n"
+     "everyone on this network sees your name and a hash of your identity, and may ask "
+     "to\n"
+     "become your contact. Alone it says how things are.\n"
+     "\n"
+     "    linnet visible on\n"
+     "    linnet visible on --stay\n"
+     "    linnet visible off\n"},
     {{"contacts", NULL, 0, 0, "", false},
      cmd_contacts,
      "your contacts, and who is there",
@@ -201,8 +226,6 @@ static const struct cmd table[] = {
      "    linnet config path\n"},
     LATER("chat", "the chat in the terminal"),
     LATER("doctor", "look for what is wrong, and say what helps"),
-    LATER("nearby", "who is visible on this network"),
-    LATER("visible", "let people nearby see you"),
     LATER("requests", "people who want to become contacts"),
     LATER("edit", "change a message"),
     LATER("react", "react to a message"),

@@ -55,6 +55,8 @@ _linnet() {
         history) options+=' --number --since' ;;
         export) options+=' --format' ;;
         events) options+=' --since' ;;
+        nearby) options+=' --watch' ;;
+        visible) options+=' --stay' ;;
         esac
         _linnet_words "$options" "$cur"
         return
@@ -62,10 +64,11 @@ _linnet() {
     case $command:$words in
     :*)
         _linnet_words 'add config contact contacts daemon events export history id
-            invite passphrase read recv send status stop verify' "$cur"
+            invite nearby passphrase read recv send status stop verify visible' "$cur"
         ;;
     contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
+    visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
     config:1) _linnet_words 'name interfaces subnets peer scope port log_level' "$cur" ;;
     send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)

@@ -22,6 +22,7 @@ static const struct api_method methods[] = {
     {"invite.ls", api_invite_ls, false},
     {"invite.revoke", api_invite_revoke, false},
     {"message", api_message, false},
+    {"nearby", api_nearby, false},
     {"passphrase", api_passphrase, true},
     {"read", api_read, false},
     {"recv", api_recv, false},
@@ -30,6 +31,7 @@ static const struct api_method methods[] = {
     {"status", api_status, true},
     {"stop", api_stop, true},
     {"verify", api_verify, false},
+    {"visible", api_visible, false},
 };
 
 const struct api_method *api_method_find(const char *name)

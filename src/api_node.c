@@ -35,6 +35,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     jout_ku64(o, "online", s.online);
     jout_ku64(o, "links", s.links);
     jout_ku64(o, "unread", unread);
+    api_show_visible(a, o);
 }
 
 static void answer_status(struct app *a, struct api_req *r, uint64_t unread)

@@ -37,6 +37,14 @@ api_method_fn api_status, api_id, api_stop, api_passphrase, api_config_get,
 api_method_fn api_invite, api_invite_ls, api_invite_revoke, api_add, api_contacts,
     api_contact_rename, api_contact_block, api_contact_unblock, api_contact_remove,
     api_verify;
+/* api_nearby.c */
+api_method_fn api_visible, api_nearby;
+/* Members of an object: whether we are visible, and until when. */
+void api_show_visible(struct app *a, struct jout *o);
+/* Events that are not durable: somebody nearby came or left; our being visible changed.
+ */
+void api_publish_nearby(struct app *a, const struct node_event *ev);
+void api_publish_visible(struct app *a);
 /* api_talk.c */
 api_method_fn api_send, api_read, api_history, api_export, api_message;
 /* api_recv.c */

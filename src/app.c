@@ -348,6 +348,12 @@ static void node_events(struct app *a, uint64_t now_ms)
         case NODE_EV_PRESENCE:
             api_publish_presence(a, ev.contact, ev.online);
             break;
+        case NODE_EV_NEARBY:
+            api_publish_nearby(a, &ev);
+            break;
+        case NODE_EV_VISIBLE:
+            api_publish_visible(a);
+            break;
         case NODE_EV_BROKEN:
             store_down(a, ev.err);
             break;

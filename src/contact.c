@@ -49,6 +49,7 @@ void contacts_free(struct contacts *c)
         free(c->v[i]);
     }
     free(c->v);
+    free(c->likes);
     map_release(&c->by_root);
     free(c->events);
     for (size_t i = c->off_outs; i < c->n_outs; i++) {
@@ -132,6 +133,7 @@ static int contact_insert(struct contacts *c, struct contact *k)
         c->v[i] = c->v[i - 1];
     }
     c->v[i] = k;
+    c->changes++;
     if (k->r.id > c->last_contact) {
         c->last_contact = k->r.id;
     }
@@ -276,9 +278,10 @@ void contacts_set_device(struct contacts *c, const struct wire_device *own)
 
 /* ---- records, events, frames ---- */
 
-int contacts_put(struct txn *t, const struct contact *k)
+int contacts_put(struct contacts *c, struct txn *t, const struct contact *k)
 {
     struct rec r = {.kind = REC_CONTACT, .u.contact = k->r};
+    c->changes++;
     int err = txn_add(t, &r);
     sodium_memzero(&r, sizeof r);
     return err;
@@ -564,7 +567,7 @@ int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *
     memset(k->r.name, 0, sizeof k->r.name);
     memcpy(k->r.name, name, len);
     contacts_event_add(c, (struct contacts_event){CONTACTS_EV_CHANGED, id, 0, 0, 0});
-    int err = contacts_put(t, k);
+    int err = contacts_put(c, t, k);
     return err != 0 ? err : contacts_tell(t, EVENT_CONTACT_CHANGED, id, 0, name);
 }
 
@@ -594,7 +597,7 @@ int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t 
     contacts_event_add(
         c, (struct contacts_event){blocked ? CONTACTS_EV_GONE : CONTACTS_EV_CHANGED, id,
                                    0, 0, 0});
-    int err = contacts_put(t, k);
+    int err = contacts_put(c, t, k);
     if (err == 0) {
         err = contacts_tell(t, EVENT_CONTACT_CHANGED, id, flags, k->r.name);
     }
@@ -629,7 +632,7 @@ int contacts_remove(struct contacts *c, struct txn *t, uint32_t id)
     }
     k->r.flags = CONTACT_REMOVED;
     sodium_memzero(k->r.pair, sizeof k->r.pair);
-    int err = contacts_put(t, k);
+    int err = contacts_put(c, t, k);
     for (struct device *d = k->devices; d != NULL && err == 0; d = d->next) {
         forget_device(d);
         err = put_device(t, d);
@@ -703,6 +706,7 @@ static int device_set(struct device *d, const struct wire_device *v, bool fresh)
         }
         blob_release(&d->r.cert);
         d->r.cert = cert;
+        d->hashed = false;
     }
     if (fresh || v->box_time > d->r.box_time) {
         memcpy(d->r.box, v->box, sizeof d->r.box);
@@ -773,7 +777,7 @@ int contacts_device_update(struct contacts *c, struct txn *t, uint32_t ref,
     }
     err = contacts_device_put(c, t, k, cert.device, cert.stat, v, false);
     if (err == 0 && contacts_announce(c, k, v->name)) {
-        err = contacts_put(t, k);
+        err = contacts_put(c, t, k);
         if (err == 0) {
             err = contacts_tell(t, EVENT_CONTACT_CHANGED, k->r.id, 0, k->r.name);
         }

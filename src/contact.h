@@ -132,6 +132,12 @@ int contacts_find(const struct contacts *c, const char *name,
                   const struct rec_contact **out);
 /* All but removed ones, by id. Start with *pos = 0; NULL at the end. */
 const struct rec_contact *contacts_next(const struct contacts *c, size_t *pos);
+/* A contact (not removed, not `except`) whose name or announced name looks like this one
+ * to a reader (wire_name_skeleton), or NULL. */
+const struct rec_contact *contacts_like(struct contacts *c, const char *name,
+                                        uint32_t except);
+/* The contact, not removed, one of whose devices has the certificate of that hash. */
+const struct rec_contact *contacts_by_cert(struct contacts *c, const uint8_t hash[32]);
 /* 0, ERR_NOTFOUND, ERR_ARG (name), ERR_EXISTS (taken), ERR_NOMEM. */
 int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *name);
 /* CONTACT_VERIFIED, _BLOCKED, _CONFLICT. Setting VERIFIED clears CONFLICT; blocking gives

@@ -223,7 +223,7 @@ static int name_as(struct contacts *c, struct txn *t, struct contact *k, const c
     old->r.flags |= CONTACT_CONFLICT;
     contacts_event_add(c,
                        (struct contacts_event){CONTACTS_EV_CHANGED, old->r.id, 0, 0, 0});
-    int err = contacts_put(t, old);
+    int err = contacts_put(c, t, old);
     return err != 0 ? err
                     : contacts_tell(t, EVENT_CONTACT_CONFLICT, old->r.id, k->r.id,
                                     old->r.name);
@@ -248,7 +248,7 @@ static int name_announced(struct contacts *c, struct txn *t, struct contact *k)
         }
         conflict = true;
         o->r.flags |= CONTACT_CONFLICT;
-        err = contacts_put(t, o);
+        err = contacts_put(c, t, o);
         if (err == 0) {
             err = contacts_tell(t, EVENT_CONTACT_CONFLICT, o->r.id, k->r.id, o->r.name);
         }
@@ -292,7 +292,7 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
         what = EVENT_CONTACT_REPAIRED;
     }
     if (err == 0) {
-        err = contacts_put(t, k);
+        err = contacts_put(c, t, k);
     }
     if (err == 0) {
         err = contacts_device_put(c, t, k, p->device, p->stat, d, true);

@@ -2,7 +2,8 @@
  *
  *   contact.c         contacts and devices: rows, names, flags
  *   contact_invite.c  invites we gave out, codes we hold
- *   contact_pair.c    pairing links */
+ *   contact_pair.c    pairing links
+ *   contact_like.c    who somebody nearby is, or looks like */
 #ifndef LINNET_CONTACT_PRIV_H
 #define LINNET_CONTACT_PRIV_H
 
@@ -12,6 +13,14 @@
 struct device {
     struct rec_device r;
     struct device *next; /* of the same contact, by id */
+    bool hashed;         /* cert_hash is that of the certificate */
+    uint8_t cert_hash[32];
+};
+
+/* A name's skeleton, hashed. */
+struct like {
+    uint64_t hash;
+    uint32_t contact;
 };
 
 struct contact {
@@ -64,6 +73,12 @@ struct contacts {
     struct pairing *pairings;
     size_t n_pairings;
 
+    uint64_t changes;   /* of contacts' rows, counted */
+    struct like *likes; /* by hash, of when so many changes had been */
+    size_t n_likes;
+    uint64_t likes_of;
+    uint8_t likes_seed[16];
+
     uint64_t sweep_ms;           /* when to look next */
     uint64_t last_wall, last_ms; /* of the newest tick; last_wall 0: none yet */
 
@@ -103,7 +118,7 @@ int contacts_device_put(struct contacts *c, struct txn *t, struct contact *k,
                         const uint8_t id[WIRE_ID], const uint8_t stat[32],
                         const struct wire_device *d, bool fresh);
 /* Rows and durable events into the transaction. 0, ERR_NOMEM. */
-int contacts_put(struct txn *t, const struct contact *k);
+int contacts_put(struct contacts *c, struct txn *t, const struct contact *k);
 int contacts_tell(struct txn *t, enum event_what what, uint32_t contact, uint64_t value,
                   const char *name);
 /* Makes room for the events and frames of one call, so that adding them cannot fail. */

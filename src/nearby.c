@@ -98,7 +98,7 @@ bool nearby_next_event(struct nearby *n, struct nearby_event *e)
 }
 
 /* What does not fit is lost, as any datagram may be. */
-static void send(struct nearby *n, const struct addr *dest, uint8_t flags)
+static void say(struct nearby *n, const struct addr *dest, uint8_t flags)
 {
     if (n->outs_len == NEARBY_OUTS_MAX || n->n_nonces == 0 || n->port == 0 ||
         n->name[0] == '\0') {
@@ -200,7 +200,7 @@ void nearby_hide(struct nearby *n, uint64_t now_ms)
     if (!visible(n)) {
         return;
     }
-    send(n, NULL, OPEN_FLAG_LEAVE);
+    say(n, NULL, OPEN_FLAG_LEAVE);
     n->until_ms = 0;
     n->next_ms = DEADLINE_NONE;
     drop_nonces(n, n->n_nonces);
@@ -227,7 +227,7 @@ const struct nearby_nonce *nearby_nonce_next(const struct nearby *n, size_t *pos
 static void send_own(struct nearby *n, uint64_t now_ms)
 {
     renew_nonces(n, now_ms);
-    send(n, NULL, n->step < BURST ? OPEN_FLAG_ASK : 0);
+    say(n, NULL, n->step < BURST ? OPEN_FLAG_ASK : 0);
     n->step += n->step < BURST ? 1 : 0;
     if (n->step == 1) {
         n->next_ms = now_ms + NEARBY_BURST_2_MS;
@@ -420,7 +420,7 @@ int nearby_recv(struct nearby *n, const struct addr *source, bool local, const u
         bucket_has(&n->answered, &answer_all, 1, now_ms) &&
         bucket_take(&s->answered, &answer_source, 1, now_ms)) {
         (void)bucket_take(&n->answered, &answer_all, 1, now_ms);
-        send(n, source, 0);
+        say(n, source, 0);
     }
     return rc;
 }

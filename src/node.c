@@ -38,8 +38,9 @@ static int modules_init(struct node *n)
     n->contacts = contacts_new(&cs);
     n->peers = peers_new(n->env, n->self.stat_pub);
     n->lan = lan_new(n->env);
+    n->nearby = nearby_new(n->env);
     sodium_memzero(&fs, sizeof(fs));
-    return n->feeds && n->contacts && n->peers && n->lan ? 0 : ERR_NOMEM;
+    return n->feeds && n->contacts && n->peers && n->lan && n->nearby ? 0 : ERR_NOMEM;
 }
 
 struct node *node_new(const struct node_config *cfg)
@@ -120,6 +121,7 @@ void node_free(struct node *n)
     contacts_free(n->contacts);
     peers_free(n->peers);
     lan_free(n->lan);
+    nearby_free(n->nearby);
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
@@ -409,6 +411,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
         on_lan_event(n, &le, now_ms);
         any = true;
     }
+    any = nearby_route(n, now_ms) || any;
     while (feeds_next_event(n->feeds, &fe)) {
         on_feeds_event(n, &fe, now_ms);
         any = true;
@@ -553,6 +556,7 @@ void node_interfaces(struct node *n, const struct lan_interface *v, size_t count
     if (lan_set_interfaces(n->lan, v, count, now_ms) != 0) {
         log_warn("too many interfaces: some are not used");
     }
+    nearby_restart(n->nearby, now_ms);
     peers_network_changed(n->peers, now_ms);
     node_settle(n, now_ms);
 }
@@ -625,13 +629,18 @@ int node_set_subnets(struct node *n, const struct prefix *v, size_t count, uint1
 void node_udp_recv(struct node *n, const struct addr *from, const uint8_t *p, size_t len,
                    uint64_t now_ms)
 {
-    (void)lan_recv(n->lan, from, p, len, now_ms);
+    if (len == WIRE_OPEN) {
+        nearby_datagram(n, from, p, len, now_ms);
+    } else {
+        (void)lan_recv(n->lan, from, p, len, now_ms);
+    }
     node_settle(n, now_ms);
 }
 
 void node_tick(struct node *n, uint64_t now_ms)
 {
     lan_tick(n->lan, now_ms);
+    nearby_tick(n->nearby, now_ms);
     peers_tick(n->peers, now_ms);
     feeds_tick(n->feeds, &n->txn, now_ms);
     contacts_tick(n->contacts, &n->txn, now_ms);
@@ -655,6 +664,7 @@ uint64_t node_deadline(const struct node *n)
 {
     uint64_t at = lan_deadline(n->lan);
 
+    at = earlier(at, nearby_deadline(n->nearby));
     at = earlier(at, peers_deadline(n->peers));
     at = earlier(at, feeds_deadline(n->feeds));
     at = earlier(at, contacts_deadline(n->contacts));
@@ -694,6 +704,7 @@ void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
 void node_shutdown(struct node *n, uint64_t now_ms)
 {
     n->stopping = true;
+    nearby_hide(n->nearby, now_ms);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);
     }
@@ -708,7 +719,9 @@ static bool next_lan_out(struct node *n, struct node_out *out)
         if (!lan_next_out(n->lan, &lo)) {
             return false;
         }
-    } while (n->stopping); /* a beacon behind the good-bye would say that we are there */
+        /* A beacon behind the good-bye would say that we are there; an open one says that
+         * we leave. */
+    } while (n->stopping && lo.len == WIRE_BEACON);
     memset(out, 0, sizeof(*out));
     memcpy(n->out_buf, lo.bytes, lo.len);
     out->kind = NODE_OUT_UDP;

@@ -23,6 +23,7 @@
 #include "contact.h"
 #include "crypto/keyfile.h"
 #include "lan.h"
+#include "nearby.h"
 #include "peer.h"
 #include "rec.h"
 
@@ -107,6 +108,8 @@ enum node_event_kind {
     NODE_EV_LOAD,     /* entries are wanted: answer with node_loaded */
     NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
     NODE_EV_PRESENCE, /* a contact came or went; not durable */
+    NODE_EV_NEARBY,   /* person came (online) or left; number 0: look at the list */
+    NODE_EV_VISIBLE,  /* the time of being visible is over */
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
@@ -125,6 +128,7 @@ struct node_event {
     uint8_t mid[WIRE_MID];        /* RESULT of send */
     char code[WIRE_CODE_MAX + 1]; /* RESULT of invite */
     bool online;
+    struct nearby_person person; /* NEARBY */
 };
 bool node_next_event(struct node *n, struct node_event *ev);
 
@@ -162,6 +166,10 @@ int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_m
 int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *value,
                   size_t len, uint64_t now_ms);
 
+/* Visible for NEARBY_VISIBLE_MS, or (stay) until it is turned off, also by later starts.
+ */
+int node_visible(struct node *n, uint64_t tag, bool on, bool stay, uint64_t now_ms);
+
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);
 
@@ -176,6 +184,18 @@ const uint8_t *node_root(const struct node *n);   /* 32 bytes */
 const uint8_t *node_device(const struct node *n); /* 32 bytes */
 /* The stored value of a meta key, NULL when there is none. */
 const struct blob *node_meta(const struct node *n, const char *key);
+/* Milliseconds that the node is still visible; 0: it is not, UINT64_MAX: it stays so. */
+uint64_t node_visible_left(const struct node *n, uint64_t now_ms);
+/* What people nearby see of our certificate. */
+void node_cert_hash(const struct node *n, uint8_t hash[32]);
+/* The list of people nearby (nearby_next). */
+const struct nearby *node_nearby(const struct node *n);
+/* The contact whose certificate's hash this one shows, or NULL; nothing is proved. */
+const struct rec_contact *node_nearby_contact(const struct node *n,
+                                              const struct nearby_person *p);
+/* A contact whose name this one's looks like without being that contact, or NULL. */
+const struct rec_contact *node_nearby_like(const struct node *n,
+                                           const struct nearby_person *p);
 struct node_stats {
     unsigned links, half_open, contacts, online, conns;
     uint64_t unstored_bytes, last_txn, durable_txn;

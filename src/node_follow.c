@@ -184,6 +184,7 @@ static void refresh_dictionary(struct node *n)
     sodium_memzero(sk, sizeof(sk));
     memcpy(n->own.name, n->name, sizeof(n->own.name));
     contacts_set_device(n->contacts, &n->own);
+    nearby_follow(n);
 }
 
 void node_beacons_changed(struct node *n)
@@ -429,6 +430,7 @@ int node_start(struct node *n, uint64_t now_ms)
     node_targets_changed(n, now_ms);
     n->next_box_check_ms = now_ms;
     n->started = true;
+    nearby_start(n, now_ms);
     node_settle(n, now_ms);
     return n->broken;
 }

@@ -5,6 +5,7 @@
  *   node_conn.c  carriers and their links
  *   node_add.c   codes being tried
  *   node_req.c   requests of front ends
+ *   node_nearby.c  people nearby
  */
 #ifndef LINNET_NODE_PRIV_H
 #define LINNET_NODE_PRIV_H
@@ -118,6 +119,7 @@ struct node {
     struct feeds *feeds;
     struct peers *peers;
     struct lan *lan;
+    struct nearby *nearby;
     struct keyring ring;
 
     struct map conns; /* id → struct conn */
@@ -211,6 +213,22 @@ void conns_free(struct node *n);
 /* Ends every link of a contact's devices. */
 void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
                         uint64_t now_ms);
+
+/* ---- node_req.c ---- */
+/* The end of every request that changes something: its result, when it is durable. */
+int node_done(struct node *n, int err, struct node_event *ev, uint64_t tag,
+              uint64_t now_ms);
+
+/* ---- node_nearby.c ---- */
+/* Our name or certificate has changed. */
+void nearby_follow(struct node *n);
+/* Visible again, when that was to stay. */
+void nearby_start(struct node *n, uint64_t now_ms);
+/* An open beacon. */
+void nearby_datagram(struct node *n, const struct addr *from, const uint8_t *p,
+                     size_t len, uint64_t now_ms);
+/* Carries on what nearby has; false when there was no event. */
+bool nearby_route(struct node *n, uint64_t now_ms);
 
 /* ---- node_add.c ---- */
 void attempts_sync(struct node *n, uint64_t now_ms);

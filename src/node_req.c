@@ -5,9 +5,8 @@
 
 #include "node_priv.h"
 
-/* The end of every request that changes something. */
-static int done(struct node *n, int err, struct node_event *ev, uint64_t tag,
-                uint64_t now_ms)
+int node_done(struct node *n, int err, struct node_event *ev, uint64_t tag,
+              uint64_t now_ms)
 {
     if (err == 0) {
         ev->kind = NODE_EV_RESULT;
@@ -38,14 +37,14 @@ int node_invite(struct node *n, uint64_t tag, uint64_t expires_s,
     int err =
         contacts_invite(n->contacts, &n->txn, expires_s, addrs, n_addrs, ev.code, &ev.id);
 
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_invite_revoke(struct node *n, uint64_t tag, uint32_t id, uint64_t now_ms)
 {
     struct node_event ev = {.id = id};
 
-    return done(n, contacts_revoke(n->contacts, &n->txn, id), &ev, tag, now_ms);
+    return node_done(n, contacts_revoke(n->contacts, &n->txn, id), &ev, tag, now_ms);
 }
 
 int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const char *as,
@@ -67,7 +66,7 @@ int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const c
         struct node_event none = {0};
 
         free(w);
-        return done(n, err, &none, tag, now_ms);
+        return node_done(n, err, &none, tag, now_ms);
     }
     w->tag = tag;
     w->slot = slot;
@@ -86,7 +85,7 @@ int node_send_conv(struct node *n, uint64_t tag, uint32_t conv, const uint8_t *t
     int err =
         feeds_send_text(n->feeds, &n->txn, conv, text, len, reply_mid, ev.mid, now_ms);
 
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t *text,
@@ -128,7 +127,7 @@ int node_read(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms)
     if (err == 0 && (conv = feeds_conv_of(n->feeds, contact)) != 0) {
         err = feeds_read(n->feeds, &n->txn, conv, now_ms);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_contact_rename(struct node *n, uint64_t tag, uint32_t contact, const char *name,
@@ -141,7 +140,7 @@ int node_contact_rename(struct node *n, uint64_t tag, uint32_t contact, const ch
     if (err == 0) {
         err = contacts_rename(n->contacts, &n->txn, contact, name);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool block,
@@ -166,7 +165,7 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     if (err == 0 && conv != 0) {
         err = feeds_send_device(n->feeds, &n->txn, conv, &n->own, now_ms);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms)
@@ -181,7 +180,7 @@ int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t
     if (err == 0) {
         node_rotate_presence(n, now_ms);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_contact_verify(struct node *n, uint64_t tag, uint32_t contact, bool verified,
@@ -195,7 +194,7 @@ int node_contact_verify(struct node *n, uint64_t tag, uint32_t contact, bool ver
         err = contacts_set_flags(n->contacts, &n->txn, contact,
                                  verified ? CONTACT_VERIFIED : 0, CONTACT_CONFLICT);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_ms)
@@ -211,7 +210,7 @@ int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_m
         memcpy(n->name, name, len + 1);
         node_device_changed(n, true, now_ms);
     }
-    return done(n, err, &ev, tag, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
 }
 
 int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *value,
@@ -219,7 +218,7 @@ int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *val
 {
     struct node_event ev = {0};
 
-    return done(n, node_meta_put(n, key, value, len), &ev, tag, now_ms);
+    return node_done(n, node_meta_put(n, key, value, len), &ev, tag, now_ms);
 }
 
 /* ---- what front ends ask ---- */

@@ -209,6 +209,8 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
         n->result[ev->tag] = *ev;
         break;
     case NODE_EV_PRESENCE:
+    case NODE_EV_NEARBY:
+    case NODE_EV_VISIBLE:
         break;
     case NODE_EV_BROKEN:
         assert(ev->kind != NODE_EV_BROKEN);

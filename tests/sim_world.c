@@ -608,6 +608,8 @@ void sim_drain(struct sim_world *w, int i)
                 w->hooks.result(w->hooks.ctx, i, &ev);
                 break;
             case NODE_EV_PRESENCE:
+            case NODE_EV_NEARBY:
+            case NODE_EV_VISIBLE:
                 break;
             case NODE_EV_BROKEN:
                 assert(ev.kind != NODE_EV_BROKEN);

@@ -22,7 +22,7 @@ from harness import (COMMAND_S, DONE, ERROR, LINNET, NO_NODE, REFUSED, SLOW,
 
 COMMANDS = ("daemon stop status id passphrase invite add contacts contact verify send read recv "
             "history export events config").split()
-LATER = ("chat doctor nearby visible requests edit react redact live search transfers group away "
+LATER = ("chat doctor requests edit react redact live search transfers group away "
          "busy online invisible hook backup dht").split()
 VERBS = {"invite": ["ls", "revoke"], "contact": ["rename", "block", "unblock", "remove"],
          "config": ["get", "set", "path"]}

@@ -1,0 +1,183 @@
+/* People nearby: being visible, and who else is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "fmt.h"
+
+enum { NAME_COLUMNS = 24, NUMBER_COLUMNS = 4 };
+
+/* ---- visible ---- */
+
+static void say_visible(const json_t *o)
+{
+    char *name = cli_shown(cli_str(o, "name"));
+    uint64_t until = cli_int(o, "visible_until_ms");
+    char at[FMT_TIME_MAX];
+    if (!cli_true(o, "visible")) {
+        cli_say("You are not visible to people nearby.");
+    } else {
+        fmt_clock(until, at);
+        cli_say(
+            "Visible to everyone on this network, %s%s: your name \"%s\" and the hash "
+            "%.*s of your identity. Anybody who sees them may ask to become your "
+            "contact: linnet requests",
+            until > 0 ? "until " : "until you turn it off", until > 0 ? at : "", name,
+            CLI_ID_SHOWN, cli_str(o, "hash"));
+    }
+    free(name);
+}
+
+int cmd_visible(struct cli *c)
+{
+    const char *word = c->args.n_words > 0 ? c->args.words[0] : NULL;
+    bool stay = args_value(&c->args, "--stay") != NULL;
+    json_t *params = NULL, *o;
+    if (word != NULL && strcmp(word, "on") == 0) {
+        params = json_pack("{s:b,s:b}", "on", 1, "stay", stay);
+    } else if (word != NULL && strcmp(word, "off") == 0 && !stay) {
+        params = json_pack("{s:b}", "on", 0);
+    } else if (word != NULL || stay) {
+        return cli_misused(c, "Say on or off.");
+    }
+    int rc = cli_call(c, "visible", params, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    if (c->json) {
+        cli_json(o);
+    } else {
+        say_visible(o);
+    }
+    json_decref(o);
+    return 0;
+}
+
+/* ---- nearby ---- */
+
+/* What there is to say of somebody beside name and hash; freed by the caller. */
+static char *remark(const json_t *p)
+{
+    char *contact = cli_shown(cli_str(p, "contact")),
+         *like = cli_shown(cli_str(p, "like"));
+    char *out = NULL;
+    int n = 0;
+    if (contact[0] != '\0') {
+        n = asprintf(&out, "your contact %s", contact);
+    } else if (like[0] != '\0') {
+        n = asprintf(&out, "looks like your contact %s, but is somebody else", like);
+    } else {
+        out = strdup("");
+    }
+    free(contact);
+    free(like);
+    if (n < 0 || out == NULL) {
+        _exit(cli_fail(CLI_ERROR, "Memory is exhausted."));
+    }
+    return out;
+}
+
+static void print_person(struct cli *c, const json_t *p, const char *sign)
+{
+    char *name = cli_shown(cli_str(p, "name")), *what = remark(p);
+    unsigned long long number = cli_int(p, "number");
+    if (c->tty_out) {
+        bool warn = cli_str(p, "like")[0] != '\0';
+        (void)printf("%s%*llu  %s", sign, NUMBER_COLUMNS, number, cli_bold(c));
+        fmt_pad(stdout, name, NAME_COLUMNS);
+        (void)printf("%s  %.*s  %s%s%s\n", cli_plain(c), CLI_ID_SHOWN, cli_str(p, "hash"),
+                     warn ? cli_bold(c) : cli_dim(c), what, cli_plain(c));
+    } else {
+        (void)printf("%s%llu\t", sign, number);
+        fmt_put(stdout, cli_str(p, "name"), FMT_LINE);
+        (void)printf("\t%.*s\t%s\t%s\n", CLI_ID_SHOWN, cli_str(p, "hash"),
+                     cli_str(p, "address"), what);
+    }
+    free(name);
+    free(what);
+}
+
+static int list_people(struct cli *c, const char *sign)
+{
+    json_t *o, *p;
+    size_t i;
+    int rc = cli_call(c, "nearby", NULL, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    const json_t *people = json_object_get(o, "people");
+    json_array_foreach(people, i, p)
+    {
+        if (c->json) {
+            cli_json(p);
+        } else {
+            print_person(c, p, sign);
+        }
+    }
+    if (c->tty_err && sign[0] == '\0') {
+        if (json_array_size(people) == 0) {
+            cli_say(
+                "Nobody is visible on this network, as far as was heard. They have to "
+                "say: linnet visible on");
+        } else {
+            cli_say("Ask one of them to become your contact: linnet add NUMBER");
+        }
+        if (!cli_true(o, "visible")) {
+            cli_say("You yourself are not visible. To be: linnet visible on");
+        }
+    }
+    json_decref(o);
+    return cli_flush();
+}
+
+/* One event of the topic `request`; others than those of people nearby are dropped. */
+static int watch_event(struct cli *c, json_t *e)
+{
+    const char *what = cli_str(e, "what");
+    bool came = strcmp(what, "nearby") == 0;
+    if (strcmp(what, "nearby_many") == 0) {
+        return list_people(c, "=");
+    }
+    if (!came && strcmp(what, "nearby_gone") != 0) {
+        return 0;
+    }
+    if (c->json) {
+        cli_json(e);
+    } else {
+        print_person(c, e, came ? "+" : "-");
+    }
+    return cli_flush();
+}
+
+static int watch_people(struct cli *c)
+{
+    static const char *const topics[] = {"request", NULL};
+    struct client_fail fail;
+    uint64_t newest;
+    int rc = cli_connect(c);
+    if (rc == 0 && client_follow(c->client, topics, &newest, &fail) != 0) {
+        rc = cli_fail(fail.code, "%s", fail.message);
+    }
+    if (rc == 0) {
+        rc = list_people(c, c->json ? "" : "+");
+    }
+    while (rc == 0) {
+        char topic[CLIENT_TOPIC_MAX];
+        json_t *e;
+        if (client_event(c->client, UINT64_MAX, topic, &e) < 0) {
+            return cli_fail(CLI_NO_NODE, "The node has ended.");
+        }
+        if (strcmp(topic, "request") == 0) {
+            rc = watch_event(c, e);
+        }
+        json_decref(e);
+    }
+    return rc;
+}
+
+int cmd_nearby(struct cli *c)
+{
+    return args_value(&c->args, "--watch") != NULL ? watch_people(c) : list_people(c, "");
+}
