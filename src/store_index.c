@@ -96,7 +96,7 @@ int store_index_open(struct store *s)
     bool same = unicode.n == strlen(now) && memcmp(unicode.p, now, unicode.n) == 0;
     s->index.row = same ? col_int(b.st, 0) : 0;
     s->index.stale = !same;
-    s->index.merge = true;
+    s->index.merge = false;
     (void)sqlite3_reset(b.st);
     return 0;
 }
@@ -282,8 +282,13 @@ int store_index(struct store *s, bool *more)
     if (err != 0 && sqlite3_get_autocommit(s->db) == 0) {
         (void)run_one(s, ST_ROLLBACK);
     }
-    *more = err == 0 && (s->index.stale || s->index.merge || s->index.row < s->row_last);
+    *more = err == 0 && store_index_due(s);
     return err;
+}
+
+bool store_index_due(const struct store *s)
+{
+    return s->index.stale || s->index.merge || s->index.row < s->row_last;
 }
 
 uint64_t store_index_behind(const struct store *s)

@@ -87,6 +87,8 @@ int store_search(struct store *s, const struct search *q, struct search_at *at,
 /* One slice of indexing. *more: there is something left to do. 0 or an error; nothing
  * but the index is touched. */
 int store_index(struct store *s, bool *more);
+/* Whether store_index has something to do. */
+bool store_index_due(const struct store *s);
 /* Rows that are not in the index yet. */
 uint64_t store_index_behind(const struct store *s);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "store_search.h"
 
 /* A transaction or a query on its way to the thread, and what comes back: for each group
  * of transactions its last one, for each query itself. */
@@ -43,6 +44,8 @@ struct store_thread {
     /* the thread's */
     const struct txn **group;
     size_t group_cap;
+    bool quiet;     /* nothing was asked for a while */
+    bool index_off; /* indexing has failed: not before the next commit */
 };
 
 static void queue_init(struct queue *q)
@@ -138,6 +141,7 @@ static void commit_group(struct store_thread *st, struct queue *list, bool drop)
     if (!drop) {
         const struct txn **group = group_of(st, list, &n);
         rc = group == NULL ? ERR_NOMEM : store_commit(st->store, group, n, &events);
+        st->index_off = rc != 0;
     }
     if (rc != 0 && !drop) {
         uv_mutex_lock(&st->lock);
@@ -168,13 +172,33 @@ static void commit_group(struct store_thread *st, struct queue *list, bool drop)
     (void)queue_free(&rest);
 }
 
-/* What the thread does next: commits, else a query. Everything handed in before a query
- * is committed before it runs, and after a query waiting commits come first. */
+/* What the thread does next: commits, else a query, else the index. Everything handed in
+ * before a query is committed before it runs, and after a query waiting commits come
+ * first. */
 struct work {
     struct queue commits;
     struct job *ask;
     bool drop;
+    bool index; /* neither: a slice of the index */
 };
+
+/* Waits for work. False: the index may go on meanwhile. */
+static bool wait_work(struct store_thread *st)
+{
+    while (st->commits.head == NULL && st->asks.head == NULL && !st->stop) {
+        if (st->broken || st->index_off || !store_index_due(st->store)) {
+            uv_cond_wait(&st->work, &st->lock);
+        } else if (st->quiet || store_index_behind(st->store) > STORE_THREAD_BEHIND ||
+                   uv_cond_timedwait(&st->work, &st->lock,
+                                     STORE_THREAD_QUIET_MS * UINT64_C(1000000)) ==
+                       UV_ETIMEDOUT) {
+            st->quiet = true;
+            return false;
+        }
+    }
+    st->quiet = false;
+    return true;
+}
 
 /* Waits for work and takes it. False: nothing is left and nothing will come. */
 static bool take_work(struct store_thread *st, struct work *w, bool asked)
@@ -182,9 +206,7 @@ static bool take_work(struct store_thread *st, struct work *w, bool asked)
     queue_init(&w->commits);
     w->ask = NULL;
     uv_mutex_lock(&st->lock);
-    while (st->commits.head == NULL && st->asks.head == NULL && !st->stop) {
-        uv_cond_wait(&st->work, &st->lock);
-    }
+    w->index = !wait_work(st);
     struct job *c = st->commits.head, *a = st->asks.head;
     if (a != NULL && (c == NULL || (!asked && a->seq < c->seq))) {
         w->ask = queue_take(&st->asks);
@@ -193,7 +215,7 @@ static bool take_work(struct store_thread *st, struct work *w, bool asked)
     }
     w->drop = st->broken;
     uv_mutex_unlock(&st->lock);
-    return a != NULL || c != NULL;
+    return a != NULL || c != NULL || w->index;
 }
 
 /* Moves the WAL on while nobody waits. */
@@ -219,6 +241,9 @@ static void thread_main(void *arg)
         if (asked) {
             w.ask->rc = w.ask->run(w.ask->ctx, st->store);
             give(st, w.ask);
+        } else if (w.index) {
+            bool more;
+            st->index_off = store_index(st->store, &more) != 0;
         } else {
             commit_group(st, &w.commits, w.drop);
         }

@@ -8,7 +8,10 @@
  * After a commit has failed the thread drops the transactions that still wait and those
  * that come, since they build on what was not stored: tells `failed` once, and refuses
  * more until store_thread_resume(), by which time the owner has loaded its state again.
- * Queries go on. Memory is bounded: STORE_THREAD_BYTES_MAX of transactions that wait. */
+ * Queries go on. Memory is bounded: STORE_THREAD_BYTES_MAX of transactions that wait.
+ *
+ * When nothing was asked of it for a while, the thread brings the index of words up to
+ * date, a slice at a time; when much is missing there, whenever nothing waits. */
 #ifndef LINNET_STORE_THREAD_H
 #define LINNET_STORE_THREAD_H
 
@@ -23,6 +26,8 @@ enum {
     STORE_THREAD_BYTES_SOFT = 1 << 20, /* from here on the owner stops taking input */
     STORE_THREAD_BYTES_MAX = 16 << 20, /* from here on transactions are refused */
     STORE_THREAD_QUERIES_MAX = 1024,   /* queries that wait */
+    STORE_THREAD_QUIET_MS = 100,       /* without work, then the index follows */
+    STORE_THREAD_BEHIND = 2048, /* messages behind which it does not wait for that */
 };
 
 struct store_thread_cb {
