@@ -148,7 +148,7 @@ static bool word(struct parser *p, const char *w,
         return a->command != NULL;
     }
     if (a->n_words == ARGS_WORDS_MAX || a->n_words == a->command->words_max) {
-        if (a->command->loose) {
+        if (a->command->form == ARGS_LOOSE) {
             return true;
         }
         complain(p->why, "\"", w,
@@ -160,6 +160,16 @@ static bool word(struct parser *p, const char *w,
     return true;
 }
 
+/* -word, which is an argument of this command: not --option, -o or -n20. */
+static bool dashed(const struct args_command *c, const char *w)
+{
+    if (c == NULL || c->form != ARGS_DASHES || w[1] == '-' || strcmp(w, "-h") == 0) {
+        return false;
+    }
+    const struct args_option *o = find_option(c, w, 2);
+    return o == NULL || (w[2] != '\0' && (w[2] < '0' || w[2] > '9'));
+}
+
 bool args_parse(int argc, char *const argv[],
                 const struct args_command *(*find)(const char *name), struct args *out,
                 char why[ARGS_WHY_MAX])
@@ -169,16 +179,18 @@ bool args_parse(int argc, char *const argv[],
     memset(out, 0, sizeof *out);
     while (p.at < argc) {
         const char *w = argv[p.at++];
-        bool is_option = !ended && w[0] == '-' && w[1] != '\0';
+        bool is_option =
+            !ended && w[0] == '-' && w[1] != '\0' && !dashed(out->command, w);
         if (is_option && strcmp(w, "--") == 0) {
             ended = true;
-        } else if (is_option && out->command != NULL && out->command->loose) {
+        } else if (is_option && out->command != NULL &&
+                   out->command->form == ARGS_LOOSE) {
             out->help |= strcmp(w, "--help") == 0 || strcmp(w, "-h") == 0;
         } else if (is_option ? !option(&p, w) : !word(&p, w, find)) {
             return false;
         }
     }
-    if (out->command != NULL && !out->help && !out->command->loose &&
+    if (out->command != NULL && !out->help && out->command->form != ARGS_LOOSE &&
         out->n_words < out->command->words_min) {
         (void)snprintf(why, ARGS_WHY_MAX, "An argument is missing.");
         return false;

@@ -21,13 +21,20 @@ struct args_option {
     const char *value; /* what its value is called in the help; NULL: a flag */
 };
 
+/* What may follow a command. */
+enum args_form {
+    ARGS_STRICT, /* its options and its arguments */
+    ARGS_LOOSE,  /* anything: it is known but not there yet */
+    ARGS_DASHES, /* arguments may begin with a dash, where they are no option of it */
+};
+
 /* What the table of commands says for the parser. */
 struct args_command {
     const char *name;
     const struct args_option *options; /* NULL: none */
     size_t words_min, words_max;
     const char *usage; /* behind "linnet NAME " */
-    bool loose;        /* known but not there yet: anything may follow */
+    unsigned form;     /* enum args_form */
 };
 
 struct args {

@@ -25,6 +25,6 @@ cli_run cmd_invite, cmd_add;
 cli_run cmd_visible, cmd_nearby;
 cli_run cmd_contacts, cmd_contact, cmd_verify;
 cli_run cmd_send, cmd_read;
-cli_run cmd_recv, cmd_history, cmd_export, cmd_events;
+cli_run cmd_recv, cmd_history, cmd_search, cmd_export, cmd_events;
 
 #endif

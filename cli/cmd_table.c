@@ -42,11 +42,12 @@ static const struct args_option recv_options[] = {{"--follow", 'f', NULL},
 static const struct args_option history_options[] = {
     {"--number", 'n', "N"}, {"--since", 0, "T"}, END};
 static const struct args_option export_options[] = {{"--format", 0, "jsonl|md"}, END};
+static const struct args_option search_options[] = {{"--number", 'n', "N"}, END};
 static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
 
 #define LATER(name, what)                                                                \
     {                                                                                    \
-        {name, NULL, 0, ARGS_WORDS_MAX, "", true}, NULL, what, "Not there yet.\n"        \
+        {name, NULL, 0, ARGS_WORDS_MAX, "", ARGS_LOOSE}, NULL, what, "Not there yet.\n"  \
     }
 
 static const struct cmd table[] = {
@@ -197,14 +198,33 @@ static const struct cmd table[] = {
      "print a conversation",
      "On a terminal the newest 50 unless asked otherwise, else everything. T is a "
      "duration\n"
-     "or a date.\n"
+     "(2h, 3d, 1w), today, yesterday, or a date.\n"
      "\n"
      "    linnet history bob -n 20\n"
      "    linnet history bob --since 2d\n"
+     "    linnet history bob --since yesterday\n"
      "    linnet history bob --since 2026-11-22T14:00\n"},
+    {{"search", search_options, 1, ARGS_WORDS_MAX, "WORDS... [-n N]", ARGS_DASHES},
+     cmd_search,
+     "find messages",
+     "All messages that have all the words, newest first; on a terminal the newest 50\n"
+     "unless asked otherwise. Case and accents do not matter. Besides words:\n"
+     "\n"
+     "    \"quick fox\"     these words, one after the other (mind the shell's quotes)\n"
+     "    umbr*           words that begin so\n"
+     "    -word           without that word\n"
+     "    from:NAME       of that author; from:me is you\n"
+     "    in:NAME         in the conversation with NAME\n"
+     "    before:DATE     and after:DATE: as --since of `linnet history`\n"
+     "\n"
+     "    linnet search umbrella\n"
+     "    linnet search '\"quick fox\"' from:bob after:1w\n"
+     "    linnet search 北京 -n 5\n"
+     "    linnet search caf* -coffee in:'Bob Smith' --json\n"},
     {{"export", export_options, 0, 1, "[NAME] [--format jsonl|md]", false},
      cmd_export,
      "print everything, as JSON Lines or Markdown",
+     "Oldest first. A line of JSON is a message as in linnet-api(7).\n"
      "\n"
      "    linnet export > all.jsonl\n"
      "    linnet export bob --format md > bob.md\n"},
@@ -231,7 +251,6 @@ static const struct cmd table[] = {
     LATER("react", "react to a message"),
     LATER("redact", "take a message back"),
     LATER("live", "live typing"),
-    LATER("search", "search everything"),
     LATER("transfers", "files on their way"),
     LATER("group", "groups"),
     LATER("away", "say that you are away"),

@@ -37,10 +37,8 @@ size_t fmt_wrap(FILE *f, const char *s, size_t indent, size_t width);
 
 bool fmt_utf8_ok(const char *s, size_t len);
 
-/* "500ms", "30s", "10m", "24h", "7d". */
+/* Those of base/when.h. */
 bool fmt_duration(const char *s, uint64_t *ms);
-/* A duration (that long before now_ms), or a local date: 2026-11-22, 2026-11-22T14:00,
- * 2026-11-22T14:00:05, the latter two also with Z or +01:00 behind them. */
 bool fmt_since(const char *s, uint64_t now_ms, uint64_t *ms);
 /* A decimal number of at most max. */
 bool fmt_number(const char *s, uint64_t max, uint64_t *out);

@@ -53,6 +53,7 @@ _linnet() {
         send) options+=' --reply --wait --timeout' ;;
         recv) options+=' --follow --from' ;;
         history) options+=' --number --since' ;;
+        search) options+=' --number' ;;
         export) options+=' --format' ;;
         events) options+=' --since' ;;
         nearby) options+=' --watch' ;;
@@ -64,7 +65,7 @@ _linnet() {
     case $command:$words in
     :*)
         _linnet_words 'add config contact contacts daemon events export history id
-            invite nearby passphrase read recv send status stop verify visible' "$cur"
+            invite nearby passphrase read recv search send status stop verify visible' "$cur"
         ;;
     contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;

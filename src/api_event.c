@@ -78,6 +78,20 @@ static void open_event(struct jout *o, uint64_t n, const char *topic)
     }
 }
 
+/* Where the words of a search stand: first byte of the text, and the one behind. */
+static void show_matches(struct jout *o, const struct msg_view *m)
+{
+    jout_key(o, "matches");
+    jout_open(o, '[');
+    for (size_t i = 0; i < m->n_matches; i++) {
+        jout_open(o, '[');
+        jout_u64(o, m->matches[i].from);
+        jout_u64(o, m->matches[i].to);
+        jout_close(o, ']');
+    }
+    jout_close(o, ']');
+}
+
 void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
                       const char *topic)
 {
@@ -110,10 +124,19 @@ void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
     if (m->omitted) {
         jout_kbool(o, "omitted", true);
     }
+    if (m->matches != NULL) {
+        show_matches(o, m);
+    }
     jout_close(o, '}');
 }
 
 void api_show_row(struct app *a, struct jout *o, const struct store_msg *m)
+{
+    api_show_found(a, o, m, NULL, 0);
+}
+
+void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
+                    const struct search_match *found, size_t n)
 {
     struct msg_view v = {
         .row = m->row,
@@ -129,6 +152,8 @@ void api_show_row(struct app *a, struct jout *o, const struct store_msg *m)
         .flags = m->flags,
         .text = m->text.p,
         .text_len = m->text.n,
+        .matches = found,
+        .n_matches = n,
     };
     api_show_message(a, o, &v, NULL);
 }

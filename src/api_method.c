@@ -27,6 +27,7 @@ static const struct api_method methods[] = {
     {"read", api_read, false},
     {"recv", api_recv, false},
     {"recv.ack", api_recv_ack, false},
+    {"search", api_search, false},
     {"send", api_send, false},
     {"status", api_status, true},
     {"stop", api_stop, true},
@@ -158,15 +159,10 @@ static void fail_unknown(struct app *a, struct api_req *r, const char *name)
     }
 }
 
-const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
-                                           const json_t *params, const char *key)
+const struct rec_contact *api_find_contact(struct app *a, struct api_req *r,
+                                           const char *name)
 {
-    const char *name;
-    size_t len;
     const struct rec_contact *c = NULL;
-    if (!api_want_str(r, params, key, &name, &len)) {
-        return NULL;
-    }
     int rc = contacts_find(node_contacts(a->node), name, &c);
     if (rc == ERR_EXISTS) {
         api_fail(r, CODE_UNKNOWN,
@@ -179,6 +175,17 @@ const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
         return NULL;
     }
     return c;
+}
+
+const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
+                                           const json_t *params, const char *key)
+{
+    const char *name;
+    size_t len;
+    if (!api_want_str(r, params, key, &name, &len)) {
+        return NULL;
+    }
+    return api_find_contact(a, r, name);
 }
 
 /* ---- what errors become ---- */

@@ -5,6 +5,7 @@
 #include "api.h"
 #include "app.h"
 #include "store.h"
+#include "store_search.h"
 
 enum { API_PAGE_MAX = 256, API_PAGE_BYTES = 1024 * 1024 /* of text */ };
 
@@ -47,6 +48,8 @@ void api_publish_nearby(struct app *a, const struct node_event *ev);
 void api_publish_visible(struct app *a);
 /* api_talk.c */
 api_method_fn api_send, api_read, api_history, api_export, api_message;
+/* api_search.c */
+api_method_fn api_search;
 /* api_recv.c */
 api_method_fn api_recv, api_recv_ack;
 void api_recv_reset(struct app *a);
@@ -65,6 +68,9 @@ bool api_may_str(struct api_req *r, const json_t *params, const char *key, const
 bool api_may_u64(struct api_req *r, const json_t *params, const char *key, uint64_t max,
                  uint64_t *v);
 bool api_may_bool(struct api_req *r, const json_t *params, const char *key, bool *v);
+/* The contact of that name; NULL: r has been answered. */
+const struct rec_contact *api_find_contact(struct app *a, struct api_req *r,
+                                           const char *name);
 /* The contact that params name; NULL: r has been answered. */
 const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
                                            const json_t *params, const char *key);
@@ -88,7 +94,9 @@ struct msg_view {
     uint32_t flags;
     const uint8_t *text;
     size_t text_len;
-    bool omitted; /* the text, since too much is unread */
+    bool omitted;                       /* the text, since too much is unread */
+    const struct search_match *matches; /* of a search; NULL: none */
+    size_t n_matches;
 };
 void api_view_event(const struct store_event *e, struct msg_view *out);
 void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
@@ -123,6 +131,9 @@ void api_rows_release(struct rows *rows);
 /* Whether another one would be more than a page. */
 bool api_rows_full(const struct rows *rows, size_t limit);
 void api_show_row(struct app *a, struct jout *o, const struct store_msg *m);
+/* The same with the places that a search found. */
+void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
+                    const struct search_match *v, size_t n);
 
 /* Numbers of unread messages: of one contact, or of all (contact 0), then done. */
 struct unread {

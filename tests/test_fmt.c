@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/fmt.h"
 
@@ -118,8 +119,9 @@ Test(fmt, durations)
     cr_assert(fmt_duration("7d", &ms) && ms == 604800000);
     cr_assert(fmt_duration("250ms", &ms) && ms == 250);
     cr_assert(fmt_duration("0s", &ms) && ms == 0);
+    cr_assert(fmt_duration("1w", &ms) && ms == 604800000);
     static const char *const bad[] = {
-        "", "30", "s", "-1s", "1 h", "1h2m", "1w", "9999999999999999999d", "1.5h"};
+        "", "30", "s", "-1s", "1 h", "1h2m", "1y", "9999999999999999999d", "1.5h"};
     ms = 7;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_assert_not(fmt_duration(bad[i], &ms), "%s", bad[i]);
@@ -137,13 +139,28 @@ Test(fmt, since)
     cr_assert(fmt_since("2026-11-22T14:00:05Z", 0, &ms) && ms == 1795356005000);
     cr_assert(fmt_since("2026-11-22", 0, &ms));
     cr_assert(fmt_since("2026-11-22T00:00", 0, &other) && ms == other);
-    static const char *const bad[] = {"yesterday",         "2026-13-01",    "2026-11-31",
+    static const char *const bad[] = {"tomorrow",          "2026-13-01",    "2026-11-31",
                                       "2026-11-22T25:00",  "2026-11-22T14", "2026-11-22Z",
                                       "2026-11-22x",       "26-11-22",      "2026-1-2",
                                       "2026-11-22T14:00+1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_assert_not(fmt_since(bad[i], 0, &ms), "%s", bad[i]);
     }
+}
+
+/* Days begin at local midnight, also when the clocks were changed on one of them. */
+Test(fmt, since_days)
+{
+    uint64_t ms = 0;
+    cr_assert_eq(setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1), 0);
+    tzset();
+    cr_assert(fmt_since("today", 1795356005000, &ms)); /* 2026-11-22 15:00:05 */
+    cr_assert_eq(ms, UINT64_C(1795302000000));
+    cr_assert(fmt_since("yesterday", 1795356005000, &ms));
+    cr_assert_eq(ms, UINT64_C(1795302000000) - 86400000);
+    cr_assert(fmt_since("yesterday", 1774868400000, &ms)); /* 2026-03-30 13:00 */
+    cr_assert_eq(ms, UINT64_C(1774738800000));             /* the day had 23 hours */
+    cr_assert(fmt_since("today", 0, &ms));
 }
 
 Test(fmt, numbers)
