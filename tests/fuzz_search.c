@@ -42,8 +42,8 @@ static void set_text(struct store *s, const uint8_t *text, size_t len)
     sqlite3_stmt *st = NULL;
     int err = store_index_forget(s, 1);
     assert(err == 0);
-    int rc = sqlite3_prepare_v2(s->db, "UPDATE msg SET text = ? WHERE row = 1", -1, &st,
-                                NULL);
+    int rc =
+        sqlite3_prepare_v2(s->db, "UPDATE msg SET text = ? WHERE row = 1", -1, &st, NULL);
     assert(rc == SQLITE_OK);
     (void)sqlite3_bind_text64(st, 1, (const char *)text, len, SQLITE_STATIC, SQLITE_UTF8);
     rc = sqlite3_step(st);
