@@ -117,6 +117,11 @@ int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t po
  * was seen. A new LAN_ADDING begins to send. 0, ERR_LIMIT, ERR_NOMEM. */
 int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*keys)[32],
               size_t n, uint64_t now_ms);
+/* Sends good-bye beacons (BEACON_FLAG_LEAVE) in place of what waits to be sent, so that
+ * contacts without a link need not wait for LAN_GONE_MS. No other beacon of ours is sent
+ * until the next lan_set_keys: a beacon behind the good-bye would say that we are there.
+ */
+void lan_leave(struct lan *l);
 /* Forgets it, without an event. */
 void lan_unwatch(struct lan *l, enum lan_kind kind, uint32_t ref);
 /* Whether a contact's device is there (between LAN_SEEN and LAN_GONE). */
@@ -150,7 +155,7 @@ bool lan_next_out(struct lan *l, struct lan_out *out);
 
 enum lan_event_type {
     LAN_SEEN = 1, /* a recognised beacon (each one) */
-    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS */
+    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS, or it said good-bye */
 };
 struct lan_event {
     enum lan_event_type type;

@@ -401,6 +401,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
     struct feeds_event fe;
     struct peer_event pe;
     struct peer_out po;
+    uint32_t conn;
     bool any = false;
 
     while (contacts_next_event(n->contacts, &ce)) {
@@ -419,6 +420,13 @@ static bool route_events(struct node *n, uint64_t now_ms)
     while (peers_next_out(n->peers, &po)) {
         dial_peer(n, &po, now_ms);
         any = true;
+    }
+    while ((conn = peers_next_idle(n->peers)) != 0) {
+        struct conn *c = conn_get(n, conn);
+
+        if (c != NULL) {
+            conn_close(n, c, CLOSE_IDLE, now_ms);
+        }
     }
     while (peers_next_event(n->peers, &pe)) {
         presence_event(n, pe.ref);
@@ -704,6 +712,7 @@ void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
 void node_shutdown(struct node *n, uint64_t now_ms)
 {
     n->stopping = true;
+    lan_leave(n->lan);
     nearby_hide(n->nearby, now_ms);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);
@@ -715,13 +724,9 @@ static bool next_lan_out(struct node *n, struct node_out *out)
 {
     struct lan_out lo;
 
-    do {
-        if (!lan_next_out(n->lan, &lo)) {
-            return false;
-        }
-        /* A beacon behind the good-bye would say that we are there; an open one says that
-         * we leave. */
-    } while (n->stopping && lo.len == WIRE_BEACON);
+    if (!lan_next_out(n->lan, &lo)) {
+        return false;
+    }
     memset(out, 0, sizeof(*out));
     memcpy(n->out_buf, lo.bytes, lo.len);
     out->kind = NODE_OUT_UDP;

@@ -210,7 +210,7 @@ void node_beacons_follow(struct node *n, uint64_t now_ms)
     const struct rec_contact *c;
     size_t pos = 0, count = 0;
 
-    if (!n->beacons_due || !n->started) {
+    if (!n->beacons_due || !n->started || n->stopping) {
         return;
     }
     n->beacons_due = false;
