@@ -31,7 +31,7 @@ enum {
     LAN_IFACES_MAX = 256, /* addresses of interfaces */
     LAN_ALTERNATES_MAX = 16384,
     LAN_ALTERNATES_ROUND = 4, /* alternates that go out beside the main key at a time */
-    LAN_WATCH_MAX = 16384,    /* watched refs */
+    LAN_WATCH_MAX = 32768,    /* watched refs */
     LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
     LAN_TARGETS_MAX = 256,    /* unicast targets */
     LAN_SUBNETS_MAX = 16,

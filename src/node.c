@@ -125,6 +125,7 @@ void node_free(struct node *n)
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
+    free(n->unacked);
     free(n->out_buf);
     sodium_memzero(n, sizeof(*n));
     free(n);
@@ -329,6 +330,7 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
             peers_gone(n->peers, ev->ref, now_ms);
         } else {
             peers_addr(n->peers, ev->ref, &ev->addr, true, now_ms);
+            keyring_met(&n->ring, LINK_CONTACT, ev->ref, &ev->addr);
         }
         break;
     case LAN_ADDING:

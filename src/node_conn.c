@@ -186,6 +186,7 @@ uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
             conn_free(n, c);
             c = NULL;
         } else {
+            link_set_source(c->link, from);
             conn_make_ready(n, c);
         }
     }
@@ -313,6 +314,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
     c->current = true;
+    keyring_met(&n->ring, LINK_CONTACT, c->ref, &c->addr);
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }

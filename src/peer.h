@@ -37,7 +37,7 @@ enum {
     PEER_RETRY_MAX_MS = 60000,
     PEER_RACE_MS = 5000,
     PEER_GONE_MS = 150000, /* no beacon for so long: offline */
-    PEER_MAX = 4096,
+    PEER_MAX = 32768,
 };
 
 struct peers;
