@@ -200,6 +200,7 @@ enum event_what {
     EVENT_FORK,
     EVENT_RESTORED, /* our own feed was ahead of us */
     EVENT_ORDER_GAP,
+    EVENT_UNREAD, /* our read mark moved: a conversation has no unread messages */
 };
 struct rec_event {
     uint8_t topic, what;
