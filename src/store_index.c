@@ -16,6 +16,7 @@ enum {
     SLICE_ROWS = 512,        /* messages of one slice */
     SLICE_BYTES = 64 * 1024, /* of text; at least one message */
     MERGE_PAGES = 48,        /* of one slice of merging */
+    PARTS_MAX = 64,          /* slices of indexing that merging may be behind when busy */
     TAGS_MAX = 48,
 };
 
@@ -258,6 +259,7 @@ static int index_slice(struct store *s)
         s->index.row = row;
         s->index.stale = false;
         s->index.merge = true;
+        s->index.parts++;
     }
     return err;
 }
@@ -271,13 +273,15 @@ static int merge_slice(struct store *s)
     int err = bind_run(&b);
     /* FTS5's own way of saying that there was nothing to do. */
     s->index.merge = err == 0 && sqlite3_total_changes(s->db) - before >= 2;
+    s->index.parts = s->index.merge ? s->index.parts : 0;
     return err;
 }
 
-int store_index(struct store *s, bool *more)
+int store_index(struct store *s, bool busy, bool *more)
 {
     bool behind = s->index.stale || s->index.row < s->row_last;
-    s->index.merge_next = s->index.merge && (!behind || !s->index.merge_next);
+    bool may = s->index.merge && (!busy || s->index.parts > PARTS_MAX);
+    s->index.merge_next = may && (!behind || !s->index.merge_next);
     int err = s->index.merge_next ? merge_slice(s) : behind ? index_slice(s) : 0;
     if (err != 0 && sqlite3_get_autocommit(s->db) == 0) {
         (void)run_one(s, ST_ROLLBACK);

@@ -132,6 +132,7 @@ struct store {
         bool stale;      /* the index is of another Unicode, and has to be made anew */
         bool merge;      /* something may be left to merge */
         bool merge_next; /* indexing and merging take turns */
+        unsigned parts;  /* slices indexed since there was nothing to merge */
     } index;
     struct unread *unread; /* changes of the open transaction */
     size_t n_unread, cap_unread;

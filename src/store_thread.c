@@ -188,12 +188,12 @@ static bool wait_work(struct store_thread *st)
     while (st->commits.head == NULL && st->asks.head == NULL && !st->stop) {
         if (st->broken || st->index_off || !store_index_due(st->store)) {
             uv_cond_wait(&st->work, &st->lock);
-        } else if (st->quiet || store_index_behind(st->store) > STORE_THREAD_BEHIND ||
-                   uv_cond_timedwait(&st->work, &st->lock,
-                                     STORE_THREAD_QUIET_MS * UINT64_C(1000000)) ==
-                       UV_ETIMEDOUT) {
-            st->quiet = true;
+        } else if (st->quiet || store_index_behind(st->store) > STORE_THREAD_BEHIND) {
             return false;
+        } else {
+            st->quiet = uv_cond_timedwait(&st->work, &st->lock,
+                                          STORE_THREAD_QUIET_MS * UINT64_C(1000000)) ==
+                        UV_ETIMEDOUT;
         }
     }
     st->quiet = false;
@@ -243,7 +243,7 @@ static void thread_main(void *arg)
             give(st, w.ask);
         } else if (w.index) {
             bool more;
-            st->index_off = store_index(st->store, &more) != 0;
+            st->index_off = store_index(st->store, !st->quiet, &more) != 0;
         } else {
             commit_group(st, &w.commits, w.drop);
         }

@@ -189,8 +189,10 @@ static void fill(struct store *s, uint64_t messages)
     struct txn t = {0};
     for (uint32_t id = 1; id <= CONTACTS; id++) {
         add_contact(&t, id);
+        if (id % 100 == 0) {
+            commit(s, &t);
+        }
     }
-    commit(s, &t);
     for (uint64_t i = 1; i <= messages; i++) {
         uint64_t r = draw();
         uint32_t conv = r % 2 == 0 ? 1 : 1 + (uint32_t)((r >> 8) % CONTACTS);
@@ -208,7 +210,7 @@ static void index_all(struct store *s, uint64_t messages)
     size_t slices = 0, late = 0;
     for (bool more = true; more; slices++) {
         double t0 = now(CLOCK_MONOTONIC);
-        check(store_index(s, &more), "index");
+        check(store_index(s, false, &more), "index");
         double took = now(CLOCK_MONOTONIC) - t0;
         worst = took > worst ? took : worst;
         late += took > 0.01;
@@ -402,7 +404,7 @@ static double cost(const char *dir, bool index, double *cpu)
         make_state(&t, 1, i, i + COST_BATCH - 1, STATE_DELIVERED);
         commit(s, &t);
         for (bool more = index && store_index_behind(s) >= 512; more;) {
-            check(store_index(s, &more), "index");
+            check(store_index(s, true, &more), "index");
             more = more && store_index_behind(s) >= 512;
             if (store_checkpoint_due(s)) {
                 check(store_checkpoint(s), "checkpoint");
@@ -410,7 +412,7 @@ static double cost(const char *dir, bool index, double *cpu)
         }
     }
     for (bool more = index; more;) {
-        check(store_index(s, &more), "index");
+        check(store_index(s, false, &more), "index");
     }
     wall = now(CLOCK_MONOTONIC) - wall - made;
     *cpu = (now(CLOCK_PROCESS_CPUTIME_ID) - *cpu - made_cpu) * 1e6 / COST_MESSAGES;

@@ -31,7 +31,7 @@ static struct store *fresh(void)
     assert(err == 0);
     txn_release(&t);
     for (bool more = true; more;) {
-        err = store_index(s, &more);
+        err = store_index(s, false, &more);
         assert(err == 0);
     }
     return s;

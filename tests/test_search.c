@@ -58,7 +58,7 @@ static void index_all(struct store *s)
 {
     bool more = true;
     while (more) {
-        cr_assert_eq(store_index(s, &more), 0);
+        cr_assert_eq(store_index(s, false, &more), 0);
     }
     cr_assert_eq(store_index_behind(s), 0);
 }

@@ -672,7 +672,7 @@ Test(store_file, schema_1_is_brought_up_to_date)
         cr_assert_str_eq(look_for(s, "cafe").last, "Shall we meet at the Café?");
         cr_assert_str_eq(look_for(s, "北京").last, "好，明天在北京见。");
         for (bool more = i == 1; more;) {
-            cr_assert_eq(store_index(s, &more), 0);
+            cr_assert_eq(store_index(s, false, &more), 0);
         }
         store_close(s);
         s = open_ok(&h);
