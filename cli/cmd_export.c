@@ -30,6 +30,10 @@ static void put_markdown(const char *s, size_t len)
             (void)fputs("  \n> ", stdout);
             line = p + 1;
         } else {
+            if (p == line && *p == ' ') { /* blanks would begin a block of code */
+                (void)fputs("&#32;", stdout);
+                continue;
+            }
             if (strchr(markup, *p) != NULL || begins_block(line, p)) {
                 (void)fputc('\\', stdout);
             }

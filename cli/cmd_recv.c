@@ -262,6 +262,54 @@ static int history_print(struct history *h, struct show *s)
     return rc;
 }
 
+/* All of it, oldest first: page by page as it comes. */
+static int history_all(struct history *h, struct show *s)
+{
+    json_t *after = NULL, *o, *m;
+    bool more = true;
+    int rc = 0;
+    while (rc == 0 && more) {
+        size_t i;
+        json_t *params =
+            json_pack("{s:s,s:I}", "name", h->name, "since_ms", (json_int_t)h->since_ms);
+        if (after != NULL) {
+            (void)json_object_set(params, "after", after);
+        }
+        rc = cli_call(h->cli, "export", params, &o);
+        if (rc != 0) {
+            break;
+        }
+        const json_t *list = json_object_get(o, "messages");
+        show_prepare(s, list);
+        json_array_foreach(list, i, m)
+        {
+            show_message(s, m);
+        }
+        json_decref(after);
+        after = json_incref(json_object_get(o, "after"));
+        more = cli_true(o, "more") && json_is_string(after);
+        json_decref(o);
+        rc = cli_flush();
+    }
+    json_decref(after);
+    return rc;
+}
+
+/* The newest ones, for which the way goes backwards first. */
+static int history_last(struct history *h, struct show *s)
+{
+    int rc = history_collect(h);
+    if (rc == 0) {
+        rc = history_print(h, s);
+    }
+    for (size_t i = 0; i < h->n; i++) {
+        json_decref(h->pages[i].before);
+        json_decref(h->pages[i].messages);
+    }
+    free(h->pages);
+    return rc;
+}
+
 int cmd_history(struct cli *c)
 {
     struct history h = {.cli = c, .name = c->args.words[0], .left = UINT64_MAX};
@@ -273,25 +321,17 @@ int cmd_history(struct cli *c)
     }
     h.since = since != NULL;
     if (h.since && !fmt_since(since, cli_now_ms(), &h.since_ms)) {
-        return cli_misused(c,
-                           "--since wants a duration, as in 2h or 7d, or a date, as in "
-                           "2026-11-22 or 2026-11-22T14:00.");
+        return cli_misused(c, "--since wants a duration, as in 2h or 7d, today, "
+                              "yesterday, or a date, as in "
+                              "2026-11-22 or 2026-11-22T14:00.");
     }
     if (n == NULL && !h.since && c->tty_out && !c->json) {
         h.left = SCREEN_MESSAGES;
     }
-    int rc = history_collect(&h);
-    if (rc == 0) {
-        rc = history_print(&h, &s);
-    }
-    if (rc == 0 && h.n == 1 && s.day[0] == '\0' && c->tty_out && !c->json) {
+    int rc = h.left == UINT64_MAX ? history_all(&h, &s) : history_last(&h, &s);
+    if (rc == 0 && s.day[0] == '\0' && c->tty_out && !c->json) {
         cli_say(h.since ? "Nothing since then." : "Nothing was said yet.");
     }
-    for (size_t i = 0; i < h.n; i++) {
-        json_decref(h.pages[i].before);
-        json_decref(h.pages[i].messages);
-    }
-    free(h.pages);
     return rc;
 }
 

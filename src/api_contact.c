@@ -8,21 +8,57 @@
 
 /* ---- unread messages ---- */
 
+/* A conversation, and which contact of the job it is with. */
+struct place {
+    uint32_t conv;
+    size_t i;
+};
+
 struct unread_job {
     struct app *app;
     uint64_t tag;
     api_unread_fn *done;
+    struct place *order; /* by conversation */
     struct unread u;
 };
 
+static int by_conv(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return (x->conv > y->conv) - (x->conv < y->conv);
+}
+
+static int on_unread(void *ctx, uint32_t conv, uint64_t n)
+{
+    struct unread_job *j = ctx;
+    const struct place key = {.conv = conv};
+    const struct place *p = bsearch(&key, j->order, j->u.n, sizeof key, by_conv);
+    if (p != NULL) {
+        j->u.v[p->i].unread = n;
+        j->u.sum += n;
+    }
+    return 0;
+}
+
+/* All in one pass over those conversations that have some. */
 static int unread_run(void *ctx, struct store *s)
 {
     struct unread_job *j = ctx;
-    int rc = 0;
-    for (size_t i = 0; i < j->u.n && rc == 0; i++) {
-        rc = store_unread(s, j->u.v[i].conv, &j->u.v[i].unread);
-        j->u.sum += rc == 0 ? j->u.v[i].unread : 0;
+    if (j->u.n == 1) {
+        int rc = store_unread(s, j->u.v[0].conv, &j->u.v[0].unread);
+        j->u.sum = j->u.v[0].unread;
+        return rc;
     }
+    j->order = calloc(j->u.n + 1, sizeof *j->order);
+    if (j->order == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < j->u.n; i++) {
+        j->order[i] = (struct place){j->u.v[i].conv, i};
+    }
+    qsort(j->order, j->u.n, sizeof *j->order, by_conv);
+    int rc = store_unread_each(s, on_unread, j);
+    free(j->order);
     return rc;
 }
 

@@ -435,6 +435,7 @@ void api_export(struct app *a, struct api_req *r, const json_t *params)
     size_t len;
     struct page p = {.app = a, .tag = r->tag, .limit = API_PAGE_MAX, .export = true};
     if (!api_may_str(r, params, "after", &after, &len) ||
+        !api_may_u64(r, params, "since_ms", INT64_MAX, &p.q.since_ms) ||
         !api_may_str(r, params, "name", &name, &len)) {
         return;
     }

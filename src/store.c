@@ -528,6 +528,7 @@ void store_close(struct store *s)
     }
     (void)sqlite3_close(s->db);
     store_vfs_release(&s->vfs);
+    store_merge_release(s);
     free(s->unread);
     free(s);
 }

@@ -103,7 +103,8 @@ struct store_query {
 };
 /* In the order (order, first 8 bytes of the device's id, row). since_ms counts an
  * author's time that lies beyond the message's order as that order. after_row 0: from the
- * end or start. Conversation 0 merges all of them in that order. */
+ * end or start. Conversation 0 merges all of them in that order; the page that follows on
+ * one, with nothing stored between them, is cheap. */
 int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb,
                   void *ctx);
 /* Others' messages by arrival, row > after_row, at most limit; conv 0: all. */
@@ -113,6 +114,9 @@ int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t li
 int store_find(struct store *s, const char *prefix, store_msg_cb *cb, void *ctx);
 /* Unread messages of others in a conversation. */
 int store_unread(struct store *s, uint32_t conv, uint64_t *out);
+/* All conversations that have some, by number; non-zero stops and is returned. */
+int store_unread_each(struct store *s, int (*cb)(void *ctx, uint32_t conv, uint64_t n),
+                      void *ctx);
 
 /* Durable events with number > since, at most limit, appended. newest gets the largest
  * number there is. */

@@ -69,6 +69,7 @@ enum stmt_id {
     ST_MSG_READ,
     ST_UNREAD_ADD,
     ST_UNREAD_GET,
+    ST_UNREAD_ALL,
     ST_EVENT_PUT,
     ST_EVENTS,
     ST_DEVICE_ID,
@@ -134,6 +135,7 @@ struct store {
         bool merge_next; /* indexing and merging take turns */
         unsigned parts;  /* slices indexed since there was nothing to merge */
     } index;
+    struct merge *merge;   /* of all conversations, for the next page (store_query.c) */
     struct unread *unread; /* changes of the open transaction */
     size_t n_unread, cap_unread;
 };
@@ -190,6 +192,9 @@ int store_index_open(struct store *s);
  * the change, learn it with the new one after it, all in the transaction that is open. */
 int store_index_forget(struct store *s, uint64_t row);
 int store_index_learn(struct store *s, uint64_t row);
+
+/* Frees what is kept for the next page. */
+void store_merge_release(struct store *s);
 
 /* The place of a device among entries of one order: the first eight bytes of its id. */
 int store_rank(struct store *s, uint32_t device, int64_t *rank);

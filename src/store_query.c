@@ -203,6 +203,9 @@ struct merge {
     struct cursor *v; /* a binary heap, the next one first */
     size_t n;
     bool backwards;
+    /* kept for the next page: what it was made of */
+    uint64_t since_ms, row_last;
+    int64_t told; /* row of the last message told */
 };
 
 static bool comes_first(const struct merge *m, const struct cursor *x,
@@ -303,16 +306,63 @@ static int merge_tell(struct store *s, const struct store_query *q, int64_t row,
     return rc;
 }
 
+/* The merge of the page before this one, when nothing was stored since; otherwise a new
+ * one, which has to look into every conversation. */
+static int merge_take(struct store *s, const struct store_query *q,
+                      const struct place *start, struct merge *m)
+{
+    const struct merge *kept = s->merge;
+    *m = (struct merge){.backwards = q->backwards};
+    if (kept != NULL && q->after_row != 0 && kept->told == (int64_t)q->after_row &&
+        kept->backwards == q->backwards && kept->since_ms == q->since_ms &&
+        kept->row_last == s->row_last) {
+        *m = *kept;
+        free(s->merge);
+        s->merge = NULL;
+        return 0;
+    }
+    store_merge_release(s);
+    return merge_start(s, q, start, m);
+}
+
+void store_merge_release(struct store *s)
+{
+    if (s->merge != NULL) {
+        free(s->merge->v);
+        free(s->merge);
+        s->merge = NULL;
+    }
+}
+
+/* Keeps a merge that may go on; otherwise frees what it holds. */
+static void merge_keep(struct store *s, const struct store_query *q, struct merge *m,
+                       int rc)
+{
+    store_merge_release(s);
+    if (rc >= 0 && m->n > 0 && m->told != 0) {
+        s->merge = malloc(sizeof *s->merge);
+    }
+    if (s->merge == NULL) {
+        free(m->v);
+        return;
+    }
+    m->since_ms = q->since_ms;
+    m->row_last = s->row_last;
+    *s->merge = *m;
+}
+
 static int history_all(struct store *s, const struct store_query *q,
                        const struct place *start, size_t limit, store_msg_cb *cb,
                        void *ctx)
 {
-    struct merge m = {.backwards = q->backwards};
+    struct merge m;
     size_t told = 0;
-    int rc = merge_start(s, q, start, &m);
+    int rc = merge_take(s, q, start, &m);
     while (rc == 0 && m.n > 0 && told < limit) {
-        rc = merge_tell(s, q, m.v[0].at.row, cb, ctx, &told);
+        int64_t row = m.v[0].at.row;
+        rc = merge_tell(s, q, row, cb, ctx, &told);
         if (rc == 0) {
+            m.told = row;
             rc = cursor_next(s, &m.v[0], q);
             if (rc == 0) {
                 m.v[0] = m.v[--m.n];
@@ -321,7 +371,7 @@ static int history_all(struct store *s, const struct store_query *q,
             sift_down(&m, 0);
         }
     }
-    free(m.v);
+    merge_keep(s, q, &m, rc);
     return rc;
 }
 
@@ -424,6 +474,21 @@ int store_find(struct store *s, const char *prefix, store_msg_cb *cb, void *ctx)
         }
     }
     return rc == 1 ? 0 : rc;
+}
+
+int store_unread_each(struct store *s, int (*cb)(void *ctx, uint32_t conv, uint64_t n),
+                      void *ctx)
+{
+    struct bind b = bind_start(s, ST_UNREAD_ALL);
+    int rc;
+    while ((rc = bind_row(&b)) == 1) {
+        rc = cb(ctx, (uint32_t)col_int(b.st, 0), col_int(b.st, 1));
+        if (rc != 0) {
+            (void)sqlite3_reset(b.st);
+            break;
+        }
+    }
+    return rc;
 }
 
 int store_unread(struct store *s, uint32_t conv, uint64_t *out)

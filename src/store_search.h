@@ -84,9 +84,9 @@ typedef int search_cb(void *ctx, const struct store_msg *m, const struct search_
 int store_search(struct store *s, const struct search *q, struct search_at *at,
                  search_cb *cb, void *ctx);
 
-/* One slice of indexing, or of merging what was indexed, which is put off while the caller
- * is busy. *more: there is something left to do. 0 or an error; nothing but the index is
- * touched. */
+/* One slice of indexing, or of merging what was indexed, which is put off while the
+ * caller is busy. *more: there is something left to do. 0 or an error; nothing but the
+ * index is touched. */
 int store_index(struct store *s, bool busy, bool *more);
 /* Whether store_index has something to do. */
 bool store_index_due(const struct store *s);

@@ -122,6 +122,7 @@ const char *const store_sql[ST_COUNT] = {
     [ST_UNREAD_ADD] = "INSERT INTO unread VALUES(?, ?)"
                       " ON CONFLICT DO UPDATE SET n = n + excluded.n",
     [ST_UNREAD_GET] = "SELECT n FROM unread WHERE conv = ?",
+    [ST_UNREAD_ALL] = "SELECT conv, n FROM unread WHERE n <> 0 ORDER BY conv",
     [ST_EVENT_PUT] = "INSERT INTO event VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
     [ST_EVENTS] = "SELECT " MSG_COLS
                   ", e.n, e.topic, e.what, e.row, e.contact, e.conv, e.value, e.text"

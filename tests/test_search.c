@@ -394,3 +394,54 @@ Test(search, filters_are_read)
     cr_assert_str_eq(q.filters[3].value, "");
     cr_assert_eq(q.n_terms, 3); /* "to y", "in", "z" */
 }
+
+/* ---- pages of all conversations ---- */
+
+struct paged {
+    struct store_query q;
+    uint64_t rows[ROWS_MAX];
+    size_t n;
+};
+
+static int on_row(void *ctx, const struct store_msg *m)
+{
+    struct paged *p = ctx;
+    cr_assert(p->n < ROWS_MAX);
+    p->rows[p->n++] = m->row;
+    p->q.after_order = m->order;
+    p->q.after_device = m->device;
+    p->q.after_row = m->row;
+    return 0;
+}
+
+/* What is kept between two pages changes nothing of what they say, whether messages come
+ * in between or not. */
+Test(search, pages_of_all_conversations)
+{
+    enum { CONVS = 40, EACH = 10, PAGES = 8 };
+    struct store *s = fresh();
+    for (uint32_t i = 0; i < CONVS * EACH; i++) {
+        (void)say_at(s, 1 + i * 7 % CONVS, 1, "x", 1000);
+    }
+    static struct paged p, other, back;
+    p = other = back = (struct paged){.q = {.limit = CONVS * EACH / PAGES}};
+    back.q.backwards = true;
+    for (int i = 0; i < PAGES; i++) {
+        cr_assert_eq(store_history(s, &p.q, on_row, &p), 0);
+        if (i % 3 == 1) { /* another reader takes what was kept */
+            cr_assert_eq(store_history(s, &back.q, on_row, &back), 0);
+        }
+        if (i % 3 == 2) { /* at the end of all: both come to it */
+            (void)say_at(s, 3, 1, "late", 1000);
+        }
+    }
+    for (size_t before = 0; before != p.n;) {
+        before = p.n;
+        cr_assert_eq(store_history(s, &p.q, on_row, &p), 0);
+    }
+    cr_assert_eq(p.n, s->row_last);
+    for (size_t i = 0; i < p.n; i++) {
+        cr_assert_eq(p.rows[i], i + 1, "row %zu", i); /* order grows with the row */
+    }
+    store_close(s);
+}
