@@ -9,8 +9,7 @@ enum { FD_MAX = 1 << 20 };
 
 static int not_yet(const struct cli *c)
 {
-    static const char *const later[] = {"--bootstrap", "--network",
-                                        "--network-secret-fd"};
+    static const char *const later[] = {"--bootstrap"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         if (args_value(&c->args, later[i]) != NULL) {
             return cli_fail(CLI_ERROR, "The option %s is not there yet.", later[i]);
@@ -37,16 +36,25 @@ int cmd_daemon(struct cli *c)
 {
     struct daemon_opts o;
     const char *pass = args_value(&c->args, "--passphrase-fd");
+    const char *secret = args_value(&c->args, "--network-secret-fd");
     uint64_t fd;
     daemon_opts_init(&o);
     o.home = c->args.home;
     o.scope = args_value(&c->args, "--scope");
     o.port = args_value(&c->args, "--port");
     o.name = args_value(&c->args, "--name");
+    o.network = args_value(&c->args, "--network");
     int rc = not_yet(c);
     rc = rc != 0 ? rc : take_peers(c, &o);
     if (rc != 0) {
         return rc;
+    }
+    if (secret != NULL) {
+        if (!fmt_number(secret, FD_MAX, &fd)) {
+            return cli_misused(
+                c, "--network-secret-fd wants the number of an open descriptor.");
+        }
+        o.network_secret_fd = (int)fd;
     }
     if (pass != NULL) {
         if (!fmt_number(pass, FD_MAX, &fd)) {

@@ -57,6 +57,17 @@ static void say_addresses(const json_t *status)
     (void)puts(json_array_size(list) == 0 ? "none: no network is up" : "");
 }
 
+static void print_network(const json_t *n)
+{
+    if (!json_is_object(n)) {
+        return;
+    }
+    char *name = cli_shown(cli_str(n, "name"));
+    (void)printf("network   %s, %llu contacts through it\n", name,
+                 (unsigned long long)cli_int(n, "contacts"));
+    free(name);
+}
+
 static void print_status(struct cli *c, const json_t *s)
 {
     char *name = cli_shown(cli_str(s, "name")), *home = cli_shown(cli_str(s, "home"));
@@ -70,6 +81,7 @@ static void print_status(struct cli *c, const json_t *s)
     say_addresses(s);
     (void)printf("contacts  %llu, %llu online, %llu linked\n", contacts, online, links);
     (void)printf("unread    %llu\n", unread);
+    print_network(json_object_get(s, "network"));
     if (cli_true(s, "visible")) {
         char at[FMT_TIME_MAX];
         uint64_t until = cli_int(s, "visible_until_ms");

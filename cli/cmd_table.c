@@ -53,7 +53,8 @@ static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
 static const struct cmd table[] = {
     {{"daemon", daemon_options, 0, 0,
       "[--scope lan|internet] [--port N] [--peer HOST[:PORT]]...\n"
-      "                     [--name NAME] [--passphrase-fd N]",
+      "                     [--name NAME] [--network NAME --network-secret-fd N]\n"
+      "                     [--passphrase-fd N]",
       false},
      cmd_daemon,
      "run the node in the foreground",
@@ -62,7 +63,12 @@ static const struct cmd table[] = {
      "\n"
      "    linnet daemon --scope lan --name ann\n"
      "    linnet daemon --peer 10.1.0.7 --peer printer.lan:7679\n"
-     "    linnet daemon --passphrase-fd 3 3< secret\n"},
+     "    linnet daemon --network \"The Office\" --network-secret-fd 3 3< office.secret\n"
+     "    linnet daemon --passphrase-fd 3 3< secret\n"
+     "\n"
+     "Nodes of one network find one another and become contacts by themselves, marked "
+     "as\n"
+     "unverified. The first line of the descriptor is the network's secret.\n"},
     {{"stop", NULL, 0, 0, "", false},
      cmd_stop,
      "end the node",
@@ -188,9 +194,7 @@ static const struct cmd table[] = {
     {{"recv", recv_options, 0, 0, "[-f] [--from NAME]", false},
      cmd_recv,
      "print what has arrived",
-     "Prints what it has not printed yet; with -f it stays and prints what arrives, "
-     "also\n"
-     "after the node was started anew.\n"
+     "Prints what it has not printed yet; with -f it stays and prints what arrives.\n"
      "\n"
      "    linnet recv\n"
      "    linnet recv -f --from bob\n"
@@ -233,8 +237,7 @@ static const struct cmd table[] = {
     {{"events", events_options, 0, 0, "[--since N]", false},
      cmd_events,
      "print what happens, until ^C",
-     "With --since first what happened after that event. Goes on when the node was\n"
-     "started anew.\n"
+     "With --since first what happened after that event.\n"
      "\n"
      "    linnet events\n"
      "    linnet events --json --since 120\n"},

@@ -44,7 +44,8 @@ _linnet() {
     if [[ $cur == -* ]]; then
         local options='--help --home --json --no-start'
         case $command in
-        daemon) options+=' --scope --port --peer --name --passphrase-fd' ;;
+        daemon) options+=' --scope --port --peer --name --network --network-secret-fd
+            --passphrase-fd' ;;
         passphrase) options+=' --passphrase-fd' ;;
         id) options+=' --qr' ;;
         invite) options+=' --qr --expires --addr' ;;
@@ -71,7 +72,8 @@ _linnet() {
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
-    config:1) _linnet_words 'name interfaces subnets peer scope port log_level' "$cur" ;;
+    config:1) _linnet_words 'name interfaces subnets peer scope port log_level network
+        network-secret-file' "$cur" ;;
     send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
         mapfile -t COMPREPLY < <(_linnet_contacts "$cur")
         ;;

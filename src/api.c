@@ -387,14 +387,9 @@ static void take_subscriptions(struct api *api)
     }
 }
 
-static bool takes(const struct api *api)
+void api_turn(struct api *api, bool reading)
 {
-    return api->waiting < API_WAITING_MAX && app_takes(api->app);
-}
-
-void api_turn(struct api *api)
-{
-    for (int i = 0; i < API_BATCH && takes(api); i++) {
+    for (int i = 0; i < API_BATCH && reading && api->waiting < API_WAITING_MAX; i++) {
         if (!take_one(api)) {
             break;
         }
@@ -404,9 +399,9 @@ void api_turn(struct api *api)
     }
 }
 
-bool api_more(struct api *api)
+bool api_more(struct api *api, bool reading)
 {
     bool requests = (events_of(api->router) & ZMQ_POLLIN) != 0;
     bool subscriptions = (events_of(api->pub) & ZMQ_POLLIN) != 0;
-    return subscriptions || (requests && takes(api));
+    return subscriptions || (requests && reading && api->waiting < API_WAITING_MAX);
 }

@@ -173,6 +173,12 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
     jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
     jout_ku64(o, "unread", unread);
     jout_ku64(o, "created_ms", c->created_ms);
+    jout_key(o, "network");
+    if ((c->flags & CONTACT_NETWORK) != 0) {
+        jout_str(o, c->network);
+    } else {
+        jout_null(o);
+    }
     jout_close(o, '}');
 }
 
@@ -222,8 +228,10 @@ static const char *what_word(uint8_t what)
         return "restored";
     case EVENT_ORDER_GAP:
         return "gap";
-    case EVENT_UNREAD:
-        return "unread";
+    case EVENT_NETWORK_LEFT:
+        return "network_left";
+    case EVENT_NETWORK_LIMIT:
+        return "network_limit";
     }
     return "changed";
 }
@@ -247,6 +255,13 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
         jout_ku64(o, "invite", e->value);
         jout_kstr(o, "name", name);
         break;
+    case EVENT_NETWORK_LEFT:
+        jout_ku64(o, "contacts", e->value);
+        jout_kstr(o, "network", e->text);
+        break;
+    case EVENT_NETWORK_LIMIT:
+        jout_kstr(o, "network", e->text);
+        break;
     case EVENT_ADD_FAILED:
         jout_kstr(o, "reason", reason_word(e->value));
         break;
@@ -263,20 +278,6 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
             jout_hex(o, c->root, WIRE_ID);
         } else {
             jout_null(o);
-        }
-        if (e->what == EVENT_CONTACT_CONFLICT) {
-            const struct rec_contact *other =
-                e->value == 0 ? NULL
-                              : contacts_get(node_contacts(a->node), (uint32_t)e->value);
-            jout_key(o, "other");
-            if (other != NULL) {
-                jout_str(o, other->name);
-            } else {
-                jout_null(o);
-            }
-        }
-        if (e->what == EVENT_UNREAD) {
-            jout_ku64(o, "unread", 0);
         }
         break;
     }
@@ -353,7 +354,6 @@ void api_welcome(struct app *a)
     jout_open(o, '{');
     jout_ku64(o, "v", 1);
     jout_ku64(o, "newest", a->newest);
-    jout_ku64(o, "row", a->newest_row);
     jout_close(o, '}');
     api_publish(a->api, "welcome");
 }

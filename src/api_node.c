@@ -24,6 +24,21 @@ static void show_addresses(struct app *a, struct jout *o)
     jout_close(o, ']');
 }
 
+/* The network that it is in, with how many contacts came through it, or null. */
+static void show_network(struct app *a, struct jout *o)
+{
+    const char *name = node_network(a->node);
+    jout_key(o, "network");
+    if (name[0] == '\0') {
+        jout_null(o);
+        return;
+    }
+    jout_open(o, '{');
+    jout_kstr(o, "name", name);
+    jout_ku64(o, "contacts", contacts_of_network(node_contacts(a->node), name));
+    jout_close(o, '}');
+}
+
 static void show_node(struct app *a, struct jout *o, uint64_t unread)
 {
     struct node_stats s;
@@ -36,6 +51,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     jout_ku64(o, "links", s.links);
     jout_ku64(o, "unread", unread);
     api_show_visible(a, o);
+    show_network(a, o);
 }
 
 static void answer_status(struct app *a, struct api_req *r, uint64_t unread)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "api_priv.h"
 #include "base/deadline.h"
 #include "base/err.h"
@@ -118,10 +120,41 @@ static void set_targets(struct app *a, uint64_t now_ms)
     }
 }
 
+/* The key of the secret network, from the store when it was made of the same name and
+ * secret; making it takes a while. */
+static int take_network(struct app *a, char why[APP_WHY_MAX])
+{
+    const struct app_config *cfg = &a->cfg;
+    const struct blob *kept = node_meta(a->node, NODE_META_NETWORK);
+    int rc = 0;
+    if (cfg->network == NULL || cfg->network[0] == '\0') {
+        return 0;
+    }
+    netkey_cache(cfg->key->db_key, cfg->network, cfg->network_secret,
+                 cfg->network_secret_len, a->network_cache);
+    if (kept != NULL && kept->n == NETKEY_CACHE + NETKEY &&
+        sodium_memcmp(kept->p, a->network_cache, NETKEY_CACHE) == 0) {
+        memcpy(a->network_key, kept->p + NETKEY_CACHE, NETKEY);
+    } else {
+        rc = netkey_make(cfg->network, cfg->network_secret, cfg->network_secret_len,
+                         a->network_key);
+    }
+    if (rc != 0) {
+        (void)snprintf(why, APP_WHY_MAX, "The key of the network cannot be made: %s.",
+                       err_str(rc));
+        return rc;
+    }
+    (void)snprintf(a->network, sizeof a->network, "%s", cfg->network);
+    return 0;
+}
+
 /* After the last record: tells the node its world. */
 static int start_node(struct app *a, uint64_t now_ms)
 {
     const struct config_view *v = a->cfg.view;
+    if (a->network[0] != '\0') {
+        node_set_network(a->node, a->network, a->network_key, a->network_cache);
+    }
     int rc = node_start(a->node, now_ms);
     if (rc == 0 && v->n_subnets > 0 &&
         node_set_subnets(a->node, v->subnets, v->n_subnets, PORT_DEFAULT, now_ms) != 0) {
@@ -248,11 +281,6 @@ static void committed(void *ctx, uint64_t up_to, struct store_events *events)
     if (events->n > 0) {
         a->newest = events->v[events->n - 1].n;
     }
-    for (size_t i = 0; i < events->n; i++) {
-        if (events->v[i].topic == TOPIC_MESSAGE && events->v[i].row > a->newest_row) {
-            a->newest_row = events->v[i].row;
-        }
-    }
     a->fresh = events;
     a->fresh_at = 0;
     node_committed(a->node, up_to, now_ms);
@@ -366,12 +394,14 @@ static void node_events(struct app *a, uint64_t now_ms)
     }
 }
 
-/* What the user gave with a code, or where a contact was met, counts as configured. */
+/* What the user gave with a code, where a contact was met, and where members of the
+ * user's network say that one is, counts as configured. */
 static void allow_known(struct app *a, const struct addr *dst)
 {
     if (!addr_is_multicast(dst) && !loop_may_dial(a->cfg.loop, dst) &&
-        contacts_addr_known(node_contacts(a->node), dst)) {
-        (void)loop_allow_peer(a->cfg.loop, dst);
+        (contacts_addr_known(node_contacts(a->node), dst) ||
+         node_network_at(a->node, dst))) {
+        (void)loop_allow_now(a->cfg.loop, dst);
     }
 }
 
@@ -594,16 +624,16 @@ static uint64_t earliest(const struct app *a)
     return a->state == APP_STOPPING && a->stop_at < at ? a->stop_at : at;
 }
 
-bool app_takes(const struct app *a)
+/* Whether requests are read: not while the store is behind. */
+static bool takes(const struct app *a)
 {
-    return a->queries + a->receiving < APP_QUERIES_MAX &&
-           (a->node == NULL || node_reading(a->node));
+    return a->queries < APP_QUERIES_MAX && (a->node == NULL || node_reading(a->node));
 }
 
 static bool on_turn(void *ctx, uint64_t now_ms)
 {
     struct app *a = ctx;
-    api_turn(a->api);
+    api_turn(a->api, takes(a));
     drain(a, now_ms);
     if (a->node != NULL) {
         loop_set_reading(a->cfg.loop, node_reading(a->node));
@@ -616,7 +646,7 @@ static bool on_turn(void *ctx, uint64_t now_ms)
         return false;
     }
     loop_set_timer(a->cfg.loop, earliest(a));
-    return api_more(a->api); /* sending may have let some in without a wake */
+    return api_more(a->api, takes(a)); /* sending may have let some in without a wake */
 }
 
 void app_run(struct app *a, void (*ready)(void *ctx, struct app *a), void *ctx)
@@ -674,11 +704,13 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
         if (rc == 0) {
             rc = store_events_since(s, INT64_MAX, 1, &none, &a->newest);
             store_events_release(&none);
-            a->newest_row = store_newest_row(s);
         }
         if (rc != 0) {
             load_fail(a, rc, why);
         }
+    }
+    if (rc == 0) {
+        rc = take_network(a, why);
     }
     if (rc == 0) {
         rc = api_new(a, cfg->home->api, cfg->home->events, &a->api, why, APP_WHY_MAX);
@@ -725,5 +757,6 @@ void app_free(struct app *a)
     loop_once(a->cfg.loop, false);
     api_recv_reset(a);
     api_free(a->api);
+    sodium_memzero(a->network_key, sizeof a->network_key);
     free(a);
 }

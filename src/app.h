@@ -39,7 +39,10 @@ struct app_config {
     const struct keyfile *key;
     bool protected_;
     struct loop *loop;
-    struct store *store; /* taken over by app_new, also when it fails */
+    struct store *store;           /* taken over by app_new, also when it fails */
+    const char *network;           /* the secret network's name; empty: none */
+    const uint8_t *network_secret; /* read by app_new only */
+    size_t network_secret_len;
 };
 
 enum app_state { APP_RUN, APP_DOWN, APP_STOPPING };
@@ -56,13 +59,11 @@ struct app {
     bool protected_;   /* by `passphrase` */
     bool changing;     /* by `passphrase`: one change at a time */
     uint64_t newest;   /* number of the newest durable event */
-    uint64_t newest_row; /* of the newest message */
 
     int store_err;
     char store_error[APP_WHY_MAX];
     uint64_t probe_at, stop_at, resolve_at;
     size_t queries;
-    size_t receiving; /* `recv`s that wait or run: one at a time */
 
     struct store_events *fresh; /* while a commit is being told */
     size_t fresh_at;            /* where the last result was found */
@@ -74,6 +75,9 @@ struct app {
 
     void (*ready)(void *ctx, struct app *a); /* not called yet */
     void *ready_ctx;
+
+    char network[NETKEY_NAME_MAX + 1]; /* empty: none */
+    uint8_t network_key[NETKEY], network_cache[NETKEY_CACHE];
 
     struct recv_queue *recv; /* the method `recv`'s (api_recv.c) */
 };
@@ -95,9 +99,6 @@ int app_query(struct app *a, int (*run)(void *ctx, struct store *s),
 const struct store_event *app_fresh_message(struct app *a, const uint8_t mid[WIRE_MID]);
 /* Our addresses with port, at most max. */
 size_t app_addresses(const struct app *a, struct addr *out, size_t max);
-/* Whether another request may be taken: not while the store is behind, nor while as many
- * of its queries as are allowed are under way. */
-bool app_takes(const struct app *a);
 /* "ok", "full" or "failed". */
 const char *app_store_state(const struct app *a);
 

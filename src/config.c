@@ -20,10 +20,15 @@ static const struct {
     const char *name;
     bool restarts;
 } keys[CONFIG_KEYS] = {
-    [CONFIG_NAME] = {"name", false},           [CONFIG_INTERFACES] = {"interfaces", true},
-    [CONFIG_SUBNETS] = {"subnets", true},      [CONFIG_PEER] = {"peer", true},
-    [CONFIG_SCOPE] = {"scope", true},          [CONFIG_PORT] = {"port", true},
+    [CONFIG_NAME] = {"name", false},
+    [CONFIG_INTERFACES] = {"interfaces", true},
+    [CONFIG_SUBNETS] = {"subnets", true},
+    [CONFIG_PEER] = {"peer", true},
+    [CONFIG_SCOPE] = {"scope", true},
+    [CONFIG_PORT] = {"port", true},
     [CONFIG_LOG_LEVEL] = {"log_level", false},
+    [CONFIG_NETWORK] = {"network", true},
+    [CONFIG_NETWORK_SECRET_FILE] = {"network-secret-file", true},
 };
 
 static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -189,6 +194,19 @@ static const char *parse_value(enum config_key k, const char *s, struct config_v
         return parse_port(s, &v->port) ? NULL : "a number from 1 to 65535";
     case CONFIG_LOG_LEVEL:
         return parse_level(s, &v->log_level) ? NULL : "error, warn, info or debug";
+    case CONFIG_NETWORK:
+        if (!wire_name_ok((const uint8_t *)s, len)) {
+            return "the name of a network, of at most 64 bytes without control "
+                   "characters";
+        }
+        memcpy(v->network, s, len + 1);
+        return NULL;
+    case CONFIG_NETWORK_SECRET_FILE:
+        if (s[0] != '/' || len > CONFIG_VALUE_MAX) {
+            return "the absolute path of a file that holds the secret";
+        }
+        memcpy(v->network_secret_file, s, len + 1);
+        return NULL;
     case CONFIG_KEYS:
         break;
     }
@@ -252,7 +270,7 @@ static int take(void *ctx, const char *section, const char *name, const char *va
         (void)snprintf(
             p->why, CONFIG_WHY_MAX,
             "unknown key \"%.40s\"; known are name, interfaces, subnets, peer, "
-            "scope, port and log_level",
+            "scope, port, log_level, network and network-secret-file",
             name);
         return 0;
     }

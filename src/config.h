@@ -7,6 +7,8 @@
  *   scope       "lan" or "internet" (the default)
  *   port        of links and unicast beacons; empty: 7679, or any free one
  *   log_level   error, warn, info or debug
+ *   network     the secret network that we are in
+ *   network-secret-file  its secret, the first line of that file; an absolute path
  *
  * An unknown key or an unusable value is an error that names the line. Setting a key
  * rewrites the file atomically and keeps every other line, comments too. */
@@ -40,6 +42,8 @@ enum config_key {
     CONFIG_SCOPE,
     CONFIG_PORT,
     CONFIG_LOG_LEVEL,
+    CONFIG_NETWORK,
+    CONFIG_NETWORK_SECRET_FILE,
     CONFIG_KEYS,
 };
 
@@ -62,6 +66,8 @@ struct config_view {
     enum scope_mode scope;
     uint16_t port; /* 0: not asked for */
     enum log_level log_level;
+    char network[WIRE_NAME_MAX + 1]; /* empty: none */
+    char network_secret_file[CONFIG_VALUE_MAX + 1];
 };
 
 /* The key's name, and back; CONFIG_KEYS when there is none such. */

@@ -208,6 +208,7 @@ static int load_contact(struct contacts *c, const struct rec_contact *r)
     k->r = *r;
     k->r.name[WIRE_NAME_MAX] = 0;
     k->r.announced[WIRE_NAME_MAX] = 0;
+    k->r.network[NETKEY_NAME_MAX] = 0;
     int err = r->id == 0 ? ERR_CORRUPT : contact_insert(c, k);
     if (err != 0) {
         sodium_memzero(k, sizeof *k);
@@ -631,6 +632,7 @@ int contacts_remove(struct contacts *c, struct txn *t, uint32_t id)
         return ERR_NOMEM;
     }
     k->r.flags = CONTACT_REMOVED;
+    memset(k->r.network, 0, sizeof k->r.network);
     sodium_memzero(k->r.pair, sizeof k->r.pair);
     int err = contacts_put(c, t, k);
     for (struct device *d = k->devices; d != NULL && err == 0; d = d->next) {

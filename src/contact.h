@@ -38,7 +38,7 @@
 #include "wire.h"
 
 enum {
-    CONTACTS_MAX = 16384,
+    CONTACTS_MAX = 1024,
     CONTACT_ROWS_MAX = 4 * CONTACTS_MAX, /* with removed ones */
     CONTACT_DEVICES_MAX = 16,            /* of one account */
     CONTACT_DEVICE_ROWS_MAX = 64,        /* with those forgotten on removal */
@@ -74,6 +74,11 @@ int contacts_load(struct contacts *c, const struct rec *r);
 /* The dictionary we show others; box key and presence by the node. Borrowed until the
  * next call of this. */
 void contacts_set_device(struct contacts *c, const struct wire_device *own);
+
+/* The name of the secret network that we are in (1 to NETKEY_NAME_MAX bytes). */
+void contacts_set_network(struct contacts *c, const char *name);
+/* Contacts that came through it, not removed. */
+size_t contacts_of_network(const struct contacts *c, const char *name);
 
 /* ---- invites ---- */
 /* A new invite; code (text) into out. expires_s from now. 0, ERR_ARG, ERR_LIMIT. */
@@ -113,6 +118,12 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler,
                      uint32_t slot_or_invite, const struct cert *cert,
                      const uint8_t *cert_bytes, size_t cert_len,
                      const uint8_t handshake_hash[64]);
+/* The same on a link under the key of the network that we are in. Nobody is asked: who is
+ * new becomes a contact marked CONTACT_NETWORK. Who was removed or blocked is told
+ * CLOSE_REVOKED; a contact made otherwise stays as it is (CLOSE_NORMAL). */
+int contacts_pair_up_network(struct contacts *c, uint32_t conn, bool dialler,
+                             const struct cert *cert, const uint8_t *cert_bytes,
+                             size_t cert_len, const uint8_t handshake_hash[64]);
 /* PAIR or PAIRED from it. 0, ERR_FORMAT, ERR_AUTH, ERR_STATE: close the link, nothing
  * was stored. ERR_NOMEM. */
 int contacts_pair_recv(struct contacts *c, struct txn *t, uint32_t conn, uint8_t type,
@@ -191,7 +202,8 @@ enum contacts_event_kind {
     CONTACTS_EV_CHANGED, /* contact and its devices: keyring, feeds, lan, peers follow */
     CONTACTS_EV_GONE,    /* removed or blocked: the same, away */
     CONTACTS_EV_INVITES, /* invites or addings changed: keyring and lan follow */
-    CONTACTS_EV_PAIRED,  /* stored at both ends, our side dialled: slot, contact */
+    CONTACTS_EV_PAIRED,  /* stored at both ends, our side dialled: slot (0: through the
+                          * network), contact */
     CONTACTS_EV_STORED,  /* stored here (both sides) */
     CONTACTS_EV_CLOSE,   /* close this conn with that code */
     CONTACTS_EV_FAILED,  /* adding given up: slot, code */

@@ -92,6 +92,24 @@ void contacts_pair_down(struct contacts *c, uint32_t conn)
     }
 }
 
+/* ---- the network ---- */
+
+void contacts_set_network(struct contacts *c, const char *name)
+{
+    (void)snprintf(c->network, sizeof c->network, "%s", name);
+}
+
+size_t contacts_of_network(const struct contacts *c, const char *name)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        n +=
+            (c->v[i]->r.flags & (CONTACT_NETWORK | CONTACT_REMOVED)) == CONTACT_NETWORK &&
+            strcmp(c->v[i]->r.network, name) == 0;
+    }
+    return n;
+}
+
 /* ---- up ---- */
 
 /* Whether the new link goes on beside what is under way with the same account; ends what
@@ -113,10 +131,25 @@ static bool goes_first(struct contacts *c, const uint8_t root[WIRE_ID], bool dia
     return true;
 }
 
-/* Whether this link may pair; if not, the code to close it with. */
-static bool may_pair(const struct contacts *c, bool dialler, uint32_t ref,
-                     const uint8_t root[WIRE_ID], unsigned *code)
+/* In a network: who is new, and a contact that the network made (one side may have lost
+ * it in a crash). What the user took away or made otherwise stays. */
+static bool may_pair_network(const struct contacts *c, const uint8_t root[WIRE_ID],
+                             unsigned *code)
 {
+    const struct contact *k = contacts_row_by_root(c, root);
+    uint32_t flags = k != NULL ? k->r.flags : CONTACT_NETWORK;
+    *code =
+        (flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0 ? CLOSE_REVOKED : CLOSE_NORMAL;
+    return c->network[0] != 0 && *code == CLOSE_NORMAL && (flags & CONTACT_NETWORK) != 0;
+}
+
+/* Whether this link may pair; if not, the code to close it with. */
+static bool may_pair(const struct contacts *c, enum pair_via via, bool dialler,
+                     uint32_t ref, const uint8_t root[WIRE_ID], unsigned *code)
+{
+    if (via == VIA_NETWORK) {
+        return may_pair_network(c, root, code);
+    }
     if (dialler) {
         *code = CLOSE_NORMAL;
         return contacts_adding_row(c, ref) != NULL;
@@ -149,10 +182,11 @@ static int send_pair(struct contacts *c, struct pairing *p)
 }
 
 /* Certificate and root that the link was proved for. */
-static int check_peer(const struct contacts *c, bool dialler, uint32_t ref,
-                      const struct cert *cert, size_t cert_len)
+static int check_peer(const struct contacts *c, enum pair_via via, bool dialler,
+                      uint32_t ref, const struct cert *cert, size_t cert_len)
 {
-    const struct adding *a = dialler ? contacts_adding_row(c, ref) : NULL;
+    const struct adding *a =
+        via == VIA_INVITE && dialler ? contacts_adding_row(c, ref) : NULL;
     if (cert_len > KEYS_CERT_MAX) {
         return ERR_FORMAT;
     }
@@ -161,11 +195,11 @@ static int check_peer(const struct contacts *c, bool dialler, uint32_t ref,
     return wrong || own || !noise_key_canonical(cert->stat) ? ERR_AUTH : 0;
 }
 
-int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t ref,
-                     const struct cert *cert, const uint8_t *cert_bytes, size_t cert_len,
-                     const uint8_t handshake_hash[64])
+static int pair_up(struct contacts *c, uint32_t conn, enum pair_via via, bool dialler,
+                   uint32_t ref, const struct cert *cert, const uint8_t *cert_bytes,
+                   size_t cert_len, const uint8_t handshake_hash[64])
 {
-    int err = check_peer(c, dialler, ref, cert, cert_len);
+    int err = check_peer(c, via, dialler, ref, cert, cert_len);
     if (err != 0) {
         return err;
     }
@@ -176,7 +210,7 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t r
         return ERR_NOMEM;
     }
     unsigned code;
-    if (!may_pair(c, dialler, ref, cert->root, &code)) {
+    if (!may_pair(c, via, dialler, ref, cert->root, &code)) {
         ask_close(c, conn, code);
         return 0;
     }
@@ -190,6 +224,7 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t r
     }
     p->conn = conn;
     p->dialler = dialler;
+    p->via = via;
     p->ref = ref;
     memcpy(p->root, cert->root, WIRE_ID);
     memcpy(p->device, cert->device, WIRE_ID);
@@ -205,6 +240,22 @@ int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t r
         pairing_free(c, p);
     }
     return err;
+}
+
+int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t ref,
+                     const struct cert *cert, const uint8_t *cert_bytes, size_t cert_len,
+                     const uint8_t handshake_hash[64])
+{
+    return pair_up(c, conn, VIA_INVITE, dialler, ref, cert, cert_bytes, cert_len,
+                   handshake_hash);
+}
+
+int contacts_pair_up_network(struct contacts *c, uint32_t conn, bool dialler,
+                             const struct cert *cert, const uint8_t *cert_bytes,
+                             size_t cert_len, const uint8_t handshake_hash[64])
+{
+    return pair_up(c, conn, VIA_NETWORK, dialler, 0, cert, cert_bytes, cert_len,
+                   handshake_hash);
 }
 
 /* ---- stored ---- */
@@ -268,7 +319,8 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
                          const struct wire_device *d, const uint8_t secret[32],
                          struct contact **out)
 {
-    const struct adding *a = p->dialler ? contacts_adding_row(c, p->ref) : NULL;
+    const struct adding *a =
+        p->via == VIA_INVITE && p->dialler ? contacts_adding_row(c, p->ref) : NULL;
     char as[WIRE_NAME_MAX + 1] = "";
     struct contact *k = contacts_row_by_root(c, p->root);
     enum event_what what = EVENT_CONTACT_ADDED;
@@ -282,6 +334,10 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
     bool known = k->r.name[0] != 0 && (k->r.flags & CONTACT_REMOVED) == 0;
     memcpy(k->r.pair, secret, sizeof k->r.pair);
     k->r.flags &= ~(uint32_t)CONTACT_REMOVED;
+    if (p->via == VIA_NETWORK && !known) {
+        k->r.flags |= CONTACT_NETWORK;
+        memcpy(k->r.network, c->network, sizeof k->r.network);
+    }
     (void)contacts_announce(c, k, d->name);
     if (as[0] != 0) {
         err = name_as(c, t, k, as);
@@ -325,7 +381,7 @@ static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
     wire_paired_put(&w);
     struct contact *k = NULL;
     int err = store_contact(c, t, p, d, secret, &k);
-    if (err == 0 && !p->dialler) {
+    if (err == 0 && p->via == VIA_INVITE && !p->dialler) {
         err = contacts_invite_burn(c, t, p->ref, p->root, k->r.id, k->r.name);
     }
     if (err != 0) {
@@ -366,7 +422,7 @@ static int got_pair(struct contacts *c, struct txn *t, struct pairing *p,
     if (err == 0) {
         sodium_memzero(p->dh_sec, sizeof p->dh_sec);
         unsigned code;
-        if (!may_pair(c, p->dialler, p->ref, p->root, &code)) {
+        if (!may_pair(c, p->via, p->dialler, p->ref, p->root, &code)) {
             pairing_end(c, p, code);
         } else if (!has_room(c, p)) {
             pairing_end(c, p, CLOSE_BUSY);
@@ -395,7 +451,7 @@ static int got_paired(struct contacts *c, struct txn *t, struct pairing *p,
         return 0;
     }
     struct contacts_event ev = {CONTACTS_EV_PAIRED, p->contact, p->ref, p->conn, 0};
-    int err = contacts_adding_drop(c, t, p->ref);
+    int err = p->via == VIA_INVITE ? contacts_adding_drop(c, t, p->ref) : 0;
     if (err == 0) {
         contacts_event_add(c, ev);
         pairing_end(c, p, CLOSE_PAIRED);

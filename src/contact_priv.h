@@ -34,11 +34,18 @@ struct adding {
     uint64_t started_ms;
 };
 
+/* What a pairing link stands on. */
+enum pair_via {
+    VIA_INVITE = 1,
+    VIA_NETWORK, /* both know the key of the network */
+};
+
 /* One pairing link. Ends at our PAIRED (dialler), or at the link's end. */
 struct pairing {
     uint32_t conn;
     bool dialler;
-    uint32_t ref;      /* slot, or invite */
+    enum pair_via via;
+    uint32_t ref;      /* VIA_INVITE: slot, or invite */
     uint64_t until_ms; /* 0: not yet seen by a tick */
     uint8_t root[WIRE_ID], device[WIRE_ID], stat[32];
     uint8_t cert[KEYS_CERT_MAX];
@@ -58,6 +65,7 @@ struct out_frame {
 struct contacts {
     struct contacts_self self;
     const struct wire_device *own;
+    char network[NETKEY_NAME_MAX + 1]; /* empty: in none */
 
     struct contact **v; /* by id */
     size_t n, cap;

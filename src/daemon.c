@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "crypto/keys.h"
+#include "daemon_network.h"
 #include "home.h"
 #include "loop.h"
 #include "store.h"
@@ -37,6 +38,7 @@ void daemon_opts_init(struct daemon_opts *o)
 {
     memset(o, 0, sizeof *o);
     o->passphrase_fd = -1;
+    o->network_secret_fd = -1;
 }
 
 /* Everything of one run. */
@@ -46,6 +48,7 @@ struct run {
     struct config config;
     struct config_view view;
     struct keyfile key;
+    struct daemon_network network;
     bool protected_, port_asked;
     struct loop *loop;
     struct app *app;
@@ -107,6 +110,7 @@ static int check_options(const struct daemon_opts *o)
     int rc = check_option(CONFIG_SCOPE, o->scope);
     rc = rc != 0 ? rc : check_option(CONFIG_PORT, o->port);
     rc = rc != 0 ? rc : check_option(CONFIG_NAME, o->name);
+    rc = rc != 0 ? rc : check_option(CONFIG_NETWORK, o->network);
     for (size_t i = 0; rc == 0 && i < o->n_peers; i++) {
         char why[CONFIG_WHY_MAX];
         const char *p = o->peers[i];
@@ -164,6 +168,17 @@ static int configure(struct run *r)
     free(file);
     log_set_level(r->view.log_level);
     return take_peers(r);
+}
+
+/* Its name and secret; not read before the home is ours. */
+static int take_network(struct run *r)
+{
+    char why[DAEMON_NETWORK_WHY_MAX] = "";
+    int rc = daemon_network_take(r->opts, &r->view, &r->network, why);
+    if (rc != 0) {
+        say("%s", why);
+    }
+    return rc == 0 ? 0 : rc == ERR_ARG ? EXIT_USAGE : EXIT_FAIL;
 }
 
 /* ---- the key ---- */
@@ -361,8 +376,12 @@ static int open_parts(struct run *r)
             .protected_ = r->protected_,
             .loop = r->loop,
             .store = store,
+            .network = r->network.name,
+            .network_secret = r->network.secret,
+            .network_secret_len = r->network.secret_len,
         };
         rc = app_new(&cfg, &r->app, why);
+        daemon_network_wipe(&r->network); /* its key is made */
     }
     if (rc != 0) {
         say("%s", why);
@@ -386,6 +405,14 @@ static void print_ready(void *ctx, struct app *a)
         (void)printf("address: %s\n", addr_str(&v[i], s));
     }
     (void)printf("api: %s\n", r->home.api);
+    if (node_network(a->node)[0] != '\0') {
+        (void)printf("network: %s\n", node_network(a->node));
+    }
+    if (node_network_left(a->node)[0] != '\0') {
+        say("This node is not in the network \"%s\" any more. The contacts that it made "
+            "stay: `linnet contacts` names them, `linnet contact remove` removes one.",
+            node_network_left(a->node));
+    }
     (void)fflush(stdout);
 }
 
@@ -394,6 +421,7 @@ static int run_all(struct run *r)
     int rc = check_options(r->opts);
     rc = rc != 0 ? rc : take_home(r);
     rc = rc != 0 ? rc : configure(r);
+    rc = rc != 0 ? rc : take_network(r);
     rc = rc != 0 ? rc : take_key(r);
     rc = rc != 0 ? rc : open_parts(r);
     if (rc == 0) {
@@ -420,6 +448,7 @@ int daemon_main(const struct daemon_opts *o)
     if (locked && r->home.run[0] != '\0') {
         home_clear_run(&r->home);
     }
+    daemon_network_wipe(&r->network);
     keyfile_release(&r->key);
     home_release(&r->home);
     free(r);

@@ -20,7 +20,9 @@ struct daemon_opts {
     const char *name;
     const char *peers[DAEMON_PEERS_MAX];
     size_t n_peers;
-    int passphrase_fd; /* its first line, or all of it, is the passphrase; -1: none */
+    const char *network;
+    int network_secret_fd; /* its first line is the network's secret; -1: none */
+    int passphrase_fd;     /* its first line, or all of it, is the passphrase; -1: none */
 };
 /* No option given. */
 void daemon_opts_init(struct daemon_opts *o);

@@ -176,7 +176,7 @@ int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*k
     w->keys = copy;
     w->n_keys = n;
     l->n_keys += n;
-    if (is_new && kind == LAN_ADDING) {
+    if (is_new && (kind == LAN_ADDING || kind == LAN_NETWORK)) {
         int rc = deadlines_set(&l->timers, &w->timer, now_ms);
         if (rc != 0) {
             lan_unwatch(l, kind, ref);
@@ -195,9 +195,31 @@ void lan_unwatch(struct lan *l, enum lan_kind kind, uint32_t ref)
     if (w == NULL) {
         return;
     }
+    l->network = w == l->network ? NULL : l->network;
     l->watches[w->index] = l->watches[--l->n_watches];
     l->watches[w->index]->index = w->index;
     watch_free(w);
+}
+
+int lan_set_network(struct lan *l, const uint8_t key[32],
+                    const uint8_t member[NETKEY_MEMBER], uint64_t now_ms)
+{
+    uint8_t keys[1][32];
+    memcpy(l->member, member, NETKEY_MEMBER);
+    memcpy(keys[0], key, sizeof keys[0]);
+    int rc = lan_watch(l, LAN_NETWORK, 0, (const uint8_t(*)[32])keys, 1, now_ms);
+    sodium_memzero(keys, sizeof keys);
+    if (rc == 0) {
+        l->network = find(l, LAN_NETWORK, 0);
+    }
+    return rc;
+}
+
+void lan_answer_member(struct lan *l, const struct addr *source)
+{
+    if (l->network != NULL && l->has_main) {
+        lan_send_unicast(l, l->network->keys[0], 0, source);
+    }
 }
 
 bool lan_is_seen(const struct lan *l, uint32_t ref)
@@ -211,6 +233,8 @@ bool lan_is_seen(const struct lan *l, uint32_t ref)
 static const struct bucket_rate source_rate = {LAN_SOURCE_BURST, LAN_SOURCE_PER_S, 1000};
 static const struct bucket_rate checks_rate = {LAN_CHECKS_BURST, LAN_CHECKS_PER_S, 1000};
 static const struct bucket_rate watch_rate = {LAN_WATCH_BURST, LAN_WATCH_PER_S, 1000};
+static const struct bucket_rate network_rate = {LAN_NETWORK_BURST, LAN_NETWORK_PER_S,
+                                                1000};
 
 static uint64_t hash64(const struct lan *l, const void *p, size_t n)
 {
@@ -221,15 +245,24 @@ static uint64_t hash64(const struct lan *l, const void *p, size_t n)
     return h;
 }
 
-static struct bucket *source_bucket(struct lan *l, const struct addr *a)
+void lan_source_key(const struct lan *l, const struct addr *a,
+                    uint8_t key[LAN_SOURCE_KEY])
 {
-    uint8_t key[1 + sizeof a->ip] = {0};
+    static_assert(1 + sizeof a->ip <= LAN_SOURCE_KEY, "an address fits");
+    static_assert((size_t)ADDR_SOURCE_LEN <= LAN_SOURCE_KEY, "a prefix fits");
+    memset(key, 0, LAN_SOURCE_KEY);
     if (lan_is_neighbour(l, a)) {
         key[0] = a->family;
         memcpy(key + 1, a->ip, sizeof a->ip);
     } else {
         addr_source_key(a, key);
     }
+}
+
+static struct bucket *source_bucket(struct lan *l, const struct addr *a)
+{
+    uint8_t key[LAN_SOURCE_KEY];
+    lan_source_key(l, a, key);
     return &l->sources[hash64(l, key, sizeof key) % LAN_SOURCES];
 }
 
@@ -304,6 +337,7 @@ static bool flags_fit(enum lan_kind kind, uint8_t flags)
     uint8_t way = flags & (BEACON_FLAG_ADD | BEACON_FLAG_REPLY);
     switch (kind) {
     case LAN_CONTACT:
+    case LAN_NETWORK:
         return way == 0;
     case LAN_INVITE:
         return way == BEACON_FLAG_ADD;
@@ -342,6 +376,10 @@ static int recognise(struct lan *l, const struct addr *source, const uint8_t *p,
         !bucket_take(&l->checks, &checks_rate, l->n_keys, now_ms)) {
         return ERR_LIMIT;
     }
+    if (l->network != NULL && matches(l->network, source, p, len, b, key)) {
+        *out = l->network;
+        return 0;
+    }
     for (size_t i = 0; i < l->n_watches; i++) {
         if (matches(l->watches[i], source, p, len, b, key)) {
             *out = l->watches[i];
@@ -362,6 +400,11 @@ static void seen(struct lan *l, struct lan_watch *w, const struct addr *source,
     e->addr.port = b->port;
     e->presence = b->presence;
     e->flags = b->flags;
+    e->source = *source;
+    if (w->kind == LAN_NETWORK) { /* one key of many members: no place is its own */
+        memcpy(e->member, b->member, sizeof e->member);
+        return;
+    }
     const struct addr *last = last_source(w, source->family);
     e->first = w->kind == LAN_CONTACT ? !w->seen : last->family == 0;
     e->changed = e->first || !addr_eq(last, source) || w->presence != b->presence;
@@ -372,20 +415,6 @@ static void seen(struct lan *l, struct lan_watch *w, const struct addr *source,
     }
     if (w->kind == LAN_INVITE) {
         lan_send_unicast(l, w->keys[e->key], BEACON_FLAG_REPLY, source);
-    }
-}
-
-/* w said good-bye. */
-static void left(struct lan *l, struct lan_watch *w)
-{
-    deadlines_remove(&l->timers, &w->timer);
-    if (w->seen) {
-        w->seen = false;
-        *event_push(l) = (struct lan_event){
-            .type = LAN_GONE,
-            .kind = w->kind,
-            .ref = w->ref,
-        };
     }
 }
 
@@ -411,7 +440,8 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
         return ERR_FORMAT;
     }
     if (l->events_len == LAN_EVENTS_MAX ||
-        !bucket_take(&w->bucket, &watch_rate, 1, now_ms)) {
+        !bucket_take(&w->bucket, w->kind == LAN_NETWORK ? &network_rate : &watch_rate, 1,
+                     now_ms)) {
         return ERR_LIMIT;
     }
     rc = nonce_add(w, nonce, now_ms);
@@ -420,10 +450,6 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
     }
     if (rc != 0) {
         return rc;
-    }
-    if (w->kind == LAN_CONTACT && (b.flags & BEACON_FLAG_LEAVE) != 0) {
-        left(l, w);
-        return 0;
     }
     struct lan_event *e = event_push(l);
     *e = (struct lan_event){.key = key};
@@ -448,6 +474,9 @@ static void timer_fired(struct lan *l, struct lan_watch *w, uint64_t now_ms)
     }
     case LAN_ADDING:
         lan_send_adding(l, w, now_ms);
+        return;
+    case LAN_NETWORK:
+        lan_send_network(l, w, now_ms);
         return;
     case LAN_INVITE:
         return;

@@ -10,7 +10,8 @@
  * Own beacons go out at 0, 150 and 500 ms after the start and after each change of
  * interfaces, then every 60 s ± 20 %: by multicast over every interface that is up (IPv6
  * not over loopback) and as unicast to every target. While a code is being added, beacons
- * under its key go the same ways at 0, 150 and 500 ms, then every 5 s.
+ * under its key go the same ways at 0, 150 and 500 ms, then every 5 s. Beacons under a
+ * secret network's key: at 0, 150 and 500 ms, 5, 20 and 60 s, then every 5 min ± 20 %.
  *
  * Received beacons are checked against the watched keys, within a limit for each source
  * and one for all. A nonce is accepted once an hour; only those of recognised beacons are
@@ -31,7 +32,7 @@ enum {
     LAN_IFACES_MAX = 256, /* addresses of interfaces */
     LAN_ALTERNATES_MAX = 16384,
     LAN_ALTERNATES_ROUND = 4, /* alternates that go out beside the main key at a time */
-    LAN_WATCH_MAX = 32768,    /* watched refs */
+    LAN_WATCH_MAX = 16384,    /* watched refs */
     LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
     LAN_TARGETS_MAX = 256,    /* unicast targets */
     LAN_SUBNETS_MAX = 16,
@@ -44,6 +45,8 @@ enum {
     LAN_INTERVAL_MS = 60000,
     LAN_JITTER_MS = 12000, /* the interval's ± 20 % */
     LAN_ADD_INTERVAL_MS = 5000,
+    LAN_NETWORK_INTERVAL_MS = 300000,
+    LAN_NETWORK_JITTER_MS = 60000,
     LAN_PRESENCE_GAP_MS = 1000, /* between beacons because presence changed */
     LAN_GONE_MS = 150000,
     LAN_SWEEP_MS = 300000, /* between two passes over the subnets */
@@ -58,12 +61,15 @@ enum {
      * checked against that one's keys before any limit, so that a flood from elsewhere
      * does not make known contacts disappear. */
     LAN_SOURCES = 1024,
+    LAN_SOURCE_KEY = 17,   /* bytes of what names a source */
     LAN_SOURCE_BURST = 64, /* beacons of one source */
     LAN_SOURCE_PER_S = 8,
     LAN_CHECKS_BURST = 500000, /* checks of one key, of all sources together */
     LAN_CHECKS_PER_S = 100000,
     LAN_WATCH_BURST = 64, /* accepted beacons of one watched ref */
     LAN_WATCH_PER_S = 8,
+    LAN_NETWORK_BURST = 2048, /* accepted beacons under the network's key */
+    LAN_NETWORK_PER_S = 64,
 };
 
 /* One address of one interface. In the list, the interface of the default route stands
@@ -79,6 +85,7 @@ enum lan_kind {
     LAN_CONTACT = 1, /* a contact's device; ref: its row id */
     LAN_INVITE,      /* an open invite of ours; ref: its id */
     LAN_ADDING,      /* a code we hold and try; ref: the caller's */
+    LAN_NETWORK,     /* the secret network we are in; ref: 0 */
 };
 
 struct lan;
@@ -109,6 +116,9 @@ void lan_set_presence(struct lan *l, uint8_t presence, uint64_t now_ms);
  * large), ERR_ARG (an address that cannot be dialled); new targets get a beacon at once.
  */
 int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_ms);
+/* Only the first n of the targets get beacons under the network's key (all others are of
+ * contacts, who are known). */
+void lan_set_network_targets(struct lan *l, size_t n);
 int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t port,
                     uint64_t now_ms);
 
@@ -117,11 +127,12 @@ int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t po
  * was seen. A new LAN_ADDING begins to send. 0, ERR_LIMIT, ERR_NOMEM. */
 int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*keys)[32],
               size_t n, uint64_t now_ms);
-/* Sends good-bye beacons (BEACON_FLAG_LEAVE) in place of what waits to be sent, so that
- * contacts without a link need not wait for LAN_GONE_MS. No other beacon of ours is sent
- * until the next lan_set_keys: a beacon behind the good-bye would say that we are there.
- */
-void lan_leave(struct lan *l);
+/* Our short name under the key of a LAN_NETWORK, which is then watched and begins to send
+ * (nothing while there is no main key: invisible). 0, ERR_NOMEM. */
+int lan_set_network(struct lan *l, const uint8_t key[32],
+                    const uint8_t member[NETKEY_MEMBER], uint64_t now_ms);
+/* One beacon under the network's key to the source of another. */
+void lan_answer_member(struct lan *l, const struct addr *source);
 /* Forgets it, without an event. */
 void lan_unwatch(struct lan *l, enum lan_kind kind, uint32_t ref);
 /* Whether a contact's device is there (between LAN_SEEN and LAN_GONE). */
@@ -155,7 +166,7 @@ bool lan_next_out(struct lan *l, struct lan_out *out);
 
 enum lan_event_type {
     LAN_SEEN = 1, /* a recognised beacon (each one) */
-    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS, or it said good-bye */
+    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS */
 };
 struct lan_event {
     enum lan_event_type type;
@@ -163,14 +174,21 @@ struct lan_event {
     uint32_t ref;
     /* LAN_SEEN: */
     struct addr addr; /* to dial: the source's ip and the link port it told */
+    struct addr source;
+    uint8_t member[NETKEY_MEMBER]; /* LAN_NETWORK: who */
     uint8_t presence, flags;
     uint8_t key;  /* which of the watched keys */
     bool first;   /* its beacons have just begun */
     bool changed; /* another address of its family, or another presence, than the last */
 };
 /* LAN_SEEN of a LAN_INVITE: somebody who holds the code asked; the answer is on its way.
- * LAN_SEEN of a LAN_ADDING: the inviter's answer: dial addr. */
+ * LAN_SEEN of a LAN_ADDING: the inviter's answer: dial addr. LAN_SEEN of a LAN_NETWORK:
+ * a member is there. */
 bool lan_next_event(struct lan *l, struct lan_event *e);
+
+/* Whom a limit counts for an address: neighbours each, others by /32 or /64. */
+void lan_source_key(const struct lan *l, const struct addr *a,
+                    uint8_t key[LAN_SOURCE_KEY]);
 
 /* The multicast groups, with port, by family (4 or 6). */
 void lan_group(uint8_t family, struct addr *out);

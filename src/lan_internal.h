@@ -19,8 +19,8 @@ struct lan_watch {
     size_t index; /* in lan.watches */
     uint8_t (*keys)[32];
     size_t n_keys;
-    struct deadline timer; /* LAN_CONTACT: gone; LAN_ADDING: the next beacon */
-    unsigned step;         /* LAN_ADDING: beacons of the burst that are out */
+    struct deadline timer; /* LAN_CONTACT: gone; LAN_ADDING, LAN_NETWORK: next beacon */
+    unsigned step;         /* LAN_ADDING, LAN_NETWORK: beacons of the burst are out */
     bool seen;             /* LAN_CONTACT */
     uint8_t presence;
     struct addr sources[2]; /* where it was last seen, IPv4 and IPv6 */
@@ -46,7 +46,6 @@ struct lan {
     uint8_t presence;
 
     bool has_main;
-    bool left; /* said good-bye */
     uint8_t main[32];
     uint8_t (*alternates)[32];
     size_t n_alternates, turn; /* turn: the alternate that is next */
@@ -55,13 +54,16 @@ struct lan {
     bool multicasts[LAN_IFACES_MAX]; /* the interface sends multicast from this address */
     size_t n_ifaces;
     struct addr targets[LAN_TARGETS_MAX];
-    size_t n_targets;
+    size_t n_targets, n_network_targets;
     struct lan_sweep sweep;
 
     unsigned step; /* rounds of the burst that are out */
     uint64_t next_ms, last_ms;
     bool has_open;
     uint8_t open[WIRE_OPEN];
+
+    struct lan_watch *network; /* of watches, or NULL */
+    uint8_t member[NETKEY_MEMBER];
 
     struct lan_watch **watches; /* in no order that matters */
     size_t n_watches, cap_watches, n_keys;
@@ -83,6 +85,8 @@ void lan_restart(struct lan *l, uint64_t now_ms);
 void lan_send_tick(struct lan *l, uint64_t now_ms);
 /* The beacons of a code that is being added are due; sets the next time. */
 void lan_send_adding(struct lan *l, struct lan_watch *w, uint64_t now_ms);
+/* The same for the network. */
+void lan_send_network(struct lan *l, struct lan_watch *w, uint64_t now_ms);
 /* Begins a pass over the subnets, unless one runs. */
 void lan_sweep_start(struct lan *l, uint64_t now_ms);
 /* One unicast beacon; dropped when no interface leads there or too much waits. */

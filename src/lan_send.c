@@ -11,6 +11,7 @@
 
 enum {
     BURST = 3,             /* rounds after a start */
+    NETWORK_BURST = 6,     /* the same under a network's key */
     OUTS_CAP_MIN = 64,     /* kept allocated */
     SUBNET_HOST_BITS = 12, /* the largest subnet */
 };
@@ -207,9 +208,7 @@ static void send_from(struct lan *l, const struct lan_interface *from,
                       const uint8_t key[32], uint8_t flags, const struct addr *dest,
                       bool multicast)
 {
-    bool leaving = (flags & BEACON_FLAG_LEAVE) != 0;
-    struct lan_out *out =
-        l->left && !leaving ? NULL : push_from(l, from, dest, multicast, WIRE_BEACON);
+    struct lan_out *out = push_from(l, from, dest, multicast, WIRE_BEACON);
     if (out == NULL) {
         return;
     }
@@ -218,6 +217,9 @@ static void send_from(struct lan *l, const struct lan_interface *from,
         .presence = l->presence,
         .flags = flags,
     };
+    if (l->network != NULL && key == l->network->keys[0]) {
+        memcpy(b.member, l->member, sizeof b.member);
+    }
     env_random(l->env, b.nonce, sizeof b.nonce);
     wire_beacon_put(out->bytes, key, &out->source, &b);
 }
@@ -238,8 +240,9 @@ static void group_of(const struct lan_interface *from, struct addr *group)
     group->scope = group->family == 6 ? from->ifindex : 0;
 }
 
-/* By multicast over all interfaces, and to all targets. */
-static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags)
+/* By multicast over all interfaces, and to the first targets. */
+static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags,
+                     size_t n_targets)
 {
     for (size_t i = 0; i < l->n_ifaces; i++) {
         if (l->multicasts[i]) {
@@ -248,7 +251,7 @@ static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags)
             send_from(l, &l->ifaces[i], key, flags, &group, true);
         }
     }
-    for (size_t i = 0; i < l->n_targets; i++) {
+    for (size_t i = 0; i < n_targets && i < l->n_targets; i++) {
         lan_send_unicast(l, key, flags, &l->targets[i]);
     }
 }
@@ -293,8 +296,8 @@ void lan_open(struct lan *l, const uint8_t *bytes, uint64_t now_ms)
     }
 }
 
-/* All that one host beyond multicast has to get at once: the main key, the codes, and
- * that we are visible. */
+/* All that one host beyond multicast has to get at once: the main key, the network's, the
+ * codes, and that we are visible. */
 static void send_host(struct lan *l, const struct addr *dest)
 {
     if (l->has_open) {
@@ -302,6 +305,9 @@ static void send_host(struct lan *l, const struct addr *dest)
     }
     if (l->has_main) {
         lan_send_unicast(l, l->main, 0, dest);
+    }
+    if (l->has_main && l->network != NULL) {
+        lan_send_unicast(l, l->network->keys[0], 0, dest);
     }
     for (size_t i = 0; i < l->n_watches; i++) {
         if (l->watches[i]->kind == LAN_ADDING) {
@@ -343,6 +349,11 @@ int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_
         }
     }
     return 0;
+}
+
+void lan_set_network_targets(struct lan *l, size_t n)
+{
+    l->n_network_targets = n;
 }
 
 /* Bits of the host's part, 32 or 128 less those of the prefix. */
@@ -452,7 +463,7 @@ void lan_restart(struct lan *l, uint64_t now_ms)
     l->next_ms = l->has_main ? now_ms : DEADLINE_NONE;
     for (size_t i = 0; i < l->n_watches; i++) {
         struct lan_watch *w = l->watches[i];
-        if (w->kind == LAN_ADDING) {
+        if (w->kind == LAN_ADDING || w->kind == LAN_NETWORK) {
             w->step = 0;
             (void)deadlines_set(&l->timers, &w->timer, now_ms);
         }
@@ -462,11 +473,11 @@ void lan_restart(struct lan *l, uint64_t now_ms)
 
 static void send_round(struct lan *l, uint64_t now_ms)
 {
-    send_all(l, l->main, 0);
+    send_all(l, l->main, 0, SIZE_MAX);
     size_t n =
         l->n_alternates < LAN_ALTERNATES_ROUND ? l->n_alternates : LAN_ALTERNATES_ROUND;
     for (size_t i = 0; i < n; i++) {
-        send_all(l, l->alternates[l->turn], 0);
+        send_all(l, l->alternates[l->turn], 0, SIZE_MAX);
         l->turn = (l->turn + 1) % l->n_alternates;
     }
     l->last_ms = now_ms;
@@ -481,20 +492,6 @@ static void send_round(struct lan *l, uint64_t now_ms)
                  env_uniform(l->env, 2 * LAN_JITTER_MS + 1);
 }
 
-void lan_leave(struct lan *l)
-{
-    l->outs_head = l->outs_len = 0;
-    l->left = true;
-    if (l->has_main) {
-        send_all(l, l->main, BEACON_FLAG_LEAVE);
-    }
-    size_t n =
-        l->n_alternates < LAN_ALTERNATES_ROUND ? l->n_alternates : LAN_ALTERNATES_ROUND;
-    for (size_t i = 0; i < n; i++) {
-        send_all(l, l->alternates[i], BEACON_FLAG_LEAVE);
-    }
-}
-
 void lan_send_tick(struct lan *l, uint64_t now_ms)
 {
     if (l->next_ms <= now_ms) {
@@ -505,11 +502,29 @@ void lan_send_tick(struct lan *l, uint64_t now_ms)
 
 void lan_send_adding(struct lan *l, struct lan_watch *w, uint64_t now_ms)
 {
-    send_all(l, w->keys[0], BEACON_FLAG_ADD);
+    send_all(l, w->keys[0], BEACON_FLAG_ADD, SIZE_MAX);
     if (w->step < BURST) {
         w->step++;
     }
     uint64_t gap = w->step < BURST ? burst_gap(w->step) : LAN_ADD_INTERVAL_MS;
+    (void)deadlines_set(&l->timers, &w->timer, now_ms + gap);
+}
+
+void lan_send_network(struct lan *l, struct lan_watch *w, uint64_t now_ms)
+{
+    static const uint64_t gaps[NETWORK_BURST] = {
+        0, LAN_BURST_2_MS, LAN_BURST_3_MS - LAN_BURST_2_MS, 4500, 15000, 40000,
+    };
+    if (l->has_main) {
+        send_all(l, w->keys[0], 0, l->n_network_targets);
+    }
+    if (w->step < NETWORK_BURST) {
+        w->step++;
+    }
+    uint64_t gap = w->step < NETWORK_BURST
+                       ? gaps[w->step]
+                       : LAN_NETWORK_INTERVAL_MS - LAN_NETWORK_JITTER_MS +
+                             env_uniform(l->env, 2 * LAN_NETWORK_JITTER_MS + 1);
     (void)deadlines_set(&l->timers, &w->timer, now_ms + gap);
 }
 
@@ -543,7 +558,6 @@ int lan_set_keys(struct lan *l, const uint8_t main[32], const uint8_t (*alternat
 {
     uint8_t(*copy)[32] = NULL;
     n = main == NULL ? 0 : n;
-    l->left = false;
     if (n > LAN_ALTERNATES_MAX) {
         return ERR_LIMIT;
     }
@@ -572,6 +586,10 @@ int lan_set_keys(struct lan *l, const uint8_t main[32], const uint8_t (*alternat
     if (begins) {
         l->step = 0;
         l->next_ms = now_ms;
+        if (l->network != NULL) {
+            l->network->step = 0;
+            (void)deadlines_set(&l->timers, &l->network->timer, now_ms);
+        }
         lan_sweep_start(l, now_ms);
     }
     return 0;

@@ -316,6 +316,11 @@ int loop_allow_peer(struct loop *l, const struct addr *a)
     return scope_add_peer(&l->scope, a);
 }
 
+int loop_allow_now(struct loop *l, const struct addr *a)
+{
+    return scope_allow_now(&l->scope, a);
+}
+
 bool loop_may_dial(const struct loop *l, const struct addr *a)
 {
     return scope_may_dial(&l->scope, a);

@@ -79,6 +79,8 @@ void loop_set_timer(struct loop *l, uint64_t at_ms);
 void loop_set_reading(struct loop *l, bool on);
 /* An address that the user named. ERR_REFUSED (scope), ERR_LIMIT. */
 int loop_allow_peer(struct loop *l, const struct addr *a);
+/* An address that what is to be sent next may go to. ERR_REFUSED (scope). */
+int loop_allow_now(struct loop *l, const struct addr *a);
 /* Whether the scope lets us dial it as things are. */
 bool loop_may_dial(const struct loop *l, const struct addr *a);
 /* Looks a name up, off the loop; resolved() gets what. ERR_REFUSED (scope lan). */

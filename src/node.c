@@ -122,10 +122,10 @@ void node_free(struct node *n)
     peers_free(n->peers);
     lan_free(n->lan);
     nearby_free(n->nearby);
+    network_stop(n);
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
-    free(n->unacked);
     free(n->out_buf);
     sodium_memzero(n, sizeof(*n));
     free(n);
@@ -304,7 +304,9 @@ static void on_contacts_event(struct node *n, const struct contacts_event *ev,
         contact_follow(n, ev->contact, now_ms);
         break;
     case CONTACTS_EV_PAIRED:
-        waiters_done(n, ev->slot, ev->contact, 0, 0);
+        if (ev->slot != 0) {
+            waiters_done(n, ev->slot, ev->contact, 0, 0);
+        }
         if ((c = conn_get(n, ev->conn)) != NULL) {
             met_at(n, ev->contact, c, now_ms);
         }
@@ -330,7 +332,6 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
             peers_gone(n->peers, ev->ref, now_ms);
         } else {
             peers_addr(n->peers, ev->ref, &ev->addr, true, now_ms);
-            keyring_met(&n->ring, LINK_CONTACT, ev->ref, &ev->addr);
         }
         break;
     case LAN_ADDING:
@@ -340,6 +341,9 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
         break;
     case LAN_INVITE:
         break; /* lan has answered */
+    case LAN_NETWORK:
+        network_beacon(n, ev, now_ms);
+        break;
     }
 }
 
@@ -403,7 +407,6 @@ static bool route_events(struct node *n, uint64_t now_ms)
     struct feeds_event fe;
     struct peer_event pe;
     struct peer_out po;
-    uint32_t conn;
     bool any = false;
 
     while (contacts_next_event(n->contacts, &ce)) {
@@ -415,6 +418,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
         any = true;
     }
     any = nearby_route(n, now_ms) || any;
+    any = network_route(n, now_ms) || any;
     while (feeds_next_event(n->feeds, &fe)) {
         on_feeds_event(n, &fe, now_ms);
         any = true;
@@ -422,13 +426,6 @@ static bool route_events(struct node *n, uint64_t now_ms)
     while (peers_next_out(n->peers, &po)) {
         dial_peer(n, &po, now_ms);
         any = true;
-    }
-    while ((conn = peers_next_idle(n->peers)) != 0) {
-        struct conn *c = conn_get(n, conn);
-
-        if (c != NULL) {
-            conn_close(n, c, CLOSE_IDLE, now_ms);
-        }
     }
     while (peers_next_event(n->peers, &pe)) {
         presence_event(n, pe.ref);
@@ -598,6 +595,7 @@ void node_targets_changed(struct node *n, uint64_t now_ms)
         }
     }
     (void)lan_set_targets(n->lan, v, count, now_ms);
+    lan_set_network_targets(n->lan, n->n_targets);
 }
 
 int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_t now_ms)
@@ -651,6 +649,7 @@ void node_tick(struct node *n, uint64_t now_ms)
 {
     lan_tick(n->lan, now_ms);
     nearby_tick(n->nearby, now_ms);
+    network_due(n, now_ms);
     peers_tick(n->peers, now_ms);
     feeds_tick(n->feeds, &n->txn, now_ms);
     contacts_tick(n->contacts, &n->txn, now_ms);
@@ -675,6 +674,7 @@ uint64_t node_deadline(const struct node *n)
     uint64_t at = lan_deadline(n->lan);
 
     at = earlier(at, nearby_deadline(n->nearby));
+    at = earlier(at, network_next(n));
     at = earlier(at, peers_deadline(n->peers));
     at = earlier(at, feeds_deadline(n->feeds));
     at = earlier(at, contacts_deadline(n->contacts));
@@ -714,7 +714,6 @@ void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
 void node_shutdown(struct node *n, uint64_t now_ms)
 {
     n->stopping = true;
-    lan_leave(n->lan);
     nearby_hide(n->nearby, now_ms);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);
@@ -726,9 +725,13 @@ static bool next_lan_out(struct node *n, struct node_out *out)
 {
     struct lan_out lo;
 
-    if (!lan_next_out(n->lan, &lo)) {
-        return false;
-    }
+    do {
+        if (!lan_next_out(n->lan, &lo)) {
+            return false;
+        }
+        /* A beacon behind the good-bye would say that we are there; an open one says that
+         * we leave. */
+    } while (n->stopping && lo.len == WIRE_BEACON);
     memset(out, 0, sizeof(*out));
     memcpy(n->out_buf, lo.bytes, lo.len);
     out->kind = NODE_OUT_UDP;

@@ -49,6 +49,19 @@ struct node_config {
 
 struct node *node_new(const struct node_config *cfg);
 void node_free(struct node *n); /* wipes; tolerates NULL */
+/* The secret network that it is in, before node_start: its name (1 to NETKEY_NAME_MAX
+ * bytes), its key, and what names the secret that the key was made of (netkey_cache),
+ * kept with the key in meta NODE_META_NETWORK as cache ‖ key. */
+#define NODE_META_NETWORK "network_key"
+void node_set_network(struct node *n, const char *name, const uint8_t key[NETKEY],
+                      const uint8_t cache[NETKEY_CACHE]);
+/* Empty: in none. */
+const char *node_network(const struct node *n);
+/* The one that it was in until this start, or empty. */
+const char *node_network_left(const struct node *n);
+/* Whether a member of it that we do not know yet is at that address (port ignored):
+ * private ones of them are dialled whatever the scope. */
+bool node_network_at(const struct node *n, const struct addr *a);
 /* Each record of store_load, then node_start. 0, ERR_CORRUPT, ERR_NOMEM, ERR_LIMIT. */
 int node_load(struct node *n, const struct rec *r);
 int node_start(struct node *n, uint64_t now_ms);

@@ -116,6 +116,14 @@ uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *t
     return c == NULL ? 0 : dial(n, c, LINK_CONTACT, device);
 }
 
+uint32_t conn_dial_network(struct node *n, const struct addr *to, uint64_t now_ms)
+{
+    struct conn *c = n->stopping ? NULL : conn_new(n, to);
+
+    (void)now_ms;
+    return c == NULL ? 0 : dial(n, c, LINK_NETWORK, 0);
+}
+
 uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
                         uint64_t now_ms)
 {
@@ -134,7 +142,7 @@ static bool makes_room(const struct conn *c, bool half_open)
         return false;
     }
     return link_is_half_open(c->link) ? half_open
-                                      : !half_open && (!c->up || c->kind == LINK_INVITE);
+                                      : !half_open && (!c->up || c->kind != LINK_CONTACT);
 }
 
 /* Frees a place for one more listener's link: the oldest of its sort, of the same source
@@ -186,7 +194,6 @@ uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
             conn_free(n, c);
             c = NULL;
         } else {
-            link_set_source(c->link, from);
             conn_make_ready(n, c);
         }
     }
@@ -204,6 +211,10 @@ static bool dial_candidate(struct node *n, struct conn *c, struct link_candidate
     memset(as, 0, sizeof(*as));
     as->kind = c->kind;
     as->ref = c->ref;
+    if (c->kind == LINK_NETWORK) {
+        keys_link_network(n->network_key, &as->keys);
+        return n->network != NULL;
+    }
     if (c->kind == LINK_INVITE) {
         if ((a = attempt_get(n, c->ref)) == NULL) {
             return false;
@@ -314,12 +325,12 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
     c->current = true;
-    keyring_met(&n->ring, LINK_CONTACT, c->ref, &c->addr);
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }
     node_targets_changed(n, now_ms);
     send_hello(n, c, now_ms);
+    network_greet(n, c, now_ms);
     feeds_peer_up(n->feeds, c->ref, now_ms);
     conn_room(n, c, now_ms);
 }
@@ -354,6 +365,8 @@ static void on_up(struct node *n, struct conn *c, uint64_t now_ms)
     c->up = true;
     if (c->kind == LINK_CONTACT) {
         contact_up(n, c, now_ms);
+    } else if (c->kind == LINK_NETWORK) {
+        network_up(n, c, now_ms);
     } else {
         invite_up(n, c, now_ms);
     }
@@ -383,13 +396,14 @@ static int on_hello(struct node *n, struct conn *c, const uint8_t *p, size_t len
             }
         }
     }
+    network_moved(n, d->contact, now_ms);
     return 0;
 }
 
 static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
                     uint64_t now_ms)
 {
-    if (c->kind == LINK_INVITE) {
+    if (c->kind != LINK_CONTACT) {
         return ev->type == FRAME_PAIR || ev->type == FRAME_PAIRED
                    ? contacts_pair_recv(n->contacts, &n->txn, c->id, ev->type,
                                         ev->payload, ev->len)
@@ -401,8 +415,10 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
     if (ev->type == FRAME_HELLO) {
         return on_hello(n, c, ev->payload, ev->len, now_ms);
     }
+    if (ev->type == FRAME_MEMBERS) {
+        return network_members(n, c, ev->payload, ev->len, now_ms);
+    }
     if (ev->type >= 32 && ev->type < 64) {
-        peers_used(n->peers, c->ref, now_ms);
         int err =
             feeds_recv(n->feeds, &n->txn, c->ref, ev->type, ev->payload, ev->len, now_ms);
 
@@ -415,22 +431,13 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
     return 0;
 }
 
-static enum peer_end link_end(const struct link_event *ev, unsigned code)
-{
-    if (ev == NULL || ev->cut) {
-        return PEER_END_CUT;
-    }
-    if (!ev->by_peer || code == CLOSE_REPLACED) {
-        return PEER_END_OURS;
-    }
-    return code == CLOSE_IDLE ? PEER_END_IDLE : PEER_END_CUT;
-}
-
 /* The link is over, whyever; the carrier may still be there. */
 static void conn_over(struct node *n, struct conn *c, const struct link_event *ev,
                       uint64_t now_ms)
 {
     unsigned code = ev != NULL && ev->by_peer ? ev->code : CLOSE_NORMAL;
+
+    c->peer_closed = ev != NULL && ev->by_peer;
 
     if (c->kind == LINK_INVITE) {
         contacts_pair_down(n->contacts, c->id);
@@ -441,6 +448,8 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         if (c->dialled) {
             attempt_conn_over(n, c->id, now_ms);
         }
+    } else if (c->kind == LINK_NETWORK) {
+        network_down(n, c, code, now_ms);
     } else if (c->kind == LINK_CONTACT && c->up) {
         bool current = c->current;
 
@@ -449,7 +458,9 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
             /* It said good-bye: the beacons heard before count no more. */
             peers_gone(n->peers, c->ref, now_ms);
         }
-        peers_link_down(n->peers, c->ref, c->id, link_end(ev, code), now_ms);
+        peers_link_down(
+            n->peers, c->ref, c->id,
+            ev != NULL && !ev->cut && (!ev->by_peer || code == CLOSE_REPLACED), now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
             node_targets_changed(n, now_ms);
@@ -586,9 +597,6 @@ bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_t
     }
     bool sent = link_send(c->link, cls, type, payload, len) == 0;
 
-    if (sent && c->current) {
-        peers_used(n->peers, c->ref, now_ms);
-    }
     if (!sent) {
         /* What does not fit is asked for again over a new link. */
         link_close(c->link, CLOSE_BUSY, now_ms);

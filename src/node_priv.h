@@ -6,15 +6,18 @@
  *   node_add.c   codes being tried
  *   node_req.c   requests of front ends
  *   node_nearby.c  people nearby
+ *   node_network.c the secret network
  */
 #ifndef LINNET_NODE_PRIV_H
 #define LINNET_NODE_PRIV_H
 
+#include "base/bucket.h"
 #include "base/deadline.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "feed.h"
 #include "link.h"
+#include "network.h"
 #include "node.h"
 
 enum {
@@ -29,6 +32,15 @@ enum {
     NODE_TURNS_MAX = 16,
 };
 
+/* What the devices at the ends of a link tell each other of the network. */
+struct tell {
+    bool same;            /* the other one has proved to be in ours */
+    uint32_t told;        /* the state of net_rev that it has been told of */
+    uint32_t from;        /* contacts up to this id have been told */
+    uint64_t next_ms;     /* not before */
+    struct bucket frames; /* of its MEMBERS */
+};
+
 /* A carrier and its link. Lives until the outer layer says that the carrier has ended. */
 struct conn {
     struct conn *next, *prev; /* all, oldest first */
@@ -39,11 +51,13 @@ struct conn {
     uint8_t source[ADDR_SOURCE_LEN];
     struct link *link;   /* NULL before connected and after its end */
     enum link_kind kind; /* when dialling; of the link once it is known */
-    uint32_t ref;        /* device row, invite id, or slot when dialling for a code */
+    uint32_t ref; /* device row, invite id, slot when dialling for a code; 0: network */
     bool dialled, connected, ready, closing, current, up;
+    bool peer_closed;  /* by the other side's CLOSE */
     bool close_wanted; /* by contacts, behind what is held back */
     enum close_code close_code;
     size_t gated; /* bytes held back for it */
+    struct tell tell;
 };
 
 /* A frame, or the end of a link, that waits for a transaction. */
@@ -120,6 +134,14 @@ struct node {
     struct peers *peers;
     struct lan *lan;
     struct nearby *nearby;
+
+    struct network *network; /* NULL: in none */
+    uint8_t network_key[NETKEY], network_cache[NETKEY_CACHE];
+    char network_name[NETKEY_NAME_MAX + 1];
+    char network_left[NETKEY_NAME_MAX + 1]; /* at this start; else empty */
+    uint32_t net_rev;      /* counts changes of the members that we know */
+    uint64_t net_tell_ms;  /* when to look who is to be told */
+    uint64_t net_limit_ms; /* that members are refused was said then; 0: never */
     struct keyring ring;
 
     struct map conns; /* id → struct conn */
@@ -156,8 +178,8 @@ struct node {
     uint32_t last_contact; /* largest row id loaded */
     bool beacons_due;      /* the keys of own beacons are to be looked at again */
     /* contacts that have not acknowledged our device dictionary, by id */
-    uint32_t *unacked;
-    size_t n_unacked, cap_unacked;
+    uint32_t unacked[CONTACTS_MAX];
+    size_t n_unacked;
     uint64_t next_box_check_ms;
     /* An internal failure (ERR_NOMEM, ERR_LIMIT): memory and transaction may differ, and
      * nothing leaves the node any more but NODE_EV_BROKEN. */
@@ -197,6 +219,7 @@ uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *t
                            uint64_t now_ms);
 uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
                         uint64_t now_ms);
+uint32_t conn_dial_network(struct node *n, const struct addr *to, uint64_t now_ms);
 void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms);
 /* False when the link did not take it. */
 bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
@@ -218,6 +241,27 @@ void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
 /* The end of every request that changes something: its result, when it is durable. */
 int node_done(struct node *n, int err, struct node_event *ev, uint64_t tag,
               uint64_t now_ms);
+
+/* ---- node_network.c ---- */
+/* With node_start(): keys, beacons, and what is kept of it. 0 or an error. */
+int network_begin(struct node *n, uint64_t now_ms);
+void network_stop(struct node *n);
+/* A contact's devices, removed or not, are known. */
+void network_follow(struct node *n, uint32_t contact, uint64_t now_ms);
+/* Its devices may have other addresses than before. */
+void network_moved(struct node *n, uint32_t contact, uint64_t now_ms);
+void network_beacon(struct node *n, const struct lan_event *ev, uint64_t now_ms);
+/* Dials what the network wants dialled; false when there was nothing. */
+bool network_route(struct node *n, uint64_t now_ms);
+void network_due(struct node *n, uint64_t now_ms);
+uint64_t network_next(const struct node *n);
+/* A link under the network's key is up, is over. */
+void network_up(struct node *n, struct conn *c, uint64_t now_ms);
+void network_down(struct node *n, struct conn *c, unsigned code, uint64_t now_ms);
+/* A contact's link is up: says that we are of the network. */
+void network_greet(struct node *n, struct conn *c, uint64_t now_ms);
+int network_members(struct node *n, struct conn *c, const uint8_t *p, size_t len,
+                    uint64_t now_ms);
 
 /* ---- node_nearby.c ---- */
 /* Our name or certificate has changed. */

@@ -54,6 +54,7 @@ enum contact_flag {
     CONTACT_BLOCKED = 2,
     CONTACT_REMOVED = 4,
     CONTACT_CONFLICT = 8, /* another root came under this name */
+    CONTACT_NETWORK = 64, /* paired by itself, through a secret network */
 };
 struct rec_contact { /* key: id */
     uint32_t id;
@@ -63,6 +64,7 @@ struct rec_contact { /* key: id */
     uint8_t pair[32];                  /* root secret of the pair */
     uint32_t flags;
     uint64_t created_ms;
+    char network[NETKEY_NAME_MAX + 1]; /* CONTACT_NETWORK: its name; else empty */
 };
 
 struct rec_device { /* key: id; contact 0: our own account */
@@ -200,7 +202,8 @@ enum event_what {
     EVENT_FORK,
     EVENT_RESTORED, /* our own feed was ahead of us */
     EVENT_ORDER_GAP,
-    EVENT_UNREAD, /* our read mark moved: a conversation has no unread messages */
+    EVENT_NETWORK_LEFT = 40, /* text: its name; value: contacts made through it */
+    EVENT_NETWORK_LIMIT,     /* too many new members lately; text: its name */
 };
 struct rec_event {
     uint8_t topic, what;

@@ -41,6 +41,21 @@ int scope_add_peer(struct scope *s, const struct addr *a)
     return 0;
 }
 
+int scope_allow_now(struct scope *s, const struct addr *a)
+{
+    if (s->mode == SCOPE_LAN && !addr_is_private(a)) {
+        return ERR_REFUSED;
+    }
+    for (size_t i = 0; i < SCOPE_NOW; i++) {
+        if (addr_eq_ip(&s->now[i], a)) {
+            return 0;
+        }
+    }
+    s->now[s->next_now] = *a;
+    s->next_now = (s->next_now + 1) % SCOPE_NOW;
+    return 0;
+}
+
 void scope_heard(struct scope *s, const struct addr *a)
 {
     for (size_t i = 0; i < SCOPE_HEARD; i++) {
@@ -77,6 +92,11 @@ bool scope_may_dial(const struct scope *s, const struct addr *a)
     }
     for (size_t i = 0; i < s->n_peers; i++) {
         if (addr_eq_ip(&s->peers[i], a)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < SCOPE_NOW; i++) {
+        if (addr_eq_ip(&s->now[i], a)) {
             return true;
         }
     }

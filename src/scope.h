@@ -3,8 +3,9 @@
  *
  *   lan       dials prefixes that are on-link, private addresses in configured subnets
  *             and peers: configured ones, and private addresses that a code of the
- *             user's names or where a contact was met; answers whoever is private,
- *             link-local or on-link
+ *             user's names, where a contact was met, or where members of the user's
+ *             secret network say that one is; answers whoever is private, link-local
+ *             or on-link
  *   internet  everything
  *
  * Datagrams go where one may dial, to multicast, and back to who sent one lately. */
@@ -18,7 +19,7 @@
 #include "config.h"
 #include "lan.h"
 
-enum { SCOPE_PEERS_MAX = 256, SCOPE_HEARD = 32 };
+enum { SCOPE_PEERS_MAX = 256, SCOPE_HEARD = 32, SCOPE_NOW = 64 };
 
 struct scope {
     enum scope_mode mode;
@@ -30,6 +31,8 @@ struct scope {
     size_t n_peers;
     struct addr heard[SCOPE_HEARD]; /* a ring of sources */
     unsigned next_heard;
+    struct addr now[SCOPE_NOW]; /* a ring of what was allowed lately */
+    unsigned next_now;
 };
 
 void scope_init(struct scope *s, enum scope_mode mode);
@@ -37,6 +40,10 @@ void scope_set_interfaces(struct scope *s, const struct lan_interface *v, size_t
 void scope_set_subnets(struct scope *s, const struct prefix *v, size_t n);
 /* ERR_REFUSED: no private address, and the scope is lan. ERR_LIMIT. */
 int scope_add_peer(struct scope *s, const struct addr *a);
+/* What is sent next may go there, also when it is beyond what is on-link and configured:
+ * the last SCOPE_NOW stay allowed. ERR_REFUSED: no private address, and the scope is lan.
+ */
+int scope_allow_now(struct scope *s, const struct addr *a);
 /* A datagram came from there and was let in. */
 void scope_heard(struct scope *s, const struct addr *a);
 

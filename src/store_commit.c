@@ -86,6 +86,7 @@ static int put_contact(struct store *s, const struct rec_contact *v, bool del)
         bind_bytes(&b, v->pair, sizeof v->pair);
         bind_int(&b, v->flags);
         bind_int(&b, v->created_ms);
+        bind_name(&b, v->network, sizeof v->network);
     }
     return bind_run(&b);
 }

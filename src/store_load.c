@@ -28,6 +28,7 @@ static bool load_contact(sqlite3_stmt *st, struct rec *r)
     v->id = (uint32_t)col_int(st, 0);
     col_name(st, 2, v->name, sizeof v->name);
     col_name(st, 3, v->announced, sizeof v->announced);
+    col_name(st, 7, v->network, sizeof v->network);
     v->flags = (uint32_t)col_int(st, 5);
     v->created_ms = col_int(st, 6);
     return col_fixed(st, 1, v->root, sizeof v->root) &&

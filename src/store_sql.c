@@ -67,7 +67,9 @@ const char *const store_steps[STORE_SCHEMA] = {
     "  unicode TEXT NOT NULL) STRICT;"
     "INSERT INTO indexed VALUES(1, 0, '');"
     "CREATE TABLE zone(n INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL,"
-    "  last_ms INTEGER NOT NULL) STRICT;",
+    "  last_ms INTEGER NOT NULL) STRICT;"
+    /* and the secret network that a contact came through */
+    "ALTER TABLE contact ADD COLUMN network TEXT NOT NULL DEFAULT '';",
 };
 
 #define MSG_COLS                                                                         \
@@ -83,7 +85,7 @@ const char *const store_sql[ST_COUNT] = {
     [ST_META_DEL] = "DELETE FROM meta WHERE key = ?",
     [ST_BOXKEY_PUT] = "REPLACE INTO boxkey VALUES(?, ?, ?)",
     [ST_BOXKEY_DEL] = "DELETE FROM boxkey WHERE pub = ?",
-    [ST_CONTACT_PUT] = "REPLACE INTO contact VALUES(?, ?, ?, ?, ?, ?, ?)",
+    [ST_CONTACT_PUT] = "REPLACE INTO contact VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
     [ST_CONTACT_DEL] = "DELETE FROM contact WHERE id = ?",
     [ST_DEVICE_PUT] = "REPLACE INTO device VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [ST_DEVICE_DEL] = "DELETE FROM device WHERE id = ?",

@@ -21,6 +21,7 @@
 #include "base/bencode.h"
 #include "base/buf.h"
 #include "crypto/keys.h"
+#include "crypto/netkey.h"
 
 enum {
     WIRE_VERSION = 1, /* of the link protocol, in its prologue */
@@ -61,9 +62,11 @@ enum {
     WIRE_DEVICES_MAX = 800,    /* that a `keys` entry can address */
     WIRE_GENERATIONS_MAX = 64, /* a device in a conversation */
     WIRE_CHAIN_ENTRIES_MAX = 500,
-    WIRE_HAVE_FEEDS_MAX = 256, /* feeds in one HAVE frame */
-    WIRE_DIGESTS_MAX = 512,    /* conversations in one DIGEST frame */
-    WIRE_ADDRS_MAX = 16,       /* addresses in one frame */
+    WIRE_HAVE_FEEDS_MAX = 256,   /* feeds in one HAVE frame */
+    WIRE_DIGESTS_MAX = 512,      /* conversations in one DIGEST frame */
+    WIRE_ADDRS_MAX = 16,         /* addresses in one frame */
+    WIRE_MEMBERS_FRAME_MAX = 64, /* devices in one MEMBERS frame */
+    WIRE_MEMBER_ADDRS_MAX = 4,   /* addresses of one of them */
 
     /* invites */
     WIRE_CODE_MAX = 200, /* characters of an invite code */
@@ -81,6 +84,7 @@ enum frame_type {
     FRAME_HELLO = 16,
     FRAME_PAIR = 17,
     FRAME_PAIRED = 18,
+    FRAME_MEMBERS = 19, /* of the network that both are in */
     /* 32..47: feeds */
     FRAME_DIGEST = 32,
     FRAME_HAVE = 33,
@@ -114,7 +118,6 @@ enum close_code {
     CLOSE_PROTOCOL = 6, /* the other side broke the rules */
     CLOSE_SHUTDOWN = 7,
     CLOSE_BUSY = 8,
-    CLOSE_IDLE = 9, /* nothing to say, and more links than are needed */
 };
 void wire_close_put(struct wr *w, unsigned code);
 bool wire_close_get(const uint8_t *p, size_t len, unsigned *code);
@@ -156,6 +159,22 @@ void wire_pair_put(struct wr *w, const struct wire_pair *v);
 bool wire_pair_get(const uint8_t *p, size_t len, struct wire_pair *v);
 /* PAIRED {}: the contact is stored here. */
 void wire_paired_put(struct wr *w);
+
+/* MEMBERS {l: [[device id, [address …]] …], m: proof of the network's key}: where the
+ * sender knows members of the network to be. Each has 1..WIRE_MEMBER_ADDRS_MAX addresses;
+ * those of families that are not known here are skipped. */
+struct wire_member {
+    uint8_t device[WIRE_ID];
+    struct addr addrs[WIRE_MEMBER_ADDRS_MAX];
+    size_t n_addrs;
+};
+struct wire_members {
+    uint8_t proof[NETKEY_PROOF];
+    struct wire_member *v; /* the caller's, WIRE_MEMBERS_FRAME_MAX on decoding */
+    size_t n;
+};
+void wire_members_put(struct wr *w, const struct wire_members *v);
+bool wire_members_get(const uint8_t *p, size_t len, struct wire_members *v);
 
 /* An entry's header, canonical bencode: b hash of the box, c conversation, d device,
  * g generation, k first seq of the chain (`keys` entry), o order, p prev, q seq,
@@ -301,18 +320,19 @@ bool wire_name_skeleton(const char *name, char out[WIRE_SKELETON_MAX + 1]);
  * that a name may not have. */
 bool wire_emoji_ok(const uint8_t *p, size_t len);
 
-/* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1, zeros
- * 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag: BLAKE2b-128(key,
- * tag label, nonce ‖ source ip with family ‖ source port ‖ the 8 clear bytes). */
+/* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1,
+ * member 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag:
+ * BLAKE2b-128(key, tag label, nonce ‖ source ip with family ‖ source port ‖ the 8 clear
+ * bytes). */
 enum {
     BEACON_FLAG_ADD = 1,   /* under an invite's key: I hold the code */
     BEACON_FLAG_REPLY = 2, /* under an invite's key: the inviter's answer */
-    BEACON_FLAG_LEAVE = 4, /* under a presence or pair key: I am going */
 };
 struct wire_beacon {
     uint8_t nonce[16];
     uint16_t port;
     uint8_t presence, flags;
+    uint8_t member[NETKEY_MEMBER]; /* under a network's key: the sender; else zeros */
 };
 void wire_beacon_put(uint8_t out[WIRE_BEACON], const uint8_t key[32],
                      const struct addr *source, const struct wire_beacon *v);
@@ -325,6 +345,7 @@ void wire_beacon_key_presence(const uint8_t p[32], uint8_t key[32]);
 void wire_beacon_key_pair(const uint8_t pair[32], const uint8_t sender[WIRE_ID],
                           uint8_t key[32]);
 void wire_beacon_key_invite(const uint8_t secret[32], uint8_t key[32]);
+void wire_beacon_key_network(const uint8_t network[NETKEY], uint8_t key[32]);
 
 /* An open beacon, WIRE_OPEN bytes, in the clear: "linnet" ‖ version 1 ‖ flags 1 ‖ nonce
  * 16 ‖ link port 2 ‖ presence 1 ‖ name's length 1 ‖ hash of the certificate 32 ‖ name,

@@ -44,6 +44,7 @@ void wire_beacon_put(uint8_t out[WIRE_BEACON], const uint8_t key[32],
     wr_u16(&w, v->port);
     wr_u8(&w, v->presence);
     wr_u8(&w, v->flags);
+    wr_bytes(&w, v->member, sizeof v->member);
     bool ok = make_tag(tag, key, v->nonce, source, clear);
     assert(ok);
     mask(clear, key, v->nonce);
@@ -76,6 +77,7 @@ bool wire_beacon_get(const uint8_t *p, size_t len, const uint8_t key[32],
     v->port = rd_u16(&r);
     v->presence = rd_u8(&r);
     v->flags = rd_u8(&r);
+    (void)rd_copy(&r, v->member, sizeof v->member);
     return true;
 }
 
@@ -93,4 +95,9 @@ void wire_beacon_key_pair(const uint8_t pair[32], const uint8_t sender[WIRE_ID],
 void wire_beacon_key_invite(const uint8_t secret[32], uint8_t key[32])
 {
     kdf_hash(key, 32, secret, "linnet beacon invite", NULL);
+}
+
+void wire_beacon_key_network(const uint8_t network[NETKEY], uint8_t key[32])
+{
+    kdf_hash(key, 32, network, "linnet beacon network", NULL);
 }

@@ -1,5 +1,6 @@
 /* Datagrams at the discovery sockets: a source in wire form (family 4 or 6), then the
- * datagram. One contact and one invite are watched, under the keys that the corpus uses.
+ * datagram. One contact, one invite and a network are watched, under the keys that the
+ * corpus uses.
  */
 #include <assert.h>
 #include <string.h>
@@ -20,7 +21,7 @@ static uint64_t wall(void *ctx)
     return 0;
 }
 
-/* What a key recognises is what it would write, but for the zeros. */
+/* What a key recognises is what it would write. */
 static void decode(const uint8_t *p, size_t n, const uint8_t key[32],
                    const struct addr *source)
 {
@@ -32,14 +33,15 @@ static void decode(const uint8_t *p, size_t n, const uint8_t key[32],
         assert(ok && memcmp(v.nonce, again.nonce, sizeof v.nonce) == 0);
         assert(v.port == again.port && v.presence == again.presence &&
                v.flags == again.flags);
-        assert(memcmp(out, p, 20) == 0);
+        assert(memcmp(out, p, 24) == 0);
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct env env = {NULL, zeros, wall};
-    uint8_t keys[2][32];
+    static const uint8_t own[NETKEY_MEMBER] = {1};
+    uint8_t keys[3][32];
     struct addr source;
     size_t n = size > 0 && data[0] == 6 ? ADDR_WIRE6 : ADDR_WIRE4;
     if (size < n || addr_from_wire(data, n, &source) != 0) {
@@ -48,9 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint8_t i = 0; i < 32; i++) {
         keys[0][i] = i;
         keys[1][i] = (uint8_t)(0x40 + i);
+        keys[2][i] = (uint8_t)(0x80 + i);
     }
     decode(data + n, size - n, keys[0], &source);
     decode(data + n, size - n, keys[1], &source);
+    decode(data + n, size - n, keys[2], &source);
 
     struct lan *l = lan_new(&env);
     assert(l != NULL);
@@ -63,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rc = lan_watch(l, LAN_CONTACT, 1, &keys[0], 1, 1000);
     assert(rc == 0);
     rc = lan_watch(l, LAN_INVITE, 1, &keys[1], 1, 1000);
+    assert(rc == 0);
+    rc = lan_set_network(l, keys[2], own, 1000);
     assert(rc == 0);
     rc = lan_recv(l, &source, data + n, size - n, 2000);
     struct lan_event e;

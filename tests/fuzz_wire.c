@@ -17,10 +17,12 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
     static struct wire_have_feed have_feeds[WIRE_HAVE_FEEDS_MAX];
     static struct wire_read_feed read_feeds[WIRE_HAVE_FEEDS_MAX];
     static struct wire_digest digests[WIRE_DIGESTS_MAX];
+    static struct wire_member members[WIRE_MEMBERS_FRAME_MAX];
     union {
         unsigned code;
         struct wire_hello hello;
         struct wire_pair pair;
+        struct wire_members members;
         struct wire_header header;
         struct wire_entry entry;
         struct wire_have have;
@@ -36,6 +38,10 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
         return wire_hello_get(p, n, &v.hello) && (wire_hello_put(w, &v.hello), true);
     case FRAME_PAIR:
         return wire_pair_get(p, n, &v.pair) && (wire_pair_put(w, &v.pair), true);
+    case FRAME_MEMBERS:
+        v.members.v = members;
+        return wire_members_get(p, n, &v.members) &&
+               (wire_members_put(w, &v.members), true);
     case FUZZ_HEADER:
         return wire_header_get(p, n, &v.header) &&
                (wire_header_put(w, &v.header, true), true);

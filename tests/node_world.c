@@ -1,6 +1,7 @@
 #include "node_world.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,13 @@ static uint64_t wall(void *ctx)
 struct addr nw_addr(int i)
 {
     return (struct addr){.family = 4, .port = 7679, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
+}
+
+struct addr nw_addr_of(const struct nw_world *w, int i)
+{
+    struct addr a = nw_addr(i);
+    a.ip[2] = w->n[i].vlan;
+    return a;
 }
 
 /* ---- events ---- */
@@ -88,7 +96,8 @@ static void out_dial(struct nw_world *w, int i, const struct node_out *out)
     size_t c = carrier_new(w, i, to);
     w->carriers[c].id[0] = out->conn;
     w->carriers[c].open[0] = true;
-    bool there = !w->n[i].refuse && to >= 0 && to < NW_NODES && w->n[to].node != NULL;
+    bool there = out->dst.family == 4 && !w->n[i].refuse && to >= 0 && to < w->count &&
+                 w->n[to].node != NULL && out->dst.ip[2] == w->n[to].vlan;
     push(w, there ? NW_CONNECT : NW_END, c, 0, NULL, NULL, 0);
 }
 
@@ -114,8 +123,10 @@ static void out_stream(struct nw_world *w, int i, const struct node_out *out)
 static void out_datagram(struct nw_world *w, const struct node_out *out)
 {
     bool all = addr_is_multicast(&out->dst);
-    for (int i = 0; i < NW_NODES; i++) {
-        if (w->n[i].node != NULL && (all || out->dst.ip[3] == i + 1)) {
+    for (int i = 0; i < w->count; i++) {
+        bool near = out->source.ip[2] == w->n[i].vlan;
+        bool meant = out->dst.ip[3] == i + 1 && out->dst.ip[2] == w->n[i].vlan;
+        if (w->n[i].node != NULL && (all ? near : meant)) {
             push(w, NW_DATAGRAM, 0, i, &out->source, out->data, out->len);
         }
     }
@@ -148,6 +159,8 @@ static void apply(struct nw_node *n, const struct rec *r)
         size_t len = r->u.msg.text.n < sizeof n->text ? r->u.msg.text.n : 0;
         memset(n->text, 0, sizeof n->text);
         memcpy(n->text, r->u.msg.text.p, len);
+    } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_NETWORK_LIMIT) {
+        n->told_limit++;
     } else if (r->kind == REC_CONTACT) {
         memcpy(n->announced, r->u.contact.announced, sizeof n->announced);
     }
@@ -258,7 +271,7 @@ void nw_drain(struct nw_world *w, int i)
 
 static void happen_connect(struct nw_world *w, struct nw_carrier *c)
 {
-    struct addr from = nw_addr(c->node[0]);
+    struct addr from = nw_addr_of(w, c->node[0]);
     from.port = 40000;
     if (!c->open[0]) {
         return;
@@ -317,6 +330,9 @@ bool nw_step(struct nw_world *w)
         }
         break;
     case NW_DATAGRAM:
+        if (w->n[e->side].node == NULL) {
+            break;
+        }
         node_udp_recv(w->n[e->side].node, &e->from, e->bytes, e->len, w->now_ms);
         nw_drain(w, e->side);
         break;
@@ -332,13 +348,13 @@ void nw_run(struct nw_world *w, uint64_t ms)
         while (nw_step(w)) {
         }
         uint64_t at = end;
-        for (int i = 0; i < NW_NODES; i++) {
-            uint64_t due = node_deadline(w->n[i].node);
+        for (int i = 0; i < w->count; i++) {
+            uint64_t due = w->n[i].node != NULL ? node_deadline(w->n[i].node) : end;
             at = due < at ? due : at;
         }
         w->now_ms = at > w->now_ms ? at : w->now_ms;
-        for (int i = 0; i < NW_NODES; i++) {
-            if (node_deadline(w->n[i].node) <= w->now_ms) {
+        for (int i = 0; i < w->count; i++) {
+            if (w->n[i].node != NULL && node_deadline(w->n[i].node) <= w->now_ms) {
                 node_tick(w->n[i].node, w->now_ms);
                 nw_drain(w, i);
             }
@@ -351,44 +367,65 @@ void nw_run(struct nw_world *w, uint64_t ms)
 
 /* ---- life ---- */
 
-static void start(struct nw_world *w, int i)
+void nw_start(struct nw_world *w, int i)
 {
     struct nw_node *n = &w->n[i];
     struct node_config cfg = {
         .env = &n->env, .key = &n->key, .link_port = 7679, .udp_port = 7679};
-    struct lan_interface eth = {.ifindex = 1, .addr = nw_addr(i), .bits = 24, .up = true};
+    struct lan_interface eth = {
+        .ifindex = 1, .addr = nw_addr_of(w, i), .bits = 24, .up = true};
     static const char *const names[NW_NODES] = {"ada", "bob", "cy"};
+    static const uint8_t cache[NETKEY_CACHE];
+    uint8_t key[NETKEY];
     n->w = w;
     n->env = (struct env){.ctx = n, .random = random_bytes, .wall_us = wall};
-    random_bytes(n, n->key.seed, sizeof n->key.seed);
-    random_bytes(n, n->key.device_sec, sizeof n->key.device_sec);
-    keys_self(n->key.seed, n->key.self);
-    random_bytes(n, n->key.presence_p, sizeof n->key.presence_p);
-    random_bytes(n, n->key.presence_a, sizeof n->key.presence_a);
-    memcpy(cfg.name, names[i], strlen(names[i]) + 1);
+    if (sodium_is_zero(n->key.seed, sizeof n->key.seed)) {
+        random_bytes(n, n->key.seed, sizeof n->key.seed);
+        random_bytes(n, n->key.device_sec, sizeof n->key.device_sec);
+        keys_self(n->key.seed, n->key.self);
+        random_bytes(n, n->key.presence_p, sizeof n->key.presence_p);
+        random_bytes(n, n->key.presence_a, sizeof n->key.presence_a);
+    }
+    if (n->name != NULL || i < NW_NODES) {
+        (void)snprintf(cfg.name, sizeof cfg.name, "%s",
+                       n->name != NULL ? n->name : names[i]);
+    } else {
+        (void)snprintf(cfg.name, sizeof cfg.name, "user%d", i);
+    }
     n->node = node_new(&cfg);
     assert(n->node != NULL);
+    if (n->network != NULL) {
+        memset(key, n->secret, sizeof key);
+        node_set_network(n->node, n->network, key, cache);
+    }
     int err = node_start(n->node, w->now_ms);
     assert(err == 0);
     node_interfaces(n->node, &eth, 1, w->now_ms);
 }
 
-void nw_init(struct nw_world *w)
+void nw_init_of(struct nw_world *w, int count)
 {
+    assert(count <= NW_NODES_MAX);
     memset(w, 0, sizeof *w);
+    w->count = count;
     w->now_ms = 1000;
     w->rng = 7;
-    for (int i = 0; i < NW_NODES; i++) {
-        start(w, i);
+}
+
+void nw_init(struct nw_world *w)
+{
+    nw_init_of(w, NW_NODES);
+    for (int i = 0; i < w->count; i++) {
+        nw_start(w, i);
     }
-    for (int i = 0; i < NW_NODES; i++) {
+    for (int i = 0; i < w->count; i++) {
         nw_drain(w, i);
     }
 }
 
 void nw_release(struct nw_world *w)
 {
-    for (int i = 0; i < NW_NODES; i++) {
+    for (int i = 0; i < w->count; i++) {
         struct nw_node *n = &w->n[i];
         node_free(n->node);
         for (size_t k = 0; k < n->n_txns; k++) {
@@ -407,6 +444,31 @@ void nw_release(struct nw_world *w)
         w->first = e->next;
         free(e);
     }
+}
+
+void nw_lose(struct nw_world *w, int i)
+{
+    struct nw_node *n = &w->n[i];
+    for (size_t c = 0; c < w->n_carriers; c++) {
+        for (int side = 0; side < 2; side++) {
+            if (w->carriers[c].node[side] == i) {
+                w->carriers[c].open[side] = false;
+                push(w, NW_END, c, 1 - side, NULL, NULL, 0);
+            }
+        }
+    }
+    node_free(n->node);
+    n->node = NULL;
+    for (size_t k = 0; k < n->n_txns; k++) {
+        txn_release(n->txns[k]);
+        free(n->txns[k]);
+    }
+    n->n_txns = 0;
+    for (size_t k = 0; k < n->n_entries; k++) {
+        blob_release(&n->entries[k].header);
+        blob_release(&n->entries[k].box);
+    }
+    n->n_entries = 0;
 }
 
 size_t nw_connect(struct nw_world *w, int to, const struct addr *from)

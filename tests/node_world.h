@@ -7,7 +7,8 @@
 #include "node.h"
 
 enum {
-    NW_NODES = 3,
+    NW_NODES = 3,      /* of nw_init() */
+    NW_NODES_MAX = 32, /* of nw_init_of() */
     NW_CARRIERS = 8192,
     NW_TAGS = 64,
     NW_STRANGER = -1, /* the other end of a carrier: the test itself */
@@ -38,11 +39,15 @@ struct nw_node {
     struct env env;
     struct keyfile key;
     struct node *node;
-    bool hold;        /* commits wait */
-    bool hold_sent;   /* the carrier does not get rid of what it was given */
-    bool refuse;      /* its dials fail */
-    bool keep_ends;   /* the carriers that it gives up do not end yet */
-    uint64_t skew_us; /* its clock is ahead */
+    bool hold;                  /* commits wait */
+    bool hold_sent;             /* the carrier does not get rid of what it was given */
+    bool refuse;                /* its dials fail */
+    bool keep_ends;             /* the carriers that it gives up do not end yet */
+    uint64_t skew_us;           /* its clock is ahead */
+    uint8_t vlan;               /* multicast stays inside */
+    const char *name, *network; /* NULL: user-made up; none */
+    uint8_t secret;             /* makes the network's key */
+    uint64_t told_limit;        /* events of that sort */
     struct txn **txns;
     size_t n_txns, cap_txns;
     struct rec_entry *entries;
@@ -61,7 +66,8 @@ struct nw_node {
 
 struct nw_world {
     uint64_t now_ms, rng;
-    struct nw_node n[NW_NODES];
+    int count;
+    struct nw_node n[NW_NODES_MAX];
     struct nw_carrier carriers[NW_CARRIERS];
     size_t n_carriers;
     struct nw_event *first, *last;
@@ -71,6 +77,14 @@ struct nw_world {
 };
 
 void nw_init(struct nw_world *w);
+/* The same in steps: an empty world, whose n[] may be told name, network and vlan; then a
+ * start of each. */
+void nw_init_of(struct nw_world *w, int count);
+void nw_start(struct nw_world *w, int i);
+/* It ends without a word, and nothing of it stays but its key: nw_start() begins anew. */
+void nw_lose(struct nw_world *w, int i);
+/* The address of a node, in its VLAN. */
+struct addr nw_addr_of(const struct nw_world *w, int i);
 void nw_release(struct nw_world *w);
 struct addr nw_addr(int i);
 /* Everything a node has to give. */

@@ -178,6 +178,84 @@ Test(wire, hello)
     cr_assert(!decodes_with(dec_hello, HELLO, HELLO_4, "i4e"));
 }
 
+/* Two members; the second has an address of either family. */
+#define MEMBER_A "l32:" X32("A") "l7:\4\n\1\2\3\035\377ee"
+#define MEMBER_B "l32:" X32("B") "l7:\4ABCDEF19:\6" X16("s") "PQee"
+#define MEMBERS "d1:ll" MEMBER_A_B "e1:m16:" X16("p") "e"
+#define MEMBER_A_B MEMBER_A MEMBER_B
+
+static bool dec_members(const uint8_t *p, size_t len)
+{
+    struct wire_member v[WIRE_MEMBERS_FRAME_MAX];
+    struct wire_members m = {.v = v};
+    return wire_members_get(p, len, &m);
+}
+
+Test(wire, members)
+{
+    struct wire_member v[WIRE_MEMBERS_FRAME_MAX] = {{.n_addrs = 1}, {.n_addrs = 2}};
+    struct wire_members m = {.v = v, .n = 2}, got = {.v = v};
+    memset(m.proof, 'p', sizeof m.proof);
+    memset(v[0].device, 'A', 32);
+    memset(v[1].device, 'B', 32);
+    cr_assert_eq(addr_parse("10.1.2.3:7679", 0, &v[0].addrs[0]), 0);
+    cr_assert_eq(addr_from_wire((const uint8_t *)"\4ABCDEF", 7, &v[1].addrs[0]), 0);
+    cr_assert_eq(addr_from_wire((const uint8_t *)"\6" X16("s") "PQ", 19, &v[1].addrs[1]),
+                 0);
+    struct wr w = wr_init(out, sizeof out);
+    wire_members_put(&w, &m);
+    check_text(&w, MEMBERS);
+    memset(v, 0, sizeof v);
+    cr_assert(wire_members_get(out, w.len, &got));
+    cr_assert_eq(got.n, 2);
+    cr_assert_arr_eq(got.proof, m.proof, sizeof m.proof);
+    cr_assert(v[0].n_addrs == 1 && v[1].n_addrs == 2 && v[1].device[31] == 'B');
+    check_dict(dec_members, MEMBERS);
+    cr_assert(decodes_text(dec_members, "d1:lle1:m16:" X16("p") "e"));
+    cr_assert(!decodes_text(dec_members, "d1:lle1:m15:" X8("p") "ppppppp"
+                                                                "e"));
+    cr_assert(!decodes_text(dec_members, "d1:lle"
+                                         "e"));
+    cr_assert(!decodes_with(dec_members, MEMBERS, X32("A") "l", X32("A") "d"));
+    cr_assert(!decodes_with(dec_members, MEMBERS, "7:\4ABCDEF", "6:\4ABCDE"));
+    cr_assert(!decodes_with(dec_members, MEMBERS, "7:\4ABCDEF", "0:"));
+    cr_assert(!decodes_with(dec_members, MEMBERS, "PQee", "PQe1:xe"), "three things");
+    cr_assert(!decodes_with(dec_members, MEMBERS, "l7:\4\n\1\2\3\035\377e", "le"),
+              "no address");
+}
+
+Test(wire, members_limits)
+{
+    static struct wire_member v[WIRE_MEMBERS_FRAME_MAX + 1];
+    struct wire_members m = {.v = v, .n = WIRE_MEMBERS_FRAME_MAX};
+    for (size_t i = 0; i <= WIRE_MEMBERS_FRAME_MAX; i++) {
+        v[i].n_addrs = WIRE_MEMBER_ADDRS_MAX;
+        for (size_t k = 0; k < WIRE_MEMBER_ADDRS_MAX; k++) {
+            cr_assert_eq(addr_parse("10.1.2.3:7679", 0, &v[i].addrs[k]), 0);
+        }
+    }
+    struct wr w = wr_init(out, sizeof out);
+    wire_members_put(&w, &m);
+    cr_assert(wr_ok(&w) && w.len < WIRE_FRAME_MAX);
+    cr_assert(decodes(dec_members, out, w.len));
+    m.n++;
+    w = wr_init(out, sizeof out);
+    wire_members_put(&w, &m);
+    cr_assert(!wr_ok(&w));
+    v[0].n_addrs = 0;
+    m.n = 1;
+    w = wr_init(out, sizeof out);
+    wire_members_put(&w, &m);
+    cr_assert(!wr_ok(&w));
+    /* a family of a newer program is skipped, and a member with nothing else too */
+    const char *text = "d1:ll"
+                       "l32:" X32("A") "l3:\7ABe"
+                                       "e" MEMBER_B "e1:m16:" X16("p") "e";
+    m.v = v;
+    cr_assert(wire_members_get((const uint8_t *)text, strlen(text), &m));
+    cr_assert(m.n == 1 && v[0].device[0] == 'B');
+}
+
 Test(wire, hello_skips_unknown_families)
 {
     static const char text[] = "d1:al3:\x09xy" HELLO_4 "e1:ki0e1:pi0ee";

@@ -49,6 +49,24 @@ Test(wire_beacon, exact)
                             "fd31c7634a58d6d0f33696e3664bfa63");
 }
 
+Test(wire_beacon, a_member_is_told)
+{
+    struct wire_beacon v, got;
+    uint8_t key[32], out[WIRE_BEACON], want[WIRE_BEACON];
+    struct addr a;
+    sample(key, &v);
+    v.flags = 0;
+    memcpy(v.member, "MEMB", sizeof v.member);
+    cr_assert_eq(addr_parse("192.0.2.1:7679", 0, &a), 0);
+    wire_beacon_put(out, key, &a, &v);
+    unhex(want, sizeof want,
+          "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf74d2dfd5ac389a42"
+          "9e58f3be82fc76624f6043e8d6b3ef0e");
+    cr_assert_arr_eq(out, want, WIRE_BEACON);
+    cr_assert(wire_beacon_get(out, WIRE_BEACON, key, &a, &got));
+    cr_assert_arr_eq(got.member, v.member, sizeof v.member);
+}
+
 Test(wire_beacon, scope_is_local)
 {
     struct wire_beacon v, got;
@@ -111,6 +129,9 @@ Test(wire_beacon, keys)
     cr_assert_arr_eq(key, want, 32);
     wire_beacon_key_pair(secret, sender, key);
     unhex(want, 32, "8415a7a45b259691c12e13e6d14800acba932f728470874c70cae8d3e8c71122");
+    cr_assert_arr_eq(key, want, 32);
+    wire_beacon_key_network(secret, key);
+    unhex(want, 32, "42fa8b7ff8800814ca11a42ab2fadc7af9866bf677fd0c3ef2c3f59747d3884f");
     cr_assert_arr_eq(key, want, 32);
     wire_beacon_key_invite(secret, key);
     unhex(want, 32, "f07ba07c402fd57e3cd584271bcce957732d41a34eb62e4e9544050eaa770021");
