@@ -17,6 +17,10 @@
 
 enum {
     RECONNECT_MS = 20,
+    RECONNECT_MAX_MS = 500,
+    EVENTS_QUEUE = 1000, /* then the node's queue grows: docs/API.md */
+    GONE_MS = 5000,      /* for a node that is ending */
+    MONITOR_NAME_MAX = 40,
     WELCOME_MS = 3000,
     CALL_FRAME_MAX = 256 * 1024, /* docs/API.md */
 };
@@ -27,6 +31,7 @@ struct client {
     struct home home;
     void *ctx, *api, *api_mon, *events, *events_mon;
     uint64_t next_id;
+    unsigned sockets; /* made so far: their monitors have different names */
 };
 
 static int failed(struct client_fail *f, int code, const char *message)
@@ -53,17 +58,21 @@ bool client_running(const struct home *h)
 }
 
 /* A connected socket, and one that says when the other end is gone. */
-static bool open_socket(struct client *c, int type, const char *endpoint,
-                        const char *monitor, void **out, void **mon)
+static bool open_socket(struct client *c, int type, const char *endpoint, void **out,
+                        void **mon)
 {
-    int linger = 0, reconnect = RECONNECT_MS, unlimited = 0;
+    int linger = 0, reconnect = RECONNECT_MS, most = RECONNECT_MAX_MS;
+    int queue = type == ZMQ_SUB ? EVENTS_QUEUE : 0;
+    char monitor[MONITOR_NAME_MAX];
+    (void)snprintf(monitor, sizeof monitor, "inproc://monitor-%u", c->sockets++);
     *out = zmq_socket(c->ctx, type);
     *mon = zmq_socket(c->ctx, ZMQ_PAIR);
     return *out != NULL && *mon != NULL &&
            zmq_setsockopt(*out, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(*mon, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(*out, ZMQ_RECONNECT_IVL, &reconnect, sizeof reconnect) == 0 &&
-           zmq_setsockopt(*out, ZMQ_RCVHWM, &unlimited, sizeof unlimited) == 0 &&
+           zmq_setsockopt(*out, ZMQ_RECONNECT_IVL_MAX, &most, sizeof most) == 0 &&
+           zmq_setsockopt(*out, ZMQ_RCVHWM, &queue, sizeof queue) == 0 &&
            zmq_socket_monitor(*out, monitor, ZMQ_EVENT_DISCONNECTED) == 0 &&
            zmq_connect(*mon, monitor) == 0 && zmq_connect(*out, endpoint) == 0;
 }
@@ -123,8 +132,8 @@ int client_open(const struct client_options *o, struct client **out,
     int rc = find_node(c, o, fail);
     if (rc == 0) {
         c->ctx = zmq_ctx_new();
-        if (c->ctx == NULL || !open_socket(c, ZMQ_DEALER, c->home.api, "inproc://api",
-                                           &c->api, &c->api_mon)) {
+        if (c->ctx == NULL ||
+            !open_socket(c, ZMQ_DEALER, c->home.api, &c->api, &c->api_mon)) {
             rc = failed(fail, CLI_ERROR, "The socket of the local API cannot be opened.");
         }
     }
@@ -248,11 +257,54 @@ int client_call(struct client *c, const char *method, json_t *params, uint64_t t
                               "`linnet stop` ends it.");
 }
 
-int client_follow(struct client *c, const char *const *topics, uint64_t *newest,
-                  struct client_fail *fail)
+/* Reads what the monitor has said. */
+static void drain(void *mon)
 {
-    if (!open_socket(c, ZMQ_SUB, c->home.events, "inproc://events", &c->events,
-                     &c->events_mon)) {
+    int n;
+    do {
+        zmq_msg_t m;
+        (void)zmq_msg_init(&m);
+        n = zmq_msg_recv(&m, mon, ZMQ_DONTWAIT);
+        (void)zmq_msg_close(&m);
+    } while (n >= 0);
+}
+
+/* Waits for the welcome; with an endless deadline also for the node itself. */
+static int await_welcome(struct client *c, uint64_t deadline, struct client_welcome *out,
+                         struct client_fail *fail)
+{
+    for (;;) {
+        char topic[CLIENT_TOPIC_MAX];
+        json_t *event;
+        uint64_t now = env_mono_ms();
+        uint64_t left = deadline == UINT64_MAX ? UINT64_MAX
+                        : deadline > now       ? deadline - now
+                                               : 0;
+        int n = client_event(c, left, topic, &event);
+        if (n < 0 && deadline == UINT64_MAX) {
+            drain(c->events_mon); /* it ended again before it had said a word */
+            continue;
+        }
+        if (n <= 0) {
+            return failed(fail, CLI_NO_NODE,
+                          "The node does not say what happens. Start it "
+                          "again: `linnet stop`, then this command.");
+        }
+        bool welcome = strcmp(topic, "welcome") == 0;
+        out->newest = cli_int(event, "newest");
+        out->row = cli_int(event, "row");
+        json_decref(event);
+        if (welcome) {
+            return 0;
+        }
+        /* What comes before the welcome is in the history that the caller reads next. */
+    }
+}
+
+static int subscribe(struct client *c, const char *const *topics, uint64_t deadline,
+                     struct client_welcome *out, struct client_fail *fail)
+{
+    if (!open_socket(c, ZMQ_SUB, c->home.events, &c->events, &c->events_mon)) {
         return failed(fail, CLI_ERROR, "The socket of the events cannot be opened.");
     }
     for (size_t i = 0; topics[i] != NULL; i++) {
@@ -260,25 +312,29 @@ int client_follow(struct client *c, const char *const *topics, uint64_t *newest,
     }
     /* Last, so that it is answered when the others are known. */
     (void)zmq_setsockopt(c->events, ZMQ_SUBSCRIBE, "welcome", strlen("welcome"));
-    uint64_t deadline = env_mono_ms() + WELCOME_MS;
-    for (;;) {
-        char topic[CLIENT_TOPIC_MAX];
-        json_t *event;
-        uint64_t now = env_mono_ms();
-        int n = client_event(c, deadline > now ? deadline - now : 0, topic, &event);
-        if (n <= 0) {
-            return failed(fail, CLI_NO_NODE,
-                          "The node does not say what happens. Start it "
-                          "again: `linnet stop`, then this command.");
-        }
-        bool welcome = strcmp(topic, "welcome") == 0;
-        *newest = cli_int(event, "newest");
-        json_decref(event);
-        if (welcome) {
-            return 0;
-        }
-        /* What comes before the welcome is in the history that the caller reads next. */
+    return await_welcome(c, deadline, out, fail);
+}
+
+int client_follow(struct client *c, const char *const *topics, struct client_welcome *out,
+                  struct client_fail *fail)
+{
+    return subscribe(c, topics, env_mono_ms() + WELCOME_MS, out, fail);
+}
+
+int client_again(struct client *c, const char *const *topics, struct client_welcome *out,
+                 struct client_fail *fail)
+{
+    void **sockets[] = {&c->api, &c->api_mon, &c->events, &c->events_mon};
+    zmq_pollitem_t gone = {.socket = c->events_mon, .events = ZMQ_POLLIN};
+    (void)zmq_poll(&gone, 1, GONE_MS); /* one that is ending must not be met again */
+    for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
+        close_socket(*sockets[i]);
+        *sockets[i] = NULL;
     }
+    if (!open_socket(c, ZMQ_DEALER, c->home.api, &c->api, &c->api_mon)) {
+        return failed(fail, CLI_ERROR, "The socket of the local API cannot be opened.");
+    }
+    return subscribe(c, topics, UINT64_MAX, out, fail);
 }
 
 int client_event(struct client *c, uint64_t timeout_ms, char topic[CLIENT_TOPIC_MAX],

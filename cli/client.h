@@ -50,11 +50,19 @@ bool client_running(const struct home *h);
 int client_call(struct client *c, const char *method, json_t *params, uint64_t timeout_ms,
                 json_t **result, struct client_fail *fail);
 
+/* What the node says to a new subscriber. */
+struct client_welcome {
+    uint64_t newest; /* number of the newest durable event */
+    uint64_t row;    /* of the newest message */
+};
 /* Subscribes to the topics (prefixes; NULL ends the list) and waits until the node has
- * taken note, so that what happens from now on is not missed. *newest gets the number of
- * the newest durable event. */
-int client_follow(struct client *c, const char *const *topics, uint64_t *newest,
+ * taken note, so that what happens from now on is not missed. 0 or an exit code, with
+ * *fail. */
+int client_follow(struct client *c, const char *const *topics, struct client_welcome *out,
                   struct client_fail *fail);
+/* The same after the node has ended: waits without end until one runs again. */
+int client_again(struct client *c, const char *const *topics, struct client_welcome *out,
+                 struct client_fail *fail);
 /* The next event, after at most timeout_ms (UINT64_MAX: for ever). 1 and topic, *event
  * (the caller's); 0: none came in time; -1: the node has ended. */
 int client_event(struct client *c, uint64_t timeout_ms, char topic[CLIENT_TOPIC_MAX],

@@ -155,9 +155,9 @@ static int watch_people(struct cli *c)
 {
     static const char *const topics[] = {"request", NULL};
     struct client_fail fail;
-    uint64_t newest;
+    struct client_welcome welcome;
     int rc = cli_connect(c);
-    if (rc == 0 && client_follow(c->client, topics, &newest, &fail) != 0) {
+    if (rc == 0 && client_follow(c->client, topics, &welcome, &fail) != 0) {
         rc = cli_fail(fail.code, "%s", fail.message);
     }
     if (rc == 0) {

@@ -4,6 +4,7 @@
 
 #include "cmd.h"
 #include "fmt.h"
+#include "follow.h"
 #include "show.h"
 
 enum {
@@ -12,110 +13,141 @@ enum {
     CURSOR_MAX = 256,
 };
 
-/* Tells the node that all up to the row was printed. */
-static int acknowledge(struct cli *c, uint64_t row, const char *from)
+/* What recv is about to print. */
+struct recv {
+    struct cli *cli;
+    struct show show;
+    const char *from;      /* NULL: all */
+    struct follow *follow; /* NULL: without -f */
+    bool news;             /* what arrived after `last`, printed by another `recv` or not;
+                            * else what was not printed yet */
+    uint64_t last;         /* the last row that was printed, or passed over */
+};
+
+static int recv_call(struct recv *v, const char *method, json_t *params, json_t **o)
 {
-    json_t *o, *params = json_pack("{s:I}", "row", (json_int_t)row);
-    if (from != NULL) {
-        (void)json_object_set_new(params, "from", json_string(from));
+    if (v->from != NULL) {
+        (void)json_object_set_new(params, "from", json_string(v->from));
     }
-    int rc = cli_call(c, "recv.ack", params, &o);
+    return v->follow != NULL ? follow_call(v->follow, method, params, o)
+                             : cli_call(v->cli, method, params, o);
+}
+
+/* Tells the node that all up to the row was printed. */
+static int acknowledge(struct recv *v, uint64_t row)
+{
+    json_t *o;
+    int rc = recv_call(v, "recv.ack", json_pack("{s:I}", "row", (json_int_t)row), &o);
     if (rc == 0) {
         json_decref(o);
     }
     return rc;
 }
 
-/* What recv is about to print. */
-struct recv {
-    struct cli *cli;
-    struct show show;
-    const char *from; /* NULL: all */
-    uint64_t after;   /* 0: what was not printed yet; else what arrived after this row */
-    uint64_t last;    /* the last row that was printed */
-};
-
-/* Prints one page, and only then says so to the node. */
-static int recv_page(struct recv *v, bool *more)
+/* Prints the messages of a page up to a row; the last one's row, 0: none. */
+static uint64_t recv_print(struct recv *v, const json_t *list, uint64_t up_to)
 {
-    json_t *o, *m;
-    size_t i;
     uint64_t row = 0;
-    json_t *params = json_pack("{s:i,s:b}", "limit", CLI_PAGE, "peek", 1);
-    if (v->from != NULL) {
-        (void)json_object_set_new(params, "from", json_string(v->from));
-    }
-    if (v->after > 0) {
-        (void)json_object_set_new(params, "after", json_integer((json_int_t)v->after));
-    }
-    int rc = cli_call(v->cli, "recv", params, &o);
-    if (rc != 0) {
-        return rc;
-    }
-    const json_t *list = json_object_get(o, "messages");
+    json_t *m;
+    size_t i;
     show_prepare(&v->show, list);
     json_array_foreach(list, i, m)
     {
+        if (cli_int(m, "row") > up_to) {
+            break;
+        }
         show_message(&v->show, m);
-        row = cli_int(m, "row") > row ? cli_int(m, "row") : row;
+        row = cli_int(m, "row");
     }
-    *more = cli_true(o, "more") && row > 0;
-    v->last = row > v->last ? row : v->last;
-    v->after = v->after > 0 ? v->last : 0;
-    rc = cli_flush();
-    if (rc == 0 && row > 0) {
-        rc = acknowledge(v->cli, row, v->from);
-    }
-    json_decref(o);
-    return rc;
+    return row;
 }
 
-static int recv_all(struct recv *v)
+/* Prints one page, and only then says so to the node. */
+static int recv_page(struct recv *v, uint64_t up_to, bool *more)
+{
+    json_t *o;
+    json_t *params = json_pack("{s:i,s:b}", "limit", CLI_PAGE, "peek", 1);
+    if (v->news) {
+        (void)json_object_set_new(params, "after", json_integer((json_int_t)v->last));
+    }
+    int rc = recv_call(v, "recv", params, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    uint64_t row = recv_print(v, json_object_get(o, "messages"), up_to);
+    *more = cli_true(o, "more") && row > 0;
+    v->last = row > v->last ? row : v->last;
+    json_decref(o);
+    rc = cli_flush();
+    return rc == 0 && row > 0 ? acknowledge(v, row) : rc;
+}
+
+static int recv_all(struct recv *v, uint64_t up_to)
 {
     bool more = true;
     int rc = 0;
     while (rc == 0 && more) {
-        rc = recv_page(v, &more);
+        rc = recv_page(v, up_to, &more);
     }
     return rc;
 }
 
-/* Something arrived as this row. What stands behind the last printed row is printed here
- * even when another `recv` has printed it meanwhile: each follower shows everything. */
-static int recv_news(struct recv *v, uint64_t row)
+/* Something is known of a contact that whoever reads should see at once. */
+static int recv_contact(struct recv *v, const char *topic, json_t *e)
 {
-    if (row <= v->last) {
+    if (strcmp(cli_str(e, "what"), "conflict") != 0) {
         return 0;
     }
-    v->last = v->last > 0 ? v->last : row - 1;
-    v->after = v->last;
-    return recv_all(v);
+    if (v->cli->json) {
+        show_event(v->cli, topic, e);
+        return cli_flush();
+    }
+    if (cli_str(e, "other")[0] != '\0') { /* the newcomer has an event of its own */
+        show_conflict(cli_str(e, "name"), cli_str(e, "other"));
+    }
+    return 0;
 }
 
+static int recv_event(struct recv *v, const char *topic, json_t *e)
+{
+    if (e == NULL) { /* the node ran not: what arrived before its end, and since */
+        v->last = v->last < v->follow->row ? v->last : v->follow->row;
+        return recv_all(v, UINT64_MAX);
+    }
+    if (strcmp(topic, "contact") == 0) {
+        return recv_contact(v, topic, e);
+    }
+    bool news = strcmp(topic, "message") == 0 && !cli_true(e, "mine");
+    return news && cli_int(e, "row") > v->last ? recv_all(v, UINT64_MAX) : 0;
+}
+
+/* What nobody has printed yet, up to what was there when we began to follow; from there
+ * on everything, whether or not another `recv` has printed it meanwhile. */
 static int recv_follow(struct recv *v)
 {
-    static const char *const topics[] = {"message", NULL};
-    struct cli *c = v->cli;
-    struct client_fail fail;
-    uint64_t newest;
-    int rc = cli_connect(c);
-    if (rc == 0 && client_follow(c->client, topics, &newest, &fail) != 0) {
-        rc = cli_fail(fail.code, "%s", fail.message);
-    }
+    static const char *const topics[] = {"message", "contact", NULL};
+    struct follow f;
+    int rc = follow_start(&f, v->cli, topics, NULL);
+    v->follow = &f;
+    uint64_t begin = f.row;
     if (rc == 0) {
-        rc = recv_all(v);
+        rc = recv_all(v, begin);
+    }
+    v->news = true;
+    v->last = begin;
+    if (rc == 0) {
+        rc = recv_all(v, UINT64_MAX);
     }
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *e;
-        if (client_event(c->client, UINT64_MAX, topic, &e) < 0) {
-            return cli_fail(CLI_NO_NODE, "The node has ended; nothing more can arrive.");
+        rc = follow_next(&f, topic, &e);
+        if (rc == 0) {
+            rc = recv_event(v, topic, e);
+            json_decref(e);
         }
-        bool news = strcmp(topic, "message") == 0 && !cli_true(e, "mine");
-        uint64_t row = cli_int(e, "row");
-        json_decref(e);
-        rc = news ? recv_news(v, row) : 0;
     }
+    follow_end(&f);
     return rc;
 }
 
@@ -128,7 +160,8 @@ int cmd_recv(struct cli *c)
         args_value(&c->args, "--output") != NULL) {
         return cli_fail(CLI_ERROR, "Receiving files is not there yet.");
     }
-    return args_value(&c->args, "--follow") != NULL ? recv_follow(&v) : recv_all(&v);
+    return args_value(&c->args, "--follow") != NULL ? recv_follow(&v)
+                                                    : recv_all(&v, UINT64_MAX);
 }
 
 /* A history page by page, from the newest backwards. Only the newest KEPT_PAGES are kept;
@@ -302,61 +335,26 @@ int cmd_history(struct cli *c)
     return rc;
 }
 
-/* A subscription first, then what happened before it, then what happens. */
-static int events_catch_up(struct cli *c, uint64_t *n)
-{
-    for (;;) {
-        json_t *o, *e;
-        size_t i;
-        int rc =
-            cli_call(c, "events.since",
-                     json_pack("{s:I,s:i}", "n", (json_int_t)*n, "limit", CLI_PAGE), &o);
-        if (rc != 0) {
-            return rc;
-        }
-        const json_t *list = json_object_get(o, "events");
-        json_array_foreach(list, i, e)
-        {
-            show_event(c, cli_str(e, "topic"), e);
-            *n = cli_int(e, "n") > *n ? cli_int(e, "n") : *n;
-        }
-        bool more = json_array_size(list) > 0 && *n < cli_int(o, "newest");
-        json_decref(o);
-        rc = cli_flush();
-        if (rc != 0 || !more) {
-            return rc;
-        }
-    }
-}
-
 int cmd_events(struct cli *c)
 {
     static const char *const topics[] = {"", NULL};
     const char *since = args_value(&c->args, "--since");
-    struct client_fail fail;
-    uint64_t n = 0, newest;
+    struct follow f;
+    uint64_t n = 0;
     if (since != NULL && !fmt_number(since, INT64_MAX, &n)) {
         return cli_misused(c, "--since wants the number of an event, the first column.");
     }
-    int rc = cli_connect(c);
-    if (rc == 0 && client_follow(c->client, topics, &newest, &fail) != 0) {
-        rc = cli_fail(fail.code, "%s", fail.message);
-    }
-    if (rc == 0 && since != NULL) {
-        rc = events_catch_up(c, &n);
-    }
+    int rc = follow_start(&f, c, topics, since != NULL ? &n : NULL);
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *e;
-        if (client_event(c->client, UINT64_MAX, topic, &e) < 0) {
-            return cli_fail(CLI_NO_NODE, "The node has ended.");
-        }
-        uint64_t number = cli_int(e, "n");
-        if (strcmp(topic, "welcome") != 0 && (number == 0 || number > n)) {
+        rc = follow_next(&f, topic, &e);
+        if (rc == 0 && e != NULL) {
             show_event(c, topic, e);
             rc = cli_flush();
+            json_decref(e);
         }
-        json_decref(e);
     }
+    follow_end(&f);
     return rc;
 }

@@ -191,11 +191,11 @@ static int send_text(struct cli *c, const char *text, size_t len, const struct w
     static const char *const topics[] = {"state", NULL};
     const char *reply = args_value(&c->args, "--reply");
     struct client_fail fail;
-    uint64_t newest;
+    struct client_welcome welcome;
     json_t *m;
     int rc = cli_connect(c);
     if (rc == 0 && w->wanted > 0 &&
-        client_follow(c->client, topics, &newest, &fail) != 0) {
+        client_follow(c->client, topics, &welcome, &fail) != 0) {
         rc = cli_fail(fail.code, "%s", fail.message);
     }
     if (rc != 0) {

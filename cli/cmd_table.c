@@ -194,7 +194,9 @@ static const struct cmd table[] = {
     {{"recv", recv_options, 0, 0, "[-f] [--from NAME]", false},
      cmd_recv,
      "print what has arrived",
-     "Prints what it has not printed yet; with -f it stays and prints what arrives.\n"
+     "Prints what it has not printed yet; with -f it stays and prints what arrives, "
+     "also\n"
+     "after the node was started anew.\n"
      "\n"
      "    linnet recv\n"
      "    linnet recv -f --from bob\n"
@@ -237,7 +239,8 @@ static const struct cmd table[] = {
     {{"events", events_options, 0, 0, "[--since N]", false},
      cmd_events,
      "print what happens, until ^C",
-     "With --since first what happened after that event.\n"
+     "With --since first what happened after that event. Goes on when the node was\n"
+     "started anew.\n"
      "\n"
      "    linnet events\n"
      "    linnet events --json --since 120\n"},

@@ -149,6 +149,18 @@ void show_message(struct show *s, json_t *m)
     }
 }
 
+void show_conflict(const char *name, const char *other)
+{
+    char *a = cli_shown(name), *b = cli_shown(other);
+    cli_say("Careful: %s and %s claim the same name. Somebody began anew, or pretends to "
+            "be them. Nothing is sent to either until you say who is who:\n"
+            "    linnet verify %s\n"
+            "    linnet verify --help",
+            a, b, a);
+    free(a);
+    free(b);
+}
+
 /* What an event is about, in words. */
 static void show_event_text(const char *topic, const json_t *e)
 {

@@ -20,6 +20,8 @@ void show_prepare(struct show *s, const json_t *messages);
 void show_message(struct show *s, json_t *m);
 /* One event of docs/API.md, of that topic. */
 void show_event(struct cli *c, const char *topic, json_t *event);
+/* Says on standard error that two identities claim one name, and what to do. */
+void show_conflict(const char *name, const char *other);
 /* "queued", … and how it is drawn. */
 const char *show_mark(const char *state);
 

@@ -387,9 +387,14 @@ static void take_subscriptions(struct api *api)
     }
 }
 
-void api_turn(struct api *api, bool reading)
+static bool takes(const struct api *api)
 {
-    for (int i = 0; i < API_BATCH && reading && api->waiting < API_WAITING_MAX; i++) {
+    return api->waiting < API_WAITING_MAX && app_takes(api->app);
+}
+
+void api_turn(struct api *api)
+{
+    for (int i = 0; i < API_BATCH && takes(api); i++) {
         if (!take_one(api)) {
             break;
         }
@@ -399,9 +404,9 @@ void api_turn(struct api *api, bool reading)
     }
 }
 
-bool api_more(struct api *api, bool reading)
+bool api_more(struct api *api)
 {
     bool requests = (events_of(api->router) & ZMQ_POLLIN) != 0;
     bool subscriptions = (events_of(api->pub) & ZMQ_POLLIN) != 0;
-    return subscriptions || (requests && reading && api->waiting < API_WAITING_MAX);
+    return subscriptions || (requests && takes(api));
 }

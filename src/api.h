@@ -52,11 +52,12 @@ void api_free(struct api *api);
 /* Descriptors whose becoming readable calls for a turn. */
 void api_fds(const struct api *api, int fds[2]);
 
-/* Takes in requests (unless reading is false) and subscriptions. */
-void api_turn(struct api *api, bool reading);
+/* Takes in requests (as long as app_takes says so, so that whoever asks for much is not
+ * ahead of all others by more than its queries under way) and subscriptions. */
+void api_turn(struct api *api);
 /* Whether there is more to take in. Also clears the descriptors, so it is asked in every
  * turn, whether or not requests are read. */
-bool api_more(struct api *api, bool reading);
+bool api_more(struct api *api);
 
 /* The waiting request with this tag, or NULL. */
 struct api_req *api_find(const struct api *api, uint64_t tag);

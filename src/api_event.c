@@ -228,6 +228,8 @@ static const char *what_word(uint8_t what)
         return "restored";
     case EVENT_ORDER_GAP:
         return "gap";
+    case EVENT_UNREAD:
+        return "unread";
     case EVENT_NETWORK_LEFT:
         return "network_left";
     case EVENT_NETWORK_LIMIT:
@@ -278,6 +280,20 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
             jout_hex(o, c->root, WIRE_ID);
         } else {
             jout_null(o);
+        }
+        if (e->what == EVENT_CONTACT_CONFLICT) {
+            const struct rec_contact *other =
+                e->value == 0 ? NULL
+                              : contacts_get(node_contacts(a->node), (uint32_t)e->value);
+            jout_key(o, "other");
+            if (other != NULL) {
+                jout_str(o, other->name);
+            } else {
+                jout_null(o);
+            }
+        }
+        if (e->what == EVENT_UNREAD) {
+            jout_ku64(o, "unread", 0);
         }
         break;
     }
@@ -354,6 +370,7 @@ void api_welcome(struct app *a)
     jout_open(o, '{');
     jout_ku64(o, "v", 1);
     jout_ku64(o, "newest", a->newest);
+    jout_ku64(o, "row", a->newest_row);
     jout_close(o, '}');
     api_publish(a->api, "welcome");
 }

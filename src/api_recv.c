@@ -149,6 +149,7 @@ static void start_next(struct app *a);
 static void job_free(struct recv_job *j)
 {
     if (j != NULL) {
+        j->app->receiving--;
         api_rows_release(&j->rows);
         free(j);
     }
@@ -313,6 +314,7 @@ void api_recv(struct app *a, struct api_req *r, const json_t *params)
         api_fail_err(a, r, ERR_NOMEM, NULL);
         return;
     }
+    a->receiving++;
     j->app = a;
     j->tag = r->tag;
     j->conv = conv;

@@ -281,6 +281,11 @@ static void committed(void *ctx, uint64_t up_to, struct store_events *events)
     if (events->n > 0) {
         a->newest = events->v[events->n - 1].n;
     }
+    for (size_t i = 0; i < events->n; i++) {
+        if (events->v[i].topic == TOPIC_MESSAGE && events->v[i].row > a->newest_row) {
+            a->newest_row = events->v[i].row;
+        }
+    }
     a->fresh = events;
     a->fresh_at = 0;
     node_committed(a->node, up_to, now_ms);
@@ -624,16 +629,16 @@ static uint64_t earliest(const struct app *a)
     return a->state == APP_STOPPING && a->stop_at < at ? a->stop_at : at;
 }
 
-/* Whether requests are read: not while the store is behind. */
-static bool takes(const struct app *a)
+bool app_takes(const struct app *a)
 {
-    return a->queries < APP_QUERIES_MAX && (a->node == NULL || node_reading(a->node));
+    return a->queries + a->receiving < APP_QUERIES_MAX &&
+           (a->node == NULL || node_reading(a->node));
 }
 
 static bool on_turn(void *ctx, uint64_t now_ms)
 {
     struct app *a = ctx;
-    api_turn(a->api, takes(a));
+    api_turn(a->api);
     drain(a, now_ms);
     if (a->node != NULL) {
         loop_set_reading(a->cfg.loop, node_reading(a->node));
@@ -646,7 +651,7 @@ static bool on_turn(void *ctx, uint64_t now_ms)
         return false;
     }
     loop_set_timer(a->cfg.loop, earliest(a));
-    return api_more(a->api, takes(a)); /* sending may have let some in without a wake */
+    return api_more(a->api); /* sending may have let some in without a wake */
 }
 
 void app_run(struct app *a, void (*ready)(void *ctx, struct app *a), void *ctx)
@@ -704,6 +709,7 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
         if (rc == 0) {
             rc = store_events_since(s, INT64_MAX, 1, &none, &a->newest);
             store_events_release(&none);
+            a->newest_row = store_newest_row(s);
         }
         if (rc != 0) {
             load_fail(a, rc, why);

@@ -59,11 +59,13 @@ struct app {
     bool protected_;   /* by `passphrase` */
     bool changing;     /* by `passphrase`: one change at a time */
     uint64_t newest;   /* number of the newest durable event */
+    uint64_t newest_row; /* of the newest message */
 
     int store_err;
     char store_error[APP_WHY_MAX];
     uint64_t probe_at, stop_at, resolve_at;
     size_t queries;
+    size_t receiving; /* `recv`s that wait or run: one at a time */
 
     struct store_events *fresh; /* while a commit is being told */
     size_t fresh_at;            /* where the last result was found */
@@ -99,6 +101,9 @@ int app_query(struct app *a, int (*run)(void *ctx, struct store *s),
 const struct store_event *app_fresh_message(struct app *a, const uint8_t mid[WIRE_MID]);
 /* Our addresses with port, at most max. */
 size_t app_addresses(const struct app *a, struct addr *out, size_t max);
+/* Whether another request may be taken: not while the store is behind, nor while as many
+ * of its queries as are allowed are under way. */
+bool app_takes(const struct app *a);
 /* "ok", "full" or "failed". */
 const char *app_store_state(const struct app *a);
 

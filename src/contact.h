@@ -38,7 +38,7 @@
 #include "wire.h"
 
 enum {
-    CONTACTS_MAX = 1024,
+    CONTACTS_MAX = 16384,
     CONTACT_ROWS_MAX = 4 * CONTACTS_MAX, /* with removed ones */
     CONTACT_DEVICES_MAX = 16,            /* of one account */
     CONTACT_DEVICE_ROWS_MAX = 64,        /* with those forgotten on removal */

@@ -433,6 +433,8 @@ struct feeds *feeds_new(const struct feeds_self *self)
     map_init(&f->dev_by_ref, self->env, 4, 2 * FEEDS_DEVICES_MAX);
     map_init(&f->conv_by_cid, self->env, WIRE_ID, FEEDS_CONVS_MAX);
     map_init(&f->feed_by_gen, self->env, 12, FEEDS_MAX);
+    map_init(&f->account_by_root, self->env, WIRE_ID, FEEDS_DEVICES_MAX + 1);
+    map_init(&f->account_by_contact, self->env, 4, FEEDS_DEVICES_MAX + 1);
     deadlines_init(&f->timers, (size_t)4 * FEEDS_MAX);
     f->next_conv = f->next_feed = 1;
     struct dev *d = dev_new(f, self->device_ref);
@@ -491,6 +493,7 @@ void feeds_free(struct feeds *f)
     }
     for (size_t i = 0; i < f->n_accounts; i++) {
         free(f->accounts[i]->devs);
+        free(f->accounts[i]->convs);
         sodium_memzero(f->accounts[i], sizeof *f->accounts[i]);
         free(f->accounts[i]);
     }
@@ -514,6 +517,8 @@ void feeds_free(struct feeds *f)
     map_release(&f->dev_by_ref);
     map_release(&f->conv_by_cid);
     map_release(&f->feed_by_gen);
+    map_release(&f->account_by_root);
+    map_release(&f->account_by_contact);
     sodium_memzero(f, sizeof *f);
     free(f);
 }

@@ -23,9 +23,9 @@
 #include "wire.h"
 
 enum {
-    FEEDS_CONVS_MAX = 4096,
-    FEEDS_MAX = 65536,
-    FEEDS_DEVICES_MAX = 4096,
+    FEEDS_CONVS_MAX = 32768,
+    FEEDS_MAX = 262144,
+    FEEDS_DEVICES_MAX = 32768,
     FEEDS_LOAD_ENTRIES = 256, /* of one load */
     FEEDS_LOAD_BYTES = 256 * 1024,
     FEEDS_PARENT_WAIT_MS =

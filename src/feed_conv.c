@@ -13,40 +13,60 @@
 
 static struct account *account_by_root(const struct feeds *f, const uint8_t root[WIRE_ID])
 {
-    /* Only when contacts change or conversations are made; there are few thousands. */
-    for (size_t i = 0; i < f->n_accounts; i++) {
-        if (memcmp(f->accounts[i]->root, root, WIRE_ID) == 0) {
-            return f->accounts[i];
+    return map_get(&f->account_by_root, root);
+}
+
+static struct account *account_by_contact(const struct feeds *f, uint32_t contact)
+{
+    return map_get(&f->account_by_contact, &contact);
+}
+
+static int account_join(struct account *a, struct conv *c)
+{
+    if (!feed_grow(&a->convs, a->n_convs)) {
+        return ERR_NOMEM;
+    }
+    a->convs[a->n_convs++] = c;
+    return 0;
+}
+
+static struct account *account_new(struct feeds *f, const uint8_t root[WIRE_ID])
+{
+    struct account *a = calloc(1, sizeof *a);
+    if (a == NULL || !feed_grow(&f->accounts, f->n_accounts) ||
+        map_put(&f->account_by_root, root, a) != 0) {
+        free(a);
+        return NULL;
+    }
+    memcpy(a->root, root, WIRE_ID);
+    f->accounts[f->n_accounts++] = a;
+    for (size_t i = 0; i < f->n_convs; i++) {
+        if (conv_has(f->convs[i], root) && account_join(a, f->convs[i]) != 0) {
+            return NULL; /* after ERR_NOMEM all is thrown away */
         }
     }
-    return NULL;
+    return a;
 }
 
 struct account *account_get(struct feeds *f, uint32_t contact,
                             const uint8_t root[WIRE_ID])
 {
     struct account *a = account_by_root(f, root);
-    if (a == NULL) {
-        a = calloc(1, sizeof *a);
-        if (a == NULL || !feed_grow(&f->accounts, f->n_accounts)) {
-            free(a);
+    bool fresh = a == NULL;
+    if (fresh && (a = account_new(f, root)) == NULL) {
+        return NULL;
+    }
+    if (a->contact != contact && map_get(&f->account_by_contact, &a->contact) == a) {
+        (void)map_del(&f->account_by_contact, &a->contact);
+    }
+    if (contact != 0 && (fresh || a->contact != contact)) {
+        (void)map_del(&f->account_by_contact, &contact);
+        if (map_put(&f->account_by_contact, &contact, a) != 0) {
             return NULL;
         }
-        memcpy(a->root, root, WIRE_ID);
-        f->accounts[f->n_accounts++] = a;
     }
     a->contact = contact;
     return a;
-}
-
-static struct account *account_by_contact(const struct feeds *f, uint32_t contact)
-{
-    for (size_t i = 0; i < f->n_accounts; i++) {
-        if (f->accounts[i]->contact == contact) {
-            return f->accounts[i];
-        }
-    }
-    return NULL;
 }
 
 struct dev *dev_new(struct feeds *f, uint32_t ref)
@@ -85,15 +105,11 @@ static int seat_add(struct conv *c, struct dev *d)
 }
 
 /* Everybody of the account sits in every conversation it is a member of. */
-static int seats_for(struct feeds *f, struct account *a)
+static int seats_for(const struct feeds *f, const struct account *a)
 {
-    for (size_t i = 0; i < f->n_convs; i++) {
-        struct conv *c = f->convs[i];
-        if (!conv_has(c, a->root)) {
-            continue;
-        }
+    for (size_t i = 0; i < a->n_convs; i++) {
         for (size_t j = 0; j < a->n_devs; j++) {
-            int err = a->devs[j] == f->own ? 0 : seat_add(c, a->devs[j]);
+            int err = a->devs[j] == f->own ? 0 : seat_add(a->convs[i], a->devs[j]);
             if (err != 0) {
                 return err;
             }
@@ -105,13 +121,10 @@ static int seats_for(struct feeds *f, struct account *a)
 /* Whoever our chains have to be sealed to has changed. */
 static void account_changed(struct feeds *f, const struct account *a)
 {
-    for (size_t i = 0; i < f->n_convs; i++) {
-        struct conv *c = f->convs[i];
-        if (conv_has(c, a->root)) {
-            c->epoch++;
-            c->answer = true;
-            f->answers = true;
-        }
+    for (size_t i = 0; i < a->n_convs; i++) {
+        a->convs[i]->epoch++;
+        a->convs[i]->answer = true;
+        f->answers = true;
     }
 }
 
@@ -161,7 +174,9 @@ int feeds_device_put(struct feeds *f, const struct feeds_device *v)
         a->devs[a->n_devs++] = d;
         d->acc = a;
     }
-    d->acc->contact = v->contact;
+    if (account_get(f, v->contact, d->acc->root) == NULL) {
+        return ERR_NOMEM;
+    }
     memcpy(d->stat, v->stat, sizeof d->stat);
     memcpy(d->box, v->box, sizeof d->box);
     d->box_time = v->box_time;
@@ -222,9 +237,10 @@ static int conv_register(struct feeds *f, struct conv *c)
     }
     f->convs[f->n_convs++] = c;
     c->epoch = 1;
-    for (size_t i = 0; err == 0 && i < f->n_accounts; i++) {
-        struct account *a = f->accounts[i];
-        for (size_t j = 0; err == 0 && j < a->n_devs && conv_has(c, a->root); j++) {
+    for (size_t i = 0; err == 0 && i + WIRE_ID <= c->r.members.n; i += WIRE_ID) {
+        struct account *a = account_by_root(f, c->r.members.p + i);
+        err = a == NULL ? 0 : account_join(a, c);
+        for (size_t j = 0; err == 0 && a != NULL && j < a->n_devs; j++) {
             err = a->devs[j] == f->own ? 0 : seat_add(c, a->devs[j]);
         }
     }
@@ -334,9 +350,10 @@ int feeds_conv_group(struct feeds *f, struct txn *t, const uint8_t cid[WIRE_ID],
 
 uint32_t feeds_conv_of(const struct feeds *f, uint32_t contact)
 {
-    for (size_t i = 0; contact != 0 && i < f->n_convs; i++) {
-        if (f->convs[i]->r.kind == CONV_PAIR && f->convs[i]->r.contact == contact) {
-            return f->convs[i]->r.id;
+    const struct account *a = contact == 0 ? NULL : account_by_contact(f, contact);
+    for (size_t i = 0; a != NULL && i < a->n_convs; i++) {
+        if (a->convs[i]->r.kind == CONV_PAIR && a->convs[i]->r.contact == contact) {
+            return a->convs[i]->r.id;
         }
     }
     return 0;

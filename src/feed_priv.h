@@ -43,6 +43,8 @@ struct account {
     uint8_t pair[KEYS_PAIR_SECRET];
     struct dev **devs;
     size_t n_devs;
+    struct conv **convs; /* that it is a member of */
+    size_t n_convs;
 };
 
 struct dev {
@@ -251,6 +253,7 @@ struct feeds {
     struct feed **feeds; /* by row id - 1 where known; sparse */
     size_t n_feeds, cap_feeds;
     struct map dev_by_id, dev_by_ref, conv_by_cid, feed_by_gen;
+    struct map account_by_root, account_by_contact; /* ours is not in the second */
     size_t feeds_count;
     uint32_t next_conv, next_feed;
 

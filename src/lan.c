@@ -418,6 +418,20 @@ static void seen(struct lan *l, struct lan_watch *w, const struct addr *source,
     }
 }
 
+/* w said good-bye. */
+static void left(struct lan *l, struct lan_watch *w)
+{
+    deadlines_remove(&l->timers, &w->timer);
+    if (w->seen) {
+        w->seen = false;
+        *event_push(l) = (struct lan_event){
+            .type = LAN_GONE,
+            .kind = w->kind,
+            .ref = w->ref,
+        };
+    }
+}
+
 int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t len,
              uint64_t now_ms)
 {
@@ -450,6 +464,10 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
     }
     if (rc != 0) {
         return rc;
+    }
+    if (w->kind == LAN_CONTACT && (b.flags & BEACON_FLAG_LEAVE) != 0) {
+        left(l, w);
+        return 0;
     }
     struct lan_event *e = event_push(l);
     *e = (struct lan_event){.key = key};

@@ -32,7 +32,7 @@ enum {
     LAN_IFACES_MAX = 256, /* addresses of interfaces */
     LAN_ALTERNATES_MAX = 16384,
     LAN_ALTERNATES_ROUND = 4, /* alternates that go out beside the main key at a time */
-    LAN_WATCH_MAX = 16384,    /* watched refs */
+    LAN_WATCH_MAX = 32768,    /* watched refs */
     LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
     LAN_TARGETS_MAX = 256,    /* unicast targets */
     LAN_SUBNETS_MAX = 16,
@@ -127,6 +127,11 @@ int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t po
  * was seen. A new LAN_ADDING begins to send. 0, ERR_LIMIT, ERR_NOMEM. */
 int lan_watch(struct lan *l, enum lan_kind kind, uint32_t ref, const uint8_t (*keys)[32],
               size_t n, uint64_t now_ms);
+/* Sends good-bye beacons (BEACON_FLAG_LEAVE) in place of what waits to be sent, so that
+ * contacts without a link need not wait for LAN_GONE_MS. No other beacon of ours is sent
+ * until the next lan_set_keys: a beacon behind the good-bye would say that we are there.
+ */
+void lan_leave(struct lan *l);
 /* Our short name under the key of a LAN_NETWORK, which is then watched and begins to send
  * (nothing while there is no main key: invisible). 0, ERR_NOMEM. */
 int lan_set_network(struct lan *l, const uint8_t key[32],
@@ -166,7 +171,7 @@ bool lan_next_out(struct lan *l, struct lan_out *out);
 
 enum lan_event_type {
     LAN_SEEN = 1, /* a recognised beacon (each one) */
-    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS */
+    LAN_GONE,     /* LAN_CONTACT only: nothing for LAN_GONE_MS, or it said good-bye */
 };
 struct lan_event {
     enum lan_event_type type;

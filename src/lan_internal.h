@@ -46,6 +46,7 @@ struct lan {
     uint8_t presence;
 
     bool has_main;
+    bool left; /* said good-bye */
     uint8_t main[32];
     uint8_t (*alternates)[32];
     size_t n_alternates, turn; /* turn: the alternate that is next */

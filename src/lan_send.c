@@ -208,7 +208,9 @@ static void send_from(struct lan *l, const struct lan_interface *from,
                       const uint8_t key[32], uint8_t flags, const struct addr *dest,
                       bool multicast)
 {
-    struct lan_out *out = push_from(l, from, dest, multicast, WIRE_BEACON);
+    bool leaving = (flags & BEACON_FLAG_LEAVE) != 0;
+    struct lan_out *out =
+        l->left && !leaving ? NULL : push_from(l, from, dest, multicast, WIRE_BEACON);
     if (out == NULL) {
         return;
     }
@@ -492,6 +494,20 @@ static void send_round(struct lan *l, uint64_t now_ms)
                  env_uniform(l->env, 2 * LAN_JITTER_MS + 1);
 }
 
+void lan_leave(struct lan *l)
+{
+    l->outs_head = l->outs_len = 0;
+    l->left = true;
+    if (l->has_main) {
+        send_all(l, l->main, BEACON_FLAG_LEAVE, SIZE_MAX);
+    }
+    size_t n =
+        l->n_alternates < LAN_ALTERNATES_ROUND ? l->n_alternates : LAN_ALTERNATES_ROUND;
+    for (size_t i = 0; i < n; i++) {
+        send_all(l, l->alternates[i], BEACON_FLAG_LEAVE, SIZE_MAX);
+    }
+}
+
 void lan_send_tick(struct lan *l, uint64_t now_ms)
 {
     if (l->next_ms <= now_ms) {
@@ -558,6 +574,7 @@ int lan_set_keys(struct lan *l, const uint8_t main[32], const uint8_t (*alternat
 {
     uint8_t(*copy)[32] = NULL;
     n = main == NULL ? 0 : n;
+    l->left = false;
     if (n > LAN_ALTERNATES_MAX) {
         return ERR_LIMIT;
     }

@@ -67,6 +67,11 @@ struct link *link_listen(const struct link_self *self, struct keyring *ring,
     return l;
 }
 
+void link_set_source(struct link *l, const struct addr *from)
+{
+    l->from = *from;
+}
+
 void link_free(struct link *l)
 {
     if (l == NULL) {
@@ -178,7 +183,7 @@ static void recv_record1(struct link *l, const uint8_t **p, size_t *n, uint64_t 
     if (l->rec1_len < WIRE_RECORD1) {
         return;
     }
-    if (link_hs_record1(l) != 0) {
+    if (link_hs_record1(l, now_ms) != 0) {
         fall_silent(l, now_ms);
         return;
     }

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/bucket.h"
 #include "base/env.h"
 #include "crypto/keys.h"
 #include "wire.h"
@@ -40,7 +41,17 @@ enum {
     LINK_QUEUE_MAX = 4 * 1024 * 1024, /* bytes waiting in one class */
     LINK_RX_MAX = 4 * 1024 * 1024,    /* opened frames that wait to be taken */
     LINK_TAGS = 64,                   /* tags remembered for each candidate */
-    LINK_CANDIDATES_MAX = 4096,
+    LINK_CANDIDATES_MAX = 32768,
+    /* A first record is tried against every candidate, at about a microsecond each. Who
+     * comes from where a candidate was met last is tried against that one first, and
+     * that is not counted; the rest is, for each source (/32, /64; hashed into buckets)
+     * and in all, and beyond it the record is taken for a stranger's. */
+    LINK_TRIAL_SOURCES = 256,
+    LINK_TRIALS_SOURCE_BURST = 131072,
+    LINK_TRIALS_SOURCE_PER_S = 25000,
+    LINK_TRIALS_BURST = 500000,
+    LINK_TRIALS_PER_S = 100000,
+    LINK_HINTS = 4,             /* candidates remembered for one address, or for few */
     LINK_NETWORK_NAME_MAX = 64, /* bytes of a secret network's name */
 };
 enum { LINK_COUNTER_AHEAD_US = 86400000000 }; /* see link_counter_fresh */
@@ -75,8 +86,15 @@ struct link_candidate {
     uint8_t remote_root[KEYS_ROOT];    /* LINK_CONTACT, and LINK_INVITE when dialling */
     uint8_t cert_hash[KEYS_CERT_HASH]; /* LINK_STRANGER when dialling: who was chosen */
     uint64_t counter_seen;             /* LINK_CONTACT: newest of record 1 */
-    uint8_t tags[LINK_TAGS][KEYS_TAG];
-    unsigned n_tags, next_tag;
+    uint8_t (*tags)[KEYS_TAG];         /* the keyring's; NULL while there are none */
+    unsigned n_tags, cap_tags, next_tag;
+};
+
+/* Who was met at an address. */
+struct link_hint {
+    uint64_t address; /* hashed */
+    enum link_kind kind;
+    uint32_t ref; /* 0: free */
 };
 
 /* The listener's candidates, in the order of their kinds. The node owns and changes it;
@@ -84,6 +102,8 @@ struct link_candidate {
 struct keyring {
     struct link_candidate *v;
     size_t n, cap;
+    struct link_hint (*hints)[LINK_HINTS]; /* cap sets */
+    struct bucket trials, sources[LINK_TRIAL_SOURCES];
 };
 /* Adds or replaces (kind, ref). 0, ERR_LIMIT, ERR_NOMEM. Keeps tags of a replaced one
  * whose keys are the same. */
@@ -91,6 +111,9 @@ int keyring_put(struct keyring *k, const struct link_candidate *c);
 void keyring_del(struct keyring *k, enum link_kind kind, uint32_t ref);
 struct link_candidate *keyring_get(const struct keyring *k, enum link_kind kind,
                                    uint32_t ref);
+/* The candidate was met at that address (its port does not matter). */
+void keyring_met(struct keyring *k, enum link_kind kind, uint32_t ref,
+                 const struct addr *at);
 void keyring_release(struct keyring *k);
 
 /* counter > min(seen, wall_us + LINK_COUNTER_AHEAD_US). */
@@ -105,6 +128,8 @@ struct link *link_dial(const struct link_self *self, const struct link_candidate
 /* A listener's link. ring must outlive it. */
 struct link *link_listen(const struct link_self *self, struct keyring *ring,
                          enum carrier carrier, uint64_t now_ms);
+/* Where a listener's carrier comes from; to be told before its first bytes. */
+void link_set_source(struct link *l, const struct addr *from);
 void link_free(struct link *l); /* wipes; tolerates NULL */
 
 /* Bytes from the carrier. 0, or negative when the link is over (a LINK_CLOSED event

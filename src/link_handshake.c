@@ -265,22 +265,6 @@ out:
     return rc;
 }
 
-/* The candidate whose key made the tag; msg is then the clear message 1. */
-static struct link_candidate *match(const struct link *l, uint8_t msg[LINK_MSG1])
-{
-    for (size_t i = 0; i < l->ring->n; i++) {
-        struct link_candidate *c = &l->ring->v[i];
-        uint8_t tag[KEYS_TAG];
-        memcpy(msg, l->rec1 + KEYS_TAG, LINK_MSG1);
-        keys_mask(c->keys.k_mask[0], l->rec1, msg, LINK_MSG1);
-        keys_tag(c->keys.k_tag, msg, LINK_MSG1, tag);
-        if (sodium_memcmp(tag, l->rec1, KEYS_TAG) == 0) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 static bool tag_known(const struct link_candidate *c, const uint8_t tag[KEYS_TAG])
 {
     for (unsigned i = 0; i < c->n_tags; i++) {
@@ -289,15 +273,6 @@ static bool tag_known(const struct link_candidate *c, const uint8_t tag[KEYS_TAG
         }
     }
     return false;
-}
-
-static void tag_remember(struct link_candidate *c, const uint8_t tag[KEYS_TAG])
-{
-    memcpy(c->tags[c->next_tag], tag, KEYS_TAG);
-    c->next_tag = (c->next_tag + 1) % LINK_TAGS;
-    if (c->n_tags < LINK_TAGS) {
-        c->n_tags++;
-    }
 }
 
 static int write_record2(struct link *l, struct link_session *s)
@@ -335,10 +310,10 @@ static int read_message1(struct link_session *s, const uint8_t msg[LINK_MSG1],
     return rd_ok(&r) && all_zero(r.p, r.n) ? 0 : ERR_FORMAT;
 }
 
-int link_hs_record1(struct link *l)
+int link_hs_record1(struct link *l, uint64_t now_ms)
 {
     uint8_t msg[LINK_MSG1];
-    struct link_candidate *c = match(l, msg);
+    struct link_candidate *c = keyring_match(l->ring, &l->from, l->rec1, msg, now_ms);
     if (c == NULL) {
         return ERR_NOTFOUND;
     }
@@ -365,11 +340,13 @@ int link_hs_record1(struct link *l)
     if (rc == 0) {
         rc = write_record2(l, s);
     }
+    if (rc == 0) {
+        rc = keyring_tag(c, s->tag);
+    }
     if (rc != 0) {
         link_session_free(s);
         return rc;
     }
-    tag_remember(c, s->tag);
     if (c->kind == LINK_CONTACT) {
         c->counter_seen = counter_after(counter, c->counter_seen, wall_us);
         s->counter = c->counter_seen;

@@ -84,14 +84,24 @@ struct link {
     size_t in_flight;
     size_t rec1_len;
     uint8_t rec1[WIRE_RECORD1];
+    struct addr from; /* listener; family 0: not told */
 };
+
+/* ---- keyring.c ---- */
+/* The candidate whose key made the tag of record 1; msg is then its clear message 1.
+ * NULL: nobody, or this source has tried too much. */
+struct link_candidate *keyring_match(struct keyring *k, const struct addr *from,
+                                     const uint8_t rec1[WIRE_RECORD1],
+                                     uint8_t msg[LINK_MSG1], uint64_t now_ms);
+/* Remembers a tag. 0 or ERR_NOMEM. */
+int keyring_tag(struct link_candidate *c, const uint8_t tag[KEYS_TAG]);
 
 /* Starts the dialler's side and puts record 1 into s->out. */
 int link_hs_dial(struct link *l, const struct link_candidate *as, uint64_t counter);
 /* The listener's record 1 is complete: finds the candidate, makes the session, checks,
  * puts record 2 into s->out. ERR_NOTFOUND (no match), ERR_STALE, ERR_AUTH, ERR_FORMAT,
  * ERR_NOMEM; on failure there is no session. */
-int link_hs_record1(struct link *l);
+int link_hs_record1(struct link *l, uint64_t now_ms);
 /* s->rec is complete. Record 3, when one follows, is in s->out. On 0 the transport keys
  * are there. */
 int link_hs_record2(struct link *l);

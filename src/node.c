@@ -126,6 +126,7 @@ void node_free(struct node *n)
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
+    free(n->unacked);
     free(n->out_buf);
     sodium_memzero(n, sizeof(*n));
     free(n);
@@ -332,6 +333,7 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
             peers_gone(n->peers, ev->ref, now_ms);
         } else {
             peers_addr(n->peers, ev->ref, &ev->addr, true, now_ms);
+            keyring_met(&n->ring, LINK_CONTACT, ev->ref, &ev->addr);
         }
         break;
     case LAN_ADDING:
@@ -407,6 +409,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
     struct feeds_event fe;
     struct peer_event pe;
     struct peer_out po;
+    uint32_t conn;
     bool any = false;
 
     while (contacts_next_event(n->contacts, &ce)) {
@@ -426,6 +429,13 @@ static bool route_events(struct node *n, uint64_t now_ms)
     while (peers_next_out(n->peers, &po)) {
         dial_peer(n, &po, now_ms);
         any = true;
+    }
+    while ((conn = peers_next_idle(n->peers)) != 0) {
+        struct conn *c = conn_get(n, conn);
+
+        if (c != NULL) {
+            conn_close(n, c, CLOSE_IDLE, now_ms);
+        }
     }
     while (peers_next_event(n->peers, &pe)) {
         presence_event(n, pe.ref);
@@ -714,6 +724,7 @@ void node_loaded(struct node *n, uint64_t request, const struct rec_entry *v,
 void node_shutdown(struct node *n, uint64_t now_ms)
 {
     n->stopping = true;
+    lan_leave(n->lan);
     nearby_hide(n->nearby, now_ms);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);
@@ -725,13 +736,9 @@ static bool next_lan_out(struct node *n, struct node_out *out)
 {
     struct lan_out lo;
 
-    do {
-        if (!lan_next_out(n->lan, &lo)) {
-            return false;
-        }
-        /* A beacon behind the good-bye would say that we are there; an open one says that
-         * we leave. */
-    } while (n->stopping && lo.len == WIRE_BEACON);
+    if (!lan_next_out(n->lan, &lo)) {
+        return false;
+    }
     memset(out, 0, sizeof(*out));
     memcpy(n->out_buf, lo.bytes, lo.len);
     out->kind = NODE_OUT_UDP;

@@ -194,6 +194,7 @@ uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
             conn_free(n, c);
             c = NULL;
         } else {
+            link_set_source(c->link, from);
             conn_make_ready(n, c);
         }
     }
@@ -325,6 +326,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
     c->current = true;
+    keyring_met(&n->ring, LINK_CONTACT, c->ref, &c->addr);
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }
@@ -419,6 +421,7 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
         return network_members(n, c, ev->payload, ev->len, now_ms);
     }
     if (ev->type >= 32 && ev->type < 64) {
+        peers_used(n->peers, c->ref, now_ms);
         int err =
             feeds_recv(n->feeds, &n->txn, c->ref, ev->type, ev->payload, ev->len, now_ms);
 
@@ -429,6 +432,17 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
         return err;
     }
     return 0;
+}
+
+static enum peer_end link_end(const struct link_event *ev, unsigned code)
+{
+    if (ev == NULL || ev->cut) {
+        return PEER_END_CUT;
+    }
+    if (!ev->by_peer || code == CLOSE_REPLACED) {
+        return PEER_END_OURS;
+    }
+    return code == CLOSE_IDLE ? PEER_END_IDLE : PEER_END_CUT;
 }
 
 /* The link is over, whyever; the carrier may still be there. */
@@ -458,9 +472,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
             /* It said good-bye: the beacons heard before count no more. */
             peers_gone(n->peers, c->ref, now_ms);
         }
-        peers_link_down(
-            n->peers, c->ref, c->id,
-            ev != NULL && !ev->cut && (!ev->by_peer || code == CLOSE_REPLACED), now_ms);
+        peers_link_down(n->peers, c->ref, c->id, link_end(ev, code), now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
             node_targets_changed(n, now_ms);
@@ -597,6 +609,9 @@ bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_t
     }
     bool sent = link_send(c->link, cls, type, payload, len) == 0;
 
+    if (sent && c->current) {
+        peers_used(n->peers, c->ref, now_ms);
+    }
     if (!sent) {
         /* What does not fit is asked for again over a new link. */
         link_close(c->link, CLOSE_BUSY, now_ms);

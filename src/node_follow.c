@@ -202,37 +202,59 @@ bool node_newly_acked(const struct node *n, uint32_t contact)
     return false;
 }
 
+/* Finds the contacts that have not acknowledged our device dictionary. False: out of
+ * memory. */
+static bool find_unacked(struct node *n)
+{
+    const struct rec_contact *c;
+    size_t pos = 0;
+
+    n->n_unacked = 0;
+    while ((c = contacts_next(n->contacts, &pos)) != NULL) {
+        if ((c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0 ||
+            feeds_device_acked(n->feeds, c->id)) {
+            continue;
+        }
+        if (n->n_unacked == n->cap_unacked) {
+            size_t cap = n->cap_unacked == 0 ? 16 : 2 * n->cap_unacked;
+            uint32_t *v = realloc(n->unacked, cap * sizeof(*v));
+
+            if (v == NULL) {
+                return false;
+            }
+            n->unacked = v;
+            n->cap_unacked = cap;
+        }
+        n->unacked[n->n_unacked++] = c->id;
+    }
+    return true;
+}
+
 /* Own beacons: under the presence secret, and in turn under the pair's key of each
  * contact who may not know that secret yet. */
 void node_beacons_follow(struct node *n, uint64_t now_ms)
 {
     uint8_t main_key[32], (*alt)[32] = NULL;
-    const struct rec_contact *c;
-    size_t pos = 0, count = 0;
 
-    if (!n->beacons_due || !n->started) {
+    if (!n->beacons_due || !n->started || n->stopping) {
         return;
     }
     n->beacons_due = false;
-    alt = calloc(CONTACTS_MAX, 32);
-    if (alt == NULL) {
+    if (!find_unacked(n) || (alt = calloc(n->n_unacked + 1, 32)) == NULL) {
         n->broken = ERR_NOMEM;
         return;
     }
-    while ((c = contacts_next(n->contacts, &pos)) != NULL && count < CONTACTS_MAX) {
-        if ((c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) == 0 &&
-            !feeds_device_acked(n->feeds, c->id)) {
-            n->unacked[count] = c->id;
-            wire_beacon_key_pair(c->pair, n->device, alt[count++]);
-        }
+    for (size_t i = 0; i < n->n_unacked; i++) {
+        wire_beacon_key_pair(contacts_get(n->contacts, n->unacked[i])->pair, n->device,
+                             alt[i]);
     }
-    n->n_unacked = count;
     wire_beacon_key_presence(n->presence_p, main_key);
-    if (lan_set_keys(n->lan, main_key, (const uint8_t(*)[32])alt, count, now_ms) != 0) {
+    if (lan_set_keys(n->lan, main_key, (const uint8_t(*)[32])alt, n->n_unacked, now_ms) !=
+        0) {
         n->broken = ERR_NOMEM;
     }
     sodium_memzero(main_key, sizeof(main_key));
-    sodium_memzero(alt, CONTACTS_MAX * 32);
+    sodium_memzero(alt, (n->n_unacked + 1) * 32);
     free(alt);
 }
 

@@ -178,8 +178,8 @@ struct node {
     uint32_t last_contact; /* largest row id loaded */
     bool beacons_due;      /* the keys of own beacons are to be looked at again */
     /* contacts that have not acknowledged our device dictionary, by id */
-    uint32_t unacked[CONTACTS_MAX];
-    size_t n_unacked;
+    uint32_t *unacked;
+    size_t n_unacked, cap_unacked;
     uint64_t next_box_check_ms;
     /* An internal failure (ERR_NOMEM, ERR_LIMIT): memory and transaction may differ, and
      * nothing leaves the node any more but NODE_EV_BROKEN. */

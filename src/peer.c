@@ -52,11 +52,14 @@ struct peer {
     uint64_t retry_ms;
 
     uint32_t link;
-    uint64_t link_ms;
+    uint64_t link_ms, used_ms;
     bool link_ours; /* we dialled it */
+    bool idle_due;  /* the link is queued to be closed, or was given out to be */
+    bool sent_away; /* it closed for want of use: not dialled just to have a link */
+    bool let_go;    /* we did */
 
-    bool told_online, in_out, in_events;
-    struct peer *next_out, *next_event;
+    bool told_online, in_out, in_events, in_idles;
+    struct peer *next_out, *next_event, *next_idle;
     struct deadline at;
 };
 
@@ -70,7 +73,7 @@ struct peers {
     struct peer **v; /* sorted by ref */
     size_t n, cap;
     size_t links, dials;
-    struct queue outs, events;
+    struct queue outs, events, idles;
     struct deadlines deadlines;
     uint64_t now_ms;
 };
@@ -151,12 +154,46 @@ static struct peer *pop_event(struct peers *p)
     return q;
 }
 
-/* Takes a peer that goes away out of both queues. */
+static void push_idle(struct peers *p, struct peer *q)
+{
+    q->idle_due = true;
+    if (q->in_idles) {
+        return;
+    }
+    q->in_idles = true;
+    q->next_idle = NULL;
+    if (p->idles.tail != NULL) {
+        p->idles.tail->next_idle = q;
+    } else {
+        p->idles.head = q;
+    }
+    p->idles.tail = q;
+}
+
+static struct peer *pop_idle(struct peers *p)
+{
+    struct peer *q = p->idles.head;
+    if (q != NULL) {
+        p->idles.head = q->next_idle;
+        p->idles.tail = p->idles.head == NULL ? NULL : p->idles.tail;
+        q->in_idles = false;
+    }
+    return q;
+}
+
+/* Takes a peer that goes away out of the queues. */
 static void unqueue(struct peers *p, const struct peer *gone)
 {
-    struct queue outs = p->outs, events = p->events;
+    struct queue outs = p->outs, events = p->events, idles = p->idles;
     struct peer *q, *next;
-    p->outs = p->events = (struct queue){0};
+    p->outs = p->events = p->idles = (struct queue){0};
+    for (q = idles.head; q != NULL; q = next) {
+        next = q->next_idle;
+        q->in_idles = false;
+        if (q != gone) {
+            push_idle(p, q);
+        }
+    }
     for (q = outs.head; q != NULL; q = next) {
         next = q->next_out;
         q->in_out = false;
@@ -222,7 +259,7 @@ static void dial_withdraw(struct peers *p, struct peer *q)
 
 static void unsee(struct peer *q)
 {
-    q->seen = q->unasked = false;
+    q->seen = q->unasked = q->sent_away = false;
     for (size_t i = 0; i < q->n_addrs; i++) {
         q->addrs[i].seen = false;
     }
@@ -239,7 +276,30 @@ static bool wanted(const struct peers *p, const struct peer *q)
     }
     /* Its own dial does not stand in its way. */
     size_t others = p->links + p->dials - (q->dial != DIAL_IDLE);
-    return q->seen && others < PEER_LINKS_FREE;
+    return q->seen && !q->sent_away &&
+           others < (q->let_go ? PEER_LINKS_FEW : PEER_LINKS_FREE);
+}
+
+/* The link of q was of no use for long, and others are more than enough. */
+static bool is_idle(const struct peers *p, const struct peer *q, uint64_t now_ms)
+{
+    return p->links > PEER_LINKS_FREE && q->seen && !q->want &&
+           now_ms >= q->used_ms + PEER_IDLE_MS;
+}
+
+/* Whether the link of q is to be closed now; returns when that is to be looked at
+ * again. */
+static uint64_t settle_idle(struct peers *p, struct peer *q, uint64_t now_ms)
+{
+    if (q->link == 0 || q->idle_due || p->links <= PEER_LINKS_FREE) {
+        return NEVER;
+    }
+    if (is_idle(p, q, now_ms)) {
+        push_idle(p, q);
+        return NEVER;
+    }
+    uint64_t at = q->used_ms + PEER_IDLE_MS;
+    return at > now_ms ? at : now_ms + PEER_IDLE_MS;
 }
 
 static uint64_t backoff_ms(const struct peers *p, const struct peer *q)
@@ -305,6 +365,8 @@ static void settle(struct peers *p, struct peer *q, uint64_t now_ms)
     }
     uint64_t dial_at = settle_dial(p, q, now_ms);
     at = dial_at < at ? dial_at : at;
+    uint64_t idle_at = settle_idle(p, q, now_ms);
+    at = idle_at < at ? idle_at : at;
     if (is_online(q) != q->told_online) {
         push_event(p, q);
     }
@@ -323,7 +385,9 @@ static void settle_all(struct peers *p, uint64_t now_ms)
 /* A link or a dial fewer: those that stood back may come forward. */
 static void settle_freed(struct peers *p, struct peer *q, size_t before, uint64_t now_ms)
 {
-    if (before >= PEER_LINKS_FREE && p->links + p->dials < PEER_LINKS_FREE) {
+    size_t after = p->links + p->dials;
+    if ((before >= PEER_LINKS_FREE && after < PEER_LINKS_FREE) ||
+        (before >= PEER_LINKS_FEW && after < PEER_LINKS_FEW)) {
         settle_all(p, now_ms);
     } else {
         settle(p, q, now_ms);
@@ -413,7 +477,7 @@ void peers_del(struct peers *p, uint32_t ref)
     p->n--;
     memmove(&p->v[i], &p->v[i + 1], (p->n - i) * sizeof(struct peer *));
     free(q);
-    if (before >= PEER_LINKS_FREE) {
+    if (before >= PEER_LINKS_FEW) {
         settle_all(p, p->now_ms);
     }
 }
@@ -569,15 +633,27 @@ uint32_t peers_link_up(struct peers *p, uint32_t ref, uint32_t conn, bool we_dia
     if (close != conn) {
         p->links += q->link == 0;
         q->link = conn;
-        q->link_ms = now_ms;
+        q->link_ms = q->used_ms = now_ms;
         q->link_ours = we_dialled;
-        q->unasked = false;
+        q->unasked = q->idle_due = q->let_go = false;
     }
-    settle_freed(p, q, before, now_ms);
+    if (before <= PEER_LINKS_FREE && p->links > PEER_LINKS_FREE) {
+        settle_all(p, now_ms); /* from now on the idle ones are looked for */
+    } else {
+        settle_freed(p, q, before, now_ms);
+    }
     return close;
 }
 
-void peers_link_down(struct peers *p, uint32_t ref, uint32_t conn, bool by_us,
+void peers_used(struct peers *p, uint32_t ref, uint64_t now_ms)
+{
+    struct peer *q = find(p, ref);
+    if (q != NULL && q->link != 0) {
+        q->used_ms = now_ms; /* its deadline, now too early, is looked at when it comes */
+    }
+}
+
+void peers_link_down(struct peers *p, uint32_t ref, uint32_t conn, enum peer_end why,
                      uint64_t now_ms)
 {
     struct peer *q = find(p, ref);
@@ -591,15 +667,25 @@ void peers_link_down(struct peers *p, uint32_t ref, uint32_t conn, bool by_us,
     if (lasted) {
         q->failures = 0;
     }
-    if (by_us) {
-        q->retry_ms = now_ms + PEER_RACE_MS;
-    } else if (lasted) {
+    switch (why) {
+    case PEER_END_OURS:
+        q->let_go = q->idle_due;
+        q->retry_ms = q->idle_due ? now_ms : now_ms + PEER_RACE_MS;
+        break;
+    case PEER_END_IDLE:
+        q->sent_away = q->seen;
+        q->retry_ms = now_ms;
+        break;
+    case PEER_END_CUT:
         q->unasked = q->seen;
-        q->retry_ms = now_ms + env_uniform(p->env, PEER_RETRY_MIN_MS);
-    } else {
-        q->unasked = q->seen;
-        failed(p, q, now_ms); /* or a link that always breaks would be dialled for ever */
+        if (lasted) {
+            q->retry_ms = now_ms + env_uniform(p->env, PEER_RETRY_MIN_MS);
+        } else {
+            failed(p, q, now_ms); /* or one that always breaks is dialled for ever */
+        }
+        break;
     }
+    q->idle_due = false;
     settle_freed(p, q, before, now_ms);
 }
 
@@ -666,6 +752,27 @@ bool peers_next_out(struct peers *p, struct peer_out *out)
         return true;
     }
     return false;
+}
+
+uint32_t peers_next_idle(struct peers *p)
+{
+    struct peer *q;
+    while ((q = pop_idle(p)) != NULL) {
+        if (q->link == 0 || !q->idle_due) {
+            continue;
+        }
+        if (is_idle(p, q, p->now_ms)) {
+            return q->link;
+        }
+        q->idle_due = false; /* used, wanted, or no more than enough, meanwhile */
+        settle(p, q, p->now_ms);
+    }
+    return 0;
+}
+
+size_t peers_links(const struct peers *p)
+{
+    return p->links;
 }
 
 bool peers_next_event(struct peers *p, struct peer_event *ev)

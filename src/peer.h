@@ -7,6 +7,13 @@
  * PEER_RETRY_MAX_MS with jitter; a beacon or a new address resets that. Addresses are
  * tried newest first, one at a time, PEER_ADDR_MS apart, at most PEER_ADDRS of them.
  *
+ * Links are held as far as they are needed: while more than PEER_LINKS_FREE are up, one
+ * that was of no use for PEER_IDLE_MS is to be closed (CLOSE_IDLE), the longest unused
+ * first, when nothing waits for the device and its beacons tell that it is there. Neither
+ * side then dials the other for the mere sake of a link: the one that was sent away not
+ * until its beacons have begun again, the one that closed not before fewer than
+ * PEER_LINKS_FEW are up.
+ *
  * Two links of one device: the newer completed handshake replaces the older (the other
  * side may have lost power); when both completed within PEER_RACE_MS, the one whose
  * dialler has the smaller static key stays. */
@@ -22,13 +29,15 @@
 
 enum {
     PEER_LINKS_FREE = 16,
+    PEER_LINKS_FEW = 8,
+    PEER_IDLE_MS = 30000,
     PEER_ADDRS = 8,
     PEER_ADDR_MS = 1500,
     PEER_RETRY_MIN_MS = 500,
     PEER_RETRY_MAX_MS = 60000,
     PEER_RACE_MS = 5000,
     PEER_GONE_MS = 150000, /* no beacon for so long: offline */
-    PEER_MAX = 4096,
+    PEER_MAX = 32768,
 };
 
 struct peers;
@@ -57,9 +66,15 @@ void peers_dial_failed(struct peers *p, uint32_t ref, uint32_t conn, uint64_t no
  * older one, the new one itself, or 0. */
 uint32_t peers_link_up(struct peers *p, uint32_t ref, uint32_t conn, bool we_dialled,
                        uint64_t now_ms);
-/* A link that was up has ended; by_us when no redial is wanted at once (shutdown,
- * replaced). */
-void peers_link_down(struct peers *p, uint32_t ref, uint32_t conn, bool by_us,
+/* Something went over the device's link that others than the link itself asked for. */
+void peers_used(struct peers *p, uint32_t ref, uint64_t now_ms);
+/* Why a link that was up has ended. */
+enum peer_end {
+    PEER_END_CUT,  /* without a word, or with one that asks for another link */
+    PEER_END_OURS, /* no redial is wanted at once (shutdown, replaced) */
+    PEER_END_IDLE, /* the peer sent CLOSE_IDLE */
+};
+void peers_link_down(struct peers *p, uint32_t ref, uint32_t conn, enum peer_end why,
                      uint64_t now_ms);
 
 /* The conn of the device's one link, 0 when none is up. */
@@ -78,6 +93,10 @@ struct peer_out { /* dial this; the node gives it a conn and tells it */
 };
 bool peers_next_out(struct peers *p, struct peer_out *out);
 void peers_dialling(struct peers *p, uint32_t ref, uint32_t conn);
+/* A link that is to be closed with CLOSE_IDLE: its conn; 0 when there is none. */
+uint32_t peers_next_idle(struct peers *p);
+/* How many links are up. */
+size_t peers_links(const struct peers *p);
 /* online ↔ offline. */
 struct peer_event {
     uint32_t ref;

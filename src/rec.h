@@ -202,6 +202,7 @@ enum event_what {
     EVENT_FORK,
     EVENT_RESTORED, /* our own feed was ahead of us */
     EVENT_ORDER_GAP,
+    EVENT_UNREAD, /* our read mark moved: a conversation has no unread messages */
     EVENT_NETWORK_LEFT = 40, /* text: its name; value: contacts made through it */
     EVENT_NETWORK_LIMIT,     /* too many new members lately; text: its name */
 };

@@ -123,6 +123,9 @@ int store_unread_each(struct store *s, int (*cb)(void *ctx, uint32_t conv, uint6
 int store_events_since(struct store *s, uint64_t since, size_t limit,
                        struct store_events *out, uint64_t *newest);
 
+/* The newest message's row, 0: none. Before the store has its thread. */
+uint64_t store_newest_row(const struct store *s);
+
 /* A copy of the whole database as bytes, and a store made from one: for the simulator's
  * rolled-back homes. */
 int store_snapshot(struct store *s, struct blob *out);

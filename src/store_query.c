@@ -533,6 +533,11 @@ static int event_cols(sqlite3_stmt *st, struct store_event *e)
     return blob_set(&e->text, text.p, text.n) ? 0 : ERR_NOMEM;
 }
 
+uint64_t store_newest_row(const struct store *s)
+{
+    return s->row_last;
+}
+
 int store_events_since(struct store *s, uint64_t since, size_t limit,
                        struct store_events *out, uint64_t *newest)
 {

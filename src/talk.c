@@ -249,6 +249,14 @@ int feeds_read(struct feeds *f, struct txn *t, uint32_t conv, uint64_t now_ms)
         feed_row(f, fd);
         moved = true;
     }
+    if (err == 0 && moved) {
+        struct rec r = {.kind = REC_EVENT,
+                        .u.event = {.topic = TOPIC_CONTACT,
+                                    .what = EVENT_UNREAD,
+                                    .contact = c->r.contact,
+                                    .conv = conv}};
+        err = txn_add(t, &r);
+    }
     for (size_t i = 0; err == 0 && moved && i < c->n_seats; i++) {
         struct seat *s = c->seats[i];
         if (s->dev->up) {

@@ -118,6 +118,7 @@ enum close_code {
     CLOSE_PROTOCOL = 6, /* the other side broke the rules */
     CLOSE_SHUTDOWN = 7,
     CLOSE_BUSY = 8,
+    CLOSE_IDLE = 9, /* nothing to say, and more links than are needed */
 };
 void wire_close_put(struct wr *w, unsigned code);
 bool wire_close_get(const uint8_t *p, size_t len, unsigned *code);
@@ -327,6 +328,7 @@ bool wire_emoji_ok(const uint8_t *p, size_t len);
 enum {
     BEACON_FLAG_ADD = 1,   /* under an invite's key: I hold the code */
     BEACON_FLAG_REPLY = 2, /* under an invite's key: the inviter's answer */
+    BEACON_FLAG_LEAVE = 4, /* under a presence or pair key: I am going */
 };
 struct wire_beacon {
     uint8_t nonce[16];

@@ -473,6 +473,57 @@ Test(lan, gone_after_silence)
     lan_free(l);
 }
 
+Test(lan, good_bye)
+{
+    struct lan *a = host("10.0.0.1", 7679), *b = host("10.0.0.2", 7679);
+    struct lan_out outs[8];
+    struct addr target = at("10.9.0.9:7679");
+    begin(a, KEY_A);
+    cr_assert_eq(watch1(b, LAN_CONTACT, 7, KEY_A, START), 0);
+    lan_tick(a, START);
+    cr_assert_eq(drain(a, outs, 8), 1);
+    cr_assert_eq(lan_recv(b, &outs[0].source, outs[0].bytes, WIRE_BEACON, START), 0);
+    cr_assert(event(b).first);
+
+    lan_tick(a, START + LAN_BURST_2_MS); /* waits to be sent: the good-bye goes instead */
+    lan_leave(a);
+    lan_tick(a, START + LAN_BURST_3_MS);
+    cr_assert_eq(lan_set_targets(a, &target, 1, START), 0);
+    cr_assert_eq(drain(a, outs, 8), 1, "nothing behind the good-bye");
+    cr_assert_eq(lan_recv(b, &outs[0].source, outs[0].bytes, WIRE_BEACON, START), 0);
+    struct lan_event e = event(b);
+    cr_assert_eq(e.type, LAN_GONE);
+    cr_assert_eq(e.ref, 7);
+    cr_assert(!lan_is_seen(b, 7));
+    no_event(b);
+    lan_tick(b, START + LAN_GONE_MS);
+    no_event(b);     /* not once more */
+    begin(a, KEY_A); /* it goes on all the same */
+    lan_tick(a, START + LAN_INTERVAL_MS + LAN_JITTER_MS);
+    cr_assert_gt(drain(a, outs, 8), 0);
+    cr_assert_eq(lan_recv(b, &outs[0].source, outs[0].bytes, WIRE_BEACON, START), 0);
+    e = event(b);
+    cr_assert_eq(e.type, LAN_SEEN);
+    cr_assert(e.first);
+    lan_free(a);
+    lan_free(b);
+}
+
+Test(lan, good_bye_of_somebody_else)
+{
+    struct lan *l = host("10.0.0.2", 7679);
+    cr_assert_eq(watch1(l, LAN_CONTACT, 7, KEY_A, START), 0);
+    cr_assert_eq(watch1(l, LAN_CONTACT, 8, KEY_B, START), 0);
+    cr_assert_eq(watch1(l, LAN_INVITE, 9, KEY_C, START), 0);
+    cr_assert_eq(hear(l, KEY_A, "10.0.0.1:7679", 0, 0, START), 0);
+    (void)event(l);
+    cr_assert_eq(hear(l, KEY_B, "10.0.0.1:7679", 0, BEACON_FLAG_LEAVE, START), 0);
+    cr_assert_eq(hear(l, KEY_C, "10.0.0.1:7679", 0, BEACON_FLAG_LEAVE, START), ERR_AUTH);
+    no_event(l); /* 8 was not there */
+    cr_assert(lan_is_seen(l, 7));
+    lan_free(l);
+}
+
 Test(lan, replays)
 {
     struct lan *l = host("192.0.2.1", 7679);

@@ -418,7 +418,7 @@ Test(link_frames, flipped_bits_in_transport_are_a_cut)
 
 Test(link_frames, close_codes)
 {
-    for (unsigned code = CLOSE_NORMAL; code <= CLOSE_BUSY; code++) {
+    for (unsigned code = CLOSE_NORMAL; code <= CLOSE_IDLE; code++) {
         struct world w;
         world_init_up(&w, code % 2 == 0 ? LINK_CONTACT : LINK_INVITE);
         struct end *from = code % 3 == 0 ? &w.d : &w.s, *to = code % 3 == 0 ? &w.s : &w.d;

@@ -101,7 +101,7 @@ Test(peer, devices_come_and_go)
     peers_dialling(p, 2, 5);
     peers_dial_failed(p, 2, 5, T0);
     cr_assert_eq(peers_link_up(p, 2, 5, true, T0), 0);
-    peers_link_down(p, 2, 5, false, T0);
+    peers_link_down(p, 2, 5, PEER_END_CUT, T0);
     cr_assert_eq(peers_link(p, 2), 0);
     cr_assert(!peers_online(p, 2));
     cr_assert_eq(peers_addrs(p, 2, NULL, 0), 0);
@@ -308,9 +308,9 @@ Test(peer, a_link_is_online_without_beacons)
     cr_assert_eq(peers_link(p, 1), 9);
     peers_gone(p, 1, T0 + 1);
     check_no_event(p);
-    peers_link_down(p, 1, 8, false, T0 + 2); /* another one */
+    peers_link_down(p, 1, 8, PEER_END_CUT, T0 + 2); /* another one */
     cr_assert_eq(peers_link(p, 1), 9);
-    peers_link_down(p, 1, 9, false, T0 + 2);
+    peers_link_down(p, 1, 9, PEER_END_CUT, T0 + 2);
     check_event(p, 1, false);
     cr_assert_eq(peers_link(p, 1), 0);
     check_no_dial(p);
@@ -336,7 +336,7 @@ Test(peer, seen_ones_are_dialled_while_links_are_few)
         /* seen and asked: a link was up in this presence */
         tell(p, i, (uint8_t)i, true, T0);
         cr_assert_eq(peers_link_up(p, i, i, false, T0), 0);
-        peers_link_down(p, i, i, true, T0 + 10000);
+        peers_link_down(p, i, i, PEER_END_OURS, T0 + 10000);
         check_event(p, i, true);
     }
     check_no_dial(p);
@@ -348,7 +348,7 @@ Test(peer, seen_ones_are_dialled_while_links_are_few)
     cr_assert_eq(peers_link_up(p, 1, 11, true, now), 0);
     check_no_dial(p);
     /* a link fewer: the next one's turn */
-    peers_link_down(p, 100, 1000, true, now + 1);
+    peers_link_down(p, 100, 1000, PEER_END_OURS, now + 1);
     check_dial(p, 2, 2, 12, 0);
     cr_assert_eq(peers_link_up(p, 2, 12, true, now + 1), 0);
     check_no_dial(p);
@@ -356,7 +356,7 @@ Test(peer, seen_ones_are_dialled_while_links_are_few)
     cr_assert_eq(peers_add(p, 3, larger), 0);
     tell(p, 3, 3, true, now + 2);
     cr_assert_eq(peers_link_up(p, 3, 13, false, now + 2), 0);
-    peers_link_down(p, 3, 13, true, now + 10000);
+    peers_link_down(p, 3, 13, PEER_END_OURS, now + 10000);
     peers_tick(p, now + 20000);
     check_no_dial(p);
     peers_del(p, 101);
@@ -376,7 +376,7 @@ Test(peer, many_links_do_not_keep_away_what_is_unknown_or_waited_for)
     check_event(p, 1, true);
     check_dial(p, 1, 1, 11, 0);
     cr_assert_eq(peers_link_up(p, 1, 11, true, T0), 0);
-    peers_link_down(p, 1, 11, true, T0 + 10000);
+    peers_link_down(p, 1, 11, PEER_END_OURS, T0 + 10000);
     peers_tick(p, T0 + 20000);
     tell(p, 1, 1, true, T0 + 20000);
     check_no_dial(p); /* it was asked */
@@ -401,14 +401,14 @@ Test(peer, a_cut_link_is_dialled_again)
     tell(p, 1, 1, true, T0);
     check_dial(p, 1, 1, 11, 0);
     cr_assert_eq(peers_link_up(p, 1, 11, true, T0 + 5), 0);
-    peers_link_down(p, 1, 11, false, T0 + 60000);
+    peers_link_down(p, 1, 11, PEER_END_CUT, T0 + 60000);
     cr_assert_leq(peers_deadline(p), T0 + 60000 + PEER_RETRY_MIN_MS);
     uint64_t now = next(p);
     check_dial(p, 1, 1, 12, 0);
     /* links that break at once back off like failures */
     for (unsigned i = 0; i < 5; i++) {
         cr_assert_eq(peers_link_up(p, 1, 12 + i, true, now), 0);
-        peers_link_down(p, 1, 12 + i, false, now + 1);
+        peers_link_down(p, 1, 12 + i, PEER_END_CUT, now + 1);
         uint64_t at = peers_deadline(p);
         cr_assert_geq(at, now + ((uint64_t)PEER_RETRY_MIN_MS << i) * 3 / 4);
         now = next(p);
@@ -425,7 +425,7 @@ Test(peer, one_we_closed_is_not_dialled_at_once)
     check_dial(p, 1, 1, 11, 0);
     cr_assert_eq(peers_link_up(p, 1, 11, true, T0), 0);
     peers_want(p, 1, true, T0);
-    peers_link_down(p, 1, 11, true, T0 + 1000);
+    peers_link_down(p, 1, 11, PEER_END_OURS, T0 + 1000);
     check_no_dial(p);
     cr_assert_eq(peers_deadline(p), T0 + 1000 + PEER_RACE_MS);
     next(p);
@@ -443,7 +443,7 @@ static void race(const uint8_t *theirs, bool first_ours, bool second_ours, uint6
     uint32_t close = peers_link_up(p, 1, 22, second_ours, T0 + apart);
     cr_assert_eq(close, newer_stays ? 21 : 22);
     cr_assert_eq(peers_link(p, 1), newer_stays ? 22 : 21);
-    peers_link_down(p, 1, close, true, T0 + apart);
+    peers_link_down(p, 1, close, PEER_END_OURS, T0 + apart);
     cr_assert_neq(peers_link(p, 1), 0);
     cr_assert_eq(peers_link_up(p, 1, peers_link(p, 1), true, T0 + apart), 0);
     check_event(p, 1, true);
@@ -505,7 +505,7 @@ Test(peer, an_incoming_link_ends_the_search)
     cr_assert_eq(peers_deadline(p), DEADLINE_NONE);
     peers_dial_failed(p, 1, 12, T0 + 5000); /* ours, still out */
     check_no_dial(p);
-    peers_link_down(p, 1, 50, false, T0 + 100000);
+    peers_link_down(p, 1, 50, PEER_END_CUT, T0 + 100000);
     cr_assert_leq(next(p), T0 + 100000 + PEER_RETRY_MIN_MS);
     check_dial(p, 1, 2, 13, 0);
     peers_free(p);
@@ -563,5 +563,115 @@ Test(peer, dials_of_many_are_given_in_order)
         }
     }
     check_no_event(p);
+    peers_free(p);
+}
+
+/* More links than PEER_LINKS_FREE to devices that are seen, all in use since now. */
+static void link_seen(struct peers *p, uint32_t n, uint64_t now)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        cr_assert_eq(peers_add(p, 100 + i, larger), 0);
+        cr_assert_eq(peers_link_up(p, 100 + i, 1000 + i, false, now), 0);
+        tell(p, 100 + i, (uint8_t)(100 + i), true, now);
+    }
+}
+
+Test(peer, idle_links_end_down_to_what_is_free)
+{
+    struct peers *p = start();
+    link_seen(p, PEER_LINKS_FREE + 3, T0);
+    cr_assert_eq(peers_links(p), PEER_LINKS_FREE + 3);
+    cr_assert_eq(peers_next_idle(p), 0, "none is idle yet");
+    /* these are of use, waited for, or have no other way to be known as there */
+    peers_used(p, 100, T0 + PEER_IDLE_MS - 1);
+    peers_want(p, 101, true, T0 + 1);
+    peers_gone(p, 102, T0 + 1);
+    peers_tick(p, T0 + PEER_IDLE_MS - 1);
+    cr_assert_eq(peers_next_idle(p), 0);
+    peers_tick(p, T0 + PEER_IDLE_MS);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t conn = peers_next_idle(p);
+        cr_assert(conn > 1002, "%u", conn);
+        peers_link_down(p, conn - 900, conn, PEER_END_OURS, T0 + PEER_IDLE_MS);
+        cr_assert(peers_online(p, conn - 900), "its beacons tell that it is there");
+    }
+    cr_assert_eq(peers_next_idle(p), 0, "no more than enough are up");
+    cr_assert_eq(peers_links(p), PEER_LINKS_FREE);
+    check_no_dial(p);
+    peers_free(p);
+}
+
+Test(peer, a_few_links_are_kept_however_idle)
+{
+    struct peers *p = start();
+    link_seen(p, PEER_LINKS_FREE, T0);
+    peers_tick(p, T0 + 10 * PEER_IDLE_MS);
+    cr_assert_eq(peers_next_idle(p), 0);
+    peers_free(p);
+}
+
+Test(peer, an_idle_link_that_is_wanted_meanwhile_stays)
+{
+    struct peers *p = start();
+    link_seen(p, PEER_LINKS_FREE + 1, T0);
+    uint64_t now = T0 + PEER_IDLE_MS;
+    peers_tick(p, now);
+    for (uint32_t i = 0; i < PEER_LINKS_FREE; i++) {
+        peers_want(p, 100 + i, true, now);
+    }
+    peers_used(p, 100 + PEER_LINKS_FREE, now);
+    cr_assert_eq(peers_next_idle(p), 0);
+    for (uint32_t i = 0; i < PEER_LINKS_FREE; i++) {
+        peers_want(p, 100 + i, false, now);
+    }
+    cr_assert_neq(peers_next_idle(p), 0, "and goes when it is not");
+    peers_free(p);
+}
+
+Test(peer, who_was_sent_away_dials_only_with_a_reason)
+{
+    struct peers *p = start();
+    cr_assert_eq(peers_add(p, 1, larger), 0);
+    tell(p, 1, 1, true, T0);
+    check_dial(p, 1, 1, 11, 0);
+    cr_assert_eq(peers_link_up(p, 1, 11, true, T0), 0);
+    peers_link_down(p, 1, 11, PEER_END_IDLE, T0 + 60000);
+    cr_assert(peers_online(p, 1));
+    tell(p, 1, 1, true, T0 + 60001);
+    check_no_dial(p);
+    peers_want(p, 1, true, T0 + 60002); /* at once: no time to wait for */
+    check_dial(p, 1, 1, 12, 0);
+    cr_assert_eq(peers_link_up(p, 1, 12, true, T0 + 60003), 0);
+    peers_want(p, 1, false, T0 + 60004);
+    peers_link_down(p, 1, 12, PEER_END_IDLE, T0 + 120000);
+    check_no_dial(p);
+    /* new beacons after silence: its digest is not known */
+    peers_gone(p, 1, T0 + 300000);
+    tell(p, 1, 1, true, T0 + 400000);
+    check_dial(p, 1, 1, 13, 0);
+    peers_free(p);
+}
+
+Test(peer, who_let_a_link_go_dials_again_when_few_are_left)
+{
+    struct peers *p = start();
+    link_seen(p, PEER_LINKS_FREE + 1, T0);
+    uint64_t now = T0 + PEER_IDLE_MS;
+    peers_tick(p, now);
+    uint32_t conn = peers_next_idle(p);
+    peers_link_down(p, conn - 900, conn, PEER_END_OURS, now);
+    for (uint32_t i = 0; i < PEER_LINKS_FREE + 1; i++) {
+        check_no_dial(p);
+        if (1000 + i != conn) {
+            peers_gone(p, 100 + i, now);
+            peers_link_down(p, 100 + i, 1000 + i, PEER_END_OURS, now);
+        }
+        if (peers_links(p) < PEER_LINKS_FEW) {
+            break;
+        }
+    }
+    struct peer_out out;
+    cr_assert(peers_next_out(p, &out));
+    cr_assert_eq(out.ref, conn - 900);
     peers_free(p);
 }
