@@ -579,7 +579,8 @@ int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t 
     if (k == NULL) {
         return ERR_NOTFOUND;
     }
-    const uint32_t ours = CONTACT_VERIFIED | CONTACT_BLOCKED | CONTACT_CONFLICT;
+    const uint32_t ours =
+        CONTACT_VERIFIED | CONTACT_BLOCKED | CONTACT_CONFLICT | CONTACT_LIVE;
     if (((set | clear) & ~ours) != 0) {
         return ERR_ARG;
     }

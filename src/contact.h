@@ -151,8 +151,8 @@ const struct rec_contact *contacts_like(struct contacts *c, const char *name,
 const struct rec_contact *contacts_by_cert(struct contacts *c, const uint8_t hash[32]);
 /* 0, ERR_NOTFOUND, ERR_ARG (name), ERR_EXISTS (taken), ERR_NOMEM. */
 int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *name);
-/* CONTACT_VERIFIED, _BLOCKED, _CONFLICT. Setting VERIFIED clears CONFLICT; blocking gives
- * up codes of theirs. 0, ERR_NOTFOUND, ERR_ARG, ERR_NOMEM. */
+/* CONTACT_VERIFIED, _BLOCKED, _CONFLICT, _LIVE. Setting VERIFIED clears CONFLICT;
+ * blocking gives up codes of theirs. 0, ERR_NOTFOUND, ERR_ARG, ERR_NOMEM. */
 int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t set,
                        uint32_t clear);
 /* Forgets pair secret, keys and addresses of the devices, flags and codes of theirs. The

@@ -77,6 +77,9 @@ void feeds_contact_del(struct feeds *f, uint32_t contact);
 int feeds_conv_pair(struct feeds *f, struct txn *t, uint32_t contact, uint32_t *conv);
 int feeds_conv_group(struct feeds *f, struct txn *t, const uint8_t cid[WIRE_ID],
                      const uint8_t (*roots)[WIRE_ID], size_t n, uint32_t *conv);
+/* The id of the conversation of two accounts, by their roots in any order. */
+void feeds_pair_id(const uint8_t a[WIRE_ID], const uint8_t b[WIRE_ID],
+                   uint8_t cid[WIRE_ID]);
 /* The pair conversation of a contact, 0 when there is none. */
 uint32_t feeds_conv_of(const struct feeds *f, uint32_t contact);
 /* The contact of a pair conversation, 0 for groups. */

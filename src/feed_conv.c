@@ -226,6 +226,16 @@ static void pair_cid(const uint8_t *members, uint8_t cid[WIRE_ID])
     kdf_hash(cid, WIRE_ID, NULL, LABEL_CONV, members, (size_t)2 * WIRE_ID, NULL);
 }
 
+void feeds_pair_id(const uint8_t a[WIRE_ID], const uint8_t b[WIRE_ID],
+                   uint8_t cid[WIRE_ID])
+{
+    uint8_t members[2 * WIRE_ID];
+    bool first = memcmp(a, b, WIRE_ID) < 0;
+    memcpy(members, first ? a : b, WIRE_ID);
+    memcpy(members + WIRE_ID, first ? b : a, WIRE_ID);
+    pair_cid(members, cid);
+}
+
 static int conv_register(struct feeds *f, struct conv *c)
 {
     if (!feed_grow(&f->convs, f->n_convs)) {

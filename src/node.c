@@ -39,8 +39,11 @@ static int modules_init(struct node *n)
     n->peers = peers_new(n->env, n->self.stat_pub);
     n->lan = lan_new(n->env);
     n->nearby = nearby_new(n->env);
+    n->presence = presence_new(n->env);
     sodium_memzero(&fs, sizeof(fs));
-    return n->feeds && n->contacts && n->peers && n->lan && n->nearby ? 0 : ERR_NOMEM;
+    return n->feeds && n->contacts && n->peers && n->lan && n->nearby && n->presence
+               ? 0
+               : ERR_NOMEM;
 }
 
 struct node *node_new(const struct node_config *cfg)
@@ -55,6 +58,7 @@ struct node *node_new(const struct node_config *cfg)
     memcpy(n->name, cfg->name, sizeof(n->name));
     n->link_port = cfg->link_port;
     n->udp_port = cfg->udp_port;
+    n->active_ms = cfg->active_ms;
     map_init(&n->conns, n->env, sizeof(uint32_t), NODE_CONNS_MAX);
     deadlines_init(&n->deadlines, NODE_CONNS_MAX);
     n->out_buf = malloc(NODE_OUT_BUF);
@@ -123,6 +127,7 @@ void node_free(struct node *n)
     lan_free(n->lan);
     nearby_free(n->nearby);
     network_stop(n);
+    presence_free(n->presence);
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
@@ -257,19 +262,6 @@ static void gate_open(struct node *n, uint64_t now_ms)
 
 /* ---- routing ---- */
 
-static void presence_event(struct node *n, uint32_t device)
-{
-    const struct rec_device *d = contacts_device(n->contacts, device);
-    struct node_event ev = {.kind = NODE_EV_PRESENCE};
-
-    if (d == NULL || d->contact == 0) {
-        return;
-    }
-    ev.contact = d->contact;
-    ev.online = node_online(n, d->contact);
-    node_emit(n, &ev);
-}
-
 /* The device that we have just paired with is there now, at that address. */
 static void met_at(struct node *n, uint32_t contact, const struct conn *c,
                    uint64_t now_ms)
@@ -332,7 +324,9 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
         if (ev->type == LAN_GONE) {
             peers_gone(n->peers, ev->ref, now_ms);
         } else {
-            peers_addr(n->peers, ev->ref, &ev->addr, true, now_ms);
+            bool there = node_presence_beacon(n, ev->ref, ev->presence, now_ms);
+
+            peers_addr(n->peers, ev->ref, &ev->addr, there, now_ms);
             keyring_met(&n->ring, LINK_CONTACT, ev->ref, &ev->addr);
         }
         break;
@@ -438,9 +432,9 @@ static bool route_events(struct node *n, uint64_t now_ms)
         }
     }
     while (peers_next_event(n->peers, &pe)) {
-        presence_event(n, pe.ref);
+        node_presence_reach(n, pe.ref, pe.online, now_ms);
     }
-    return any;
+    return node_presence_route(n, now_ms) || any;
 }
 
 static void seal_txn(struct node *n)
@@ -501,6 +495,7 @@ static void drain_outputs(struct node *n, uint64_t now_ms)
             gate(n, c, &g, fo.payload, now_ms);
         }
     }
+    node_presence_drain(n, now_ms);
     for (struct conn *c = n->closes_wanted ? n->first : NULL; c != NULL; c = c->next) {
         struct gated g = {.close = true, .close_code = c->close_code};
 
@@ -546,6 +541,7 @@ void node_settle(struct node *n, uint64_t now_ms)
             return;
         }
         if (n->broken == 0) {
+            node_presence_heard(n, now_ms);
             seal_txn(n);
         }
         if (n->broken != 0) {
@@ -663,6 +659,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     peers_tick(n->peers, now_ms);
     feeds_tick(n->feeds, &n->txn, now_ms);
     contacts_tick(n->contacts, &n->txn, now_ms);
+    presence_tick(n->presence, now_ms);
     attempts_tick(n, now_ms);
     conns_tick(n, now_ms);
     if (now_ms >= n->next_box_check_ms) {
@@ -688,6 +685,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, peers_deadline(n->peers));
     at = earlier(at, feeds_deadline(n->feeds));
     at = earlier(at, contacts_deadline(n->contacts));
+    at = earlier(at, presence_deadline(n->presence));
     at = earlier(at, attempts_deadline(n));
     at = earlier(at, deadlines_next(&n->deadlines));
     return earlier(at, n->next_box_check_ms);

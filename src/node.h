@@ -25,6 +25,7 @@
 #include "lan.h"
 #include "nearby.h"
 #include "peer.h"
+#include "presence.h"
 #include "rec.h"
 
 enum {
@@ -45,6 +46,7 @@ struct node_config {
     const struct keyfile *key;    /* copied */
     char name[WIRE_NAME_MAX + 1]; /* announced; empty: what the store says, or "user" */
     uint16_t link_port, udp_port; /* bound already */
+    uint64_t active_ms; /* when a person last did something; 0: the start counts */
 };
 
 struct node *node_new(const struct node_config *cfg);
@@ -120,12 +122,13 @@ enum node_event_kind {
     NODE_EV_COMMIT,   /* txn is the caller's now (txn_release) */
     NODE_EV_LOAD,     /* entries are wanted: answer with node_loaded */
     NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
-    NODE_EV_PRESENCE, /* a contact came or went; not durable */
     NODE_EV_NEARBY,   /* person came (online) or left; number 0: look at the list */
     NODE_EV_VISIBLE,  /* the time of being visible is over */
+    NODE_EV_PRESENCE, /* of a contact, or of us (contact 0): what; not durable */
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
+enum node_presence_what { NODE_PRESENCE_STATE, NODE_PRESENCE_TYPING, NODE_PRESENCE_LIVE };
 struct node_event {
     enum node_event_kind kind;
     struct txn *txn;  /* COMMIT: heap, free with txn_release and free */
@@ -142,6 +145,7 @@ struct node_event {
     char code[WIRE_CODE_MAX + 1]; /* RESULT of invite */
     bool online;
     struct nearby_person person; /* NEARBY */
+    uint8_t what;                /* PRESENCE: enum node_presence_what */
 };
 bool node_next_event(struct node *n, struct node_event *ev);
 
@@ -175,6 +179,11 @@ int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t
 int node_contact_verify(struct node *n, uint64_t tag, uint32_t contact, bool verified,
                         uint64_t now_ms);
 int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_ms);
+/* Our state and status text (len 0: none). ERR_ARG. */
+int node_presence_set(struct node *n, uint64_t tag, enum presence_state state,
+                      const char *status, size_t len, uint64_t now_ms);
+/* Whether we want live typing with the contact. */
+int node_live(struct node *n, uint64_t tag, uint32_t contact, bool on, uint64_t now_ms);
 /* A small durable value of the caller's, such as how far `recv` has printed. */
 int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *value,
                   size_t len, uint64_t now_ms);
@@ -183,12 +192,25 @@ int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *val
  */
 int node_visible(struct node *n, uint64_t tag, bool on, bool stay, uint64_t now_ms);
 
+/* Without result and transaction: a person did something; after how long without it we
+ * are away (0: never); keys of a draft, as presence_typing(): 0, ERR_NOTFOUND,
+ * ERR_REFUSED (blocked), ERR_AUTH (conflict), ERR_ARG, ERR_NOMEM. */
+void node_activity(struct node *n, uint64_t now_ms);
+void node_away_after(struct node *n, uint64_t ms, uint64_t now_ms);
+int node_typing(struct node *n, uint32_t contact, const uint8_t *text, size_t len,
+                bool typing, uint64_t now_ms);
+
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);
 
 /* ---- what front ends ask ---- */
 const struct contacts *node_contacts(const struct node *n);
+/* Linked or its beacons heard, and not invisible. */
 bool node_online(const struct node *n, uint32_t contact);
+void node_presence(const struct node *n, struct presence_own *out);
+void node_presence_of(const struct node *n, uint32_t contact, struct presence_view *out);
+/* Whether we are invisible: then no beacon of any kind says that we are there. */
+bool node_hidden(const struct node *n);
 bool node_linked(const struct node *n, uint32_t contact);
 uint32_t node_conv_of(const struct node *n, uint32_t contact);
 uint32_t node_conv_contact(const struct node *n, uint32_t conv);

@@ -333,6 +333,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     node_targets_changed(n, now_ms);
     send_hello(n, c, now_ms);
     network_greet(n, c, now_ms);
+    node_presence_up(n, c->ref, now_ms);
     feeds_peer_up(n->feeds, c->ref, now_ms);
     conn_room(n, c, now_ms);
 }
@@ -420,6 +421,9 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
     if (ev->type == FRAME_MEMBERS) {
         return network_members(n, c, ev->payload, ev->len, now_ms);
     }
+    if (ev->type >= FRAME_PRESENCE && ev->type <= FRAME_LIVE) {
+        return presence_recv(n->presence, c->ref, ev->type, ev->payload, ev->len, now_ms);
+    }
     if (ev->type >= 32 && ev->type < 64) {
         peers_used(n->peers, c->ref, now_ms);
         int err =
@@ -475,6 +479,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         peers_link_down(n->peers, c->ref, c->id, link_end(ev, code), now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
+            presence_down(n->presence, c->ref, now_ms);
             node_targets_changed(n, now_ms);
         }
     } else if (c->kind == LINK_CONTACT && c->dialled) {
@@ -645,6 +650,7 @@ void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
         if (c->current) { /* its end must not be taken for that of a later link */
             c->current = false;
             feeds_peer_down(n->feeds, c->ref, now_ms);
+            presence_down(n->presence, c->ref, now_ms);
         }
         conn_close(n, c, code, now_ms);
     }

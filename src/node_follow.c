@@ -230,8 +230,8 @@ static bool find_unacked(struct node *n)
     return true;
 }
 
-/* Own beacons: under the presence secret, and in turn under the pair's key of each
- * contact who may not know that secret yet. */
+/* Own beacons, none while we are invisible: under the presence secret, and in turn under
+ * the pair's key of each contact who may not know that secret yet. */
 void node_beacons_follow(struct node *n, uint64_t now_ms)
 {
     uint8_t main_key[32], (*alt)[32] = NULL;
@@ -249,8 +249,8 @@ void node_beacons_follow(struct node *n, uint64_t now_ms)
                              alt[i]);
     }
     wire_beacon_key_presence(n->presence_p, main_key);
-    if (lan_set_keys(n->lan, main_key, (const uint8_t(*)[32])alt, n->n_unacked, now_ms) !=
-        0) {
+    if (lan_set_keys(n->lan, node_hidden(n) ? NULL : main_key, (const uint8_t(*)[32])alt,
+                     n->n_unacked, now_ms) != 0) {
         n->broken = ERR_NOMEM;
     }
     sodium_memzero(main_key, sizeof(main_key));
@@ -373,6 +373,7 @@ void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms)
         peers_del(n->peers, d->id);
     }
     feeds_contact_del(n->feeds, id);
+    presence_forget(n->presence, id);
     node_beacons_changed(n);
     node_targets_changed(n, now_ms);
 }
@@ -439,6 +440,7 @@ int node_start(struct node *n, uint64_t now_ms)
         return err;
     }
     lan_set_ports(n->lan, n->link_port, n->udp_port, now_ms);
+    node_presence_start(n, now_ms);
     err = network_begin(n, now_ms);
     if (err != 0) {
         return err;

@@ -7,6 +7,7 @@
  *   node_req.c   requests of front ends
  *   node_nearby.c  people nearby
  *   node_network.c the secret network
+ *   node_presence.c  how we and contacts are, typing
  */
 #ifndef LINNET_NODE_PRIV_H
 #define LINNET_NODE_PRIV_H
@@ -142,6 +143,8 @@ struct node {
     uint32_t net_rev;      /* counts changes of the members that we know */
     uint64_t net_tell_ms;  /* when to look who is to be told */
     uint64_t net_limit_ms; /* that members are refused was said then; 0: never */
+    struct presence *presence;
+    uint64_t active_ms; /* of the configuration */
     struct keyring ring;
 
     struct map conns; /* id → struct conn */
@@ -273,6 +276,18 @@ void nearby_datagram(struct node *n, const struct addr *from, const uint8_t *p,
                      size_t len, uint64_t now_ms);
 /* Carries on what nearby has; false when there was no event. */
 bool nearby_route(struct node *n, uint64_t now_ms);
+
+/* ---- node_presence.c ---- */
+void node_presence_start(struct node *n, uint64_t now_ms);
+void node_presence_up(struct node *n, uint32_t device, uint64_t now_ms);
+void node_presence_reach(struct node *n, uint32_t device, bool reachable,
+                         uint64_t now_ms);
+/* A recognised beacon; true when it says that the device is there. */
+bool node_presence_beacon(struct node *n, uint32_t device, uint8_t byte, uint64_t now_ms);
+/* Messages in the present transaction: what was being typed is in them. */
+void node_presence_heard(struct node *n, uint64_t now_ms);
+bool node_presence_route(struct node *n, uint64_t now_ms);
+void node_presence_drain(struct node *n, uint64_t now_ms);
 
 /* ---- node_add.c ---- */
 void attempts_sync(struct node *n, uint64_t now_ms);

@@ -103,6 +103,7 @@ int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t
     if ((c->flags & CONTACT_CONFLICT) != 0) {
         return ERR_AUTH;
     }
+    (void)presence_typing(n->presence, contact, NULL, 0, false, now_ms);
     return node_send_conv(n, tag, feeds_conv_of(n->feeds, contact), text, len, reply_mid,
                           now_ms);
 }
@@ -228,27 +229,17 @@ const struct contacts *node_contacts(const struct node *n)
     return n->contacts;
 }
 
-static bool any_device(const struct node *n, uint32_t contact, bool linked)
+bool node_linked(const struct node *n, uint32_t contact)
 {
     const struct rec_device *d;
     size_t pos = 0;
 
     while ((d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
-        if (linked ? peers_link(n->peers, d->id) != 0 : peers_online(n->peers, d->id)) {
+        if (peers_link(n->peers, d->id) != 0) {
             return true;
         }
     }
     return false;
-}
-
-bool node_online(const struct node *n, uint32_t contact)
-{
-    return any_device(n, contact, false);
-}
-
-bool node_linked(const struct node *n, uint32_t contact)
-{
-    return any_device(n, contact, true);
 }
 
 uint32_t node_conv_of(const struct node *n, uint32_t contact)

@@ -556,6 +556,15 @@ void peers_want(struct peers *p, uint32_t ref, bool want, uint64_t now_ms)
     settle(p, q, now_ms);
 }
 
+void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms)
+{
+    struct peer *q = find(p, ref);
+    if (q != NULL && q->link == 0 && q->seen) {
+        q->unasked = true;
+        settle(p, q, now_ms);
+    }
+}
+
 void peers_network_changed(struct peers *p, uint64_t now_ms)
 {
     for (size_t i = 0; i < p->n; i++) {

@@ -55,6 +55,7 @@ enum contact_flag {
     CONTACT_REMOVED = 4,
     CONTACT_CONFLICT = 8, /* another root came under this name */
     CONTACT_NETWORK = 64, /* paired by itself, through a secret network */
+    CONTACT_LIVE = 128,   /* we want live typing with them */
 };
 struct rec_contact { /* key: id */
     uint32_t id;

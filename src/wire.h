@@ -38,6 +38,7 @@ enum {
     WIRE_LINE_MAX = 280,     /* bytes of a stranger's line, UTF-8 */
     WIRE_SKELETON_MAX = 255, /* bytes of a name's skeleton */
     WIRE_EMOJI_MAX = 64,     /* bytes of a reaction, UTF-8 */
+    WIRE_STATUS_MAX = 256,   /* bytes of a status text, UTF-8 */
 
     /* link records */
     WIRE_RECORD1 = 192, /* first record, always: tag ‖ masked message 1 */
@@ -92,6 +93,9 @@ enum frame_type {
     FRAME_ENTRY = 35,
     /* 48..63: ephemeral, never logged */
     FRAME_READ = 48,
+    FRAME_PRESENCE = 49,
+    FRAME_TYPING = 50,
+    FRAME_LIVE = 51,
 };
 
 /* Appends one frame (type, length, payload). */
@@ -262,6 +266,53 @@ struct wire_read {
 void wire_read_put(struct wr *w, const struct wire_read *v);
 bool wire_read_get(const uint8_t *p, size_t len, struct wire_read *v);
 
+/* How somebody is. 4 to 7 are not defined yet and taken as online. */
+enum presence_state {
+    PRESENCE_ONLINE = 0,
+    PRESENCE_AWAY = 1,
+    PRESENCE_BUSY = 2,
+    PRESENCE_INVISIBLE =
+        3, /* shown as offline; not in beacons, which are not sent then */
+    PRESENCE_STATE_MAX = 7,
+};
+/* PRESENCE {p: state, r: revision of the status text, s: status text (absent: none)} */
+struct wire_presence {
+    uint64_t state, revision;
+    const uint8_t *status; /* wire_status_ok(); NULL: none */
+    size_t status_len;
+};
+void wire_presence_put(struct wr *w, const struct wire_presence *v);
+bool wire_presence_get(const uint8_t *p, size_t len, struct wire_presence *v);
+/* The presence byte of a beacon: bits 0-2 state, bit 3 there is a status text, bits 4-7
+ * the low bits of its revision. */
+enum {
+    BEACON_STATE = 7,
+    BEACON_STATUS = 8,
+    BEACON_REVISION_SHIFT = 4,
+    BEACON_REVISIONS = 16,
+};
+uint8_t wire_presence_byte(const struct wire_presence *v);
+
+/* TYPING {c: conversation, s: 1 typing, 0 not any more} */
+struct wire_typing {
+    uint8_t conv[WIRE_ID];
+    bool typing;
+};
+void wire_typing_put(struct wr *w, const struct wire_typing *v);
+bool wire_typing_get(const uint8_t *p, size_t len, struct wire_typing *v);
+
+/* LIVE {c: conversation, n: number, growing, o: 1 the sender wants live typing, s: the
+ * draft as it stands (absent: none)} */
+struct wire_live {
+    uint8_t conv[WIRE_ID];
+    uint64_t n;
+    bool on;
+    const uint8_t *text; /* wire_text_ok(), 1..WIRE_TEXT_MAX bytes; NULL: none */
+    size_t text_len;
+};
+void wire_live_put(struct wr *w, const struct wire_live *v);
+bool wire_live_get(const uint8_t *p, size_t len, struct wire_live *v);
+
 /* Bodies, the plaintext of boxes: a bencode dictionary followed by zeros up to a padded
  * length (wire_body_padded). Keys: k kind, then by kind
  *   text       i message id, o original order (repeats only), r reply to, s text, t time
@@ -305,7 +356,8 @@ size_t wire_body_padded(size_t len);
 
 /* UTF-8 that may be stored and shown: well-formed, no NUL (of any length, also none); for
  * names also no control, bidi, line-break or tag characters, not blank, no space at
- * either end, at most WIRE_NAME_MAX bytes. */
+ * either end, at most WIRE_NAME_MAX bytes. A status text is like a name, of at most
+ * WIRE_STATUS_MAX bytes. */
 bool wire_text_ok(const uint8_t *p, size_t len);
 bool wire_name_ok(const uint8_t *p, size_t len);
 /* One line of text from somebody who is no contact: as a name, but it may be empty, and
@@ -320,6 +372,7 @@ bool wire_name_skeleton(const char *name, char out[WIRE_SKELETON_MAX + 1]);
 /* One thing to see (a grapheme cluster), 1..WIRE_EMOJI_MAX bytes of UTF-8, with nothing
  * that a name may not have. */
 bool wire_emoji_ok(const uint8_t *p, size_t len);
+bool wire_status_ok(const uint8_t *p, size_t len);
 
 /* A beacon, WIRE_BEACON bytes: nonce 16 ‖ masked {link port 2, presence 1, flags 1,
  * member 4} ‖ tag 16. Mask: XOR with BLAKE2b(key, "mask" label, nonce); tag:

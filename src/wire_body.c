@@ -45,10 +45,11 @@ static bool is_blank(utf8proc_int32_t c)
            utf8proc_get_property(c)->ignorable || c == 0x2800 /* Braille, no dots */;
 }
 
-bool wire_name_ok(const uint8_t *p, size_t len)
+/* One line that shows something and deceives nobody about what is around it. */
+static bool line_ok(const uint8_t *p, size_t len, size_t max)
 {
     bool visible = false, space = true;
-    if (len == 0 || len > WIRE_NAME_MAX) {
+    if (len == 0 || len > max) {
         return false;
     }
     for (size_t i = 0; i < len;) {
@@ -97,6 +98,16 @@ bool wire_emoji_ok(const uint8_t *p, size_t len)
         before = c;
     }
     return visible;
+}
+
+bool wire_name_ok(const uint8_t *p, size_t len)
+{
+    return line_ok(p, len, WIRE_NAME_MAX);
+}
+
+bool wire_status_ok(const uint8_t *p, size_t len)
+{
+    return line_ok(p, len, WIRE_STATUS_MAX);
 }
 
 size_t wire_body_padded(size_t len)

@@ -28,6 +28,9 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
         struct wire_have have;
         struct wire_want want;
         struct wire_read read;
+        struct wire_presence presence;
+        struct wire_typing typing;
+        struct wire_live live;
         struct wire_body body;
         size_t count;
     } v;
@@ -58,6 +61,13 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
     case FRAME_READ:
         v.read.feeds = read_feeds;
         return wire_read_get(p, n, &v.read) && (wire_read_put(w, &v.read), true);
+    case FRAME_PRESENCE:
+        return wire_presence_get(p, n, &v.presence) &&
+               (wire_presence_put(w, &v.presence), true);
+    case FRAME_TYPING:
+        return wire_typing_get(p, n, &v.typing) && (wire_typing_put(w, &v.typing), true);
+    case FRAME_LIVE:
+        return wire_live_get(p, n, &v.live) && (wire_live_put(w, &v.live), true);
     case FUZZ_BODY:
         if (!wire_body_get(p, n, &v.body) || v.body.kind < BODY_TEXT ||
             v.body.kind > BODY_REDACTION) {
@@ -96,6 +106,11 @@ static void text(const uint8_t *p, size_t n)
     }
     if (wire_emoji_ok(p, n)) {
         assert(wire_text_ok(p, n) && n > 0 && n <= WIRE_EMOJI_MAX);
+        assert(memchr(p, 0x1b, n) == NULL && memchr(p, '\n', n) == NULL);
+    }
+    assert(!wire_name_ok(p, n) || wire_status_ok(p, n));
+    if (wire_status_ok(p, n)) {
+        assert(wire_text_ok(p, n) && n > 0 && n <= WIRE_STATUS_MAX);
         assert(memchr(p, 0x1b, n) == NULL && memchr(p, '\n', n) == NULL);
     }
     if (wire_text_ok(p, n)) {
