@@ -24,6 +24,12 @@ cli_run cmd_config;
 cli_run cmd_invite, cmd_add;
 cli_run cmd_visible, cmd_nearby;
 cli_run cmd_contacts, cmd_contact, cmd_verify;
+cli_run cmd_presence, cmd_live;
+/* The shape of a state: ● online, ◐ away, ⊘ busy, ○ offline. */
+const char *presence_sign(const char *presence);
+/* "away: at lunch", of an object with presence, status and automatic, safe on one line;
+ * freed by the caller. */
+char *presence_words(const json_t *o);
 cli_run cmd_send, cmd_read;
 cli_run cmd_recv, cmd_history, cmd_search, cmd_export, cmd_events;
 

@@ -7,6 +7,10 @@
 
 enum {
     NAME_COLUMNS_MAX = 24,
+    PRESENCE_COLUMNS = 7,
+    TRUST_COLUMNS = 10,
+    STATUS_COLUMNS_MIN = 12, /* less room: the status text gets a line */
+    STATUS_INDENT = 4,
     DIGIT_GROUP = 5, /* digits of a safety number */
     GROUPS_A_LINE = 6,
     NUMBER_DIGITS = 60,
@@ -20,30 +24,58 @@ static const char *trust(const json_t *k)
                                      : "unverified";
 }
 
+/* What stands behind a contact on a terminal: unread messages, live typing, the status
+ * text in what room there is. */
+static void print_rest(struct cli *c, const json_t *k, size_t column)
+{
+    const json_t *live = json_object_get(k, "live");
+    unsigned long long unread = cli_int(k, "unread");
+    char *status = cli_shown(cli_str(k, "status"));
+    if (unread > 0) {
+        column += (size_t)printf("  %llu new", unread);
+    }
+    if (cli_true(k, "typing")) {
+        column += (size_t)printf("  writes");
+    }
+    if (cli_true(live, "ours")) {
+        column += (size_t)printf(cli_true(live, "theirs") ? "  live" : "  live (asked)");
+    }
+    size_t width = fmt_width(status),
+           room = c->width > column + 2 ? c->width - column - 2 : 0;
+    if (width > 0 && room >= (width < STATUS_COLUMNS_MIN ? width : STATUS_COLUMNS_MIN)) {
+        (void)fputs("  ", stdout);
+        fmt_pad(stdout, status, width < room ? width : room);
+    } else if (width > 0) { /* a line of its own */
+        size_t own = c->width > STATUS_INDENT ? c->width - STATUS_INDENT : width;
+        (void)printf("\n%*s", STATUS_INDENT, "");
+        fmt_pad(stdout, status, width < own ? width : own);
+    }
+    (void)fputc('\n', stdout);
+    free(status);
+}
+
 static void print_contact(struct cli *c, json_t *k, size_t columns)
 {
-    const char *presence = cli_true(k, "online") ? "online" : "offline";
-    unsigned long long unread = cli_int(k, "unread");
+    const char *presence = cli_str(k, "presence");
     if (c->json) {
         cli_json(k);
         return;
     }
     if (!c->tty_out) {
         fmt_put(stdout, cli_str(k, "name"), FMT_LINE);
-        (void)printf("\t%.*s\t%s\t%s\t%llu\n", CLI_ID_SHOWN, cli_str(k, "root"), presence,
-                     trust(k), unread);
+        (void)printf("\t%.*s\t%s\t%s\t%llu\t", CLI_ID_SHOWN, cli_str(k, "root"), presence,
+                     trust(k), (unsigned long long)cli_int(k, "unread"));
+        fmt_put(stdout, cli_str(k, "status"), FMT_LINE);
+        (void)fputc('\n', stdout);
         return;
     }
     char *name = cli_shown(cli_str(k, "name"));
-    (void)printf("%s %s", cli_true(k, "online") ? "●" : "○", cli_bold(c));
+    (void)printf("%s %s", presence_sign(presence), cli_bold(c));
     fmt_pad(stdout, name, columns);
-    (void)printf("%s  %-7s  %s%-10s%s", cli_plain(c), presence,
-                 cli_true(k, "conflict") ? cli_bold(c) : cli_dim(c), trust(k),
-                 cli_plain(c));
-    if (unread > 0) {
-        (void)printf("  %llu new", unread);
-    }
-    (void)fputc('\n', stdout);
+    (void)printf("%s  %-*s  %s%-*s%s", cli_plain(c), PRESENCE_COLUMNS, presence,
+                 cli_true(k, "conflict") ? cli_bold(c) : cli_dim(c), TRUST_COLUMNS,
+                 trust(k), cli_plain(c));
+    print_rest(c, k, 2 + columns + 2 + PRESENCE_COLUMNS + 2 + TRUST_COLUMNS);
     free(name);
 }
 

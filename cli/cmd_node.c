@@ -75,6 +75,9 @@ static void print_status(struct cli *c, const json_t *s)
                        links = cli_int(s, "links"), unread = cli_int(s, "unread");
     (void)printf("name      %s%s%s\n", cli_bold(c), name, cli_plain(c));
     (void)printf("id        %.*s\n", CLI_ID_SHOWN, cli_str(s, "root"));
+    char *presence = presence_words(s);
+    (void)printf("presence  %s %s\n", presence_sign(cli_str(s, "presence")), presence);
+    free(presence);
     (void)printf("node      linnet %s, process %llu, scope %s\n", cli_str(s, "version"),
                  (unsigned long long)cli_int(s, "pid"), cli_str(s, "scope"));
     (void)printf("address   ");

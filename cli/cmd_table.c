@@ -244,6 +244,46 @@ static const struct cmd table[] = {
      "\n"
      "    linnet events\n"
      "    linnet events --json --since 120\n"},
+    {{"away", NULL, 0, ARGS_WORDS_MAX, "[STATUS TEXT]", ARGS_STRICT},
+     cmd_presence,
+     "say that you are away, and why",
+     "Contacts see it with the text, until you say something else; without a text there "
+     "is\n"
+     "none. Without activity you are shown as away by yourself (setting away_after).\n"
+     "\n"
+     "    linnet away\n"
+     "    linnet away At lunch, back at one\n"},
+    {{"busy", NULL, 0, ARGS_WORDS_MAX, "[STATUS TEXT]", ARGS_STRICT},
+     cmd_presence,
+     "say that you are busy, and why",
+     "Contacts see it with the text, until you say something else.\n"
+     "\n"
+     "    linnet busy 'In a meeting'\n"},
+    {{"online", NULL, 0, ARGS_WORDS_MAX, "[STATUS TEXT]", ARGS_STRICT},
+     cmd_presence,
+     "say that you are there",
+     "Ends away, busy and invisible. The text stays when you are away by yourself.\n"
+     "\n"
+     "    linnet online\n"
+     "    linnet online 'Room 4 today'\n"},
+    {{"invisible", NULL, 0, ARGS_WORDS_MAX, "[STATUS TEXT]", ARGS_STRICT},
+     cmd_presence,
+     "be shown as offline",
+     "Contacts see you as offline, and nobody else sees anything; messages come and go "
+     "as\n"
+     "always. Who writes to you can tell that they were delivered. The text is for "
+     "yourself.\n"
+     "\n"
+     "    linnet invisible\n"},
+    {{"live", NULL, 2, 2, "NAME on|off", ARGS_STRICT},
+     cmd_live,
+     "show a contact what you write while you write it",
+     "Every key, as soon as both of you have turned it on; off by default. Front ends "
+     "that\n"
+     "tell the node what is being typed show it (linnet-api(7)).\n"
+     "\n"
+     "    linnet live bob on\n"
+     "    linnet live bob off\n"},
     {{"config", NULL, 1, 3, "get [KEY] | set KEY VALUE | path", false},
      cmd_config,
      "look at or change settings",
@@ -259,13 +299,8 @@ static const struct cmd table[] = {
     LATER("edit", "change a message"),
     LATER("react", "react to a message"),
     LATER("redact", "take a message back"),
-    LATER("live", "live typing"),
     LATER("transfers", "files on their way"),
     LATER("group", "groups"),
-    LATER("away", "say that you are away"),
-    LATER("busy", "say that you are busy"),
-    LATER("online", "say that you are there"),
-    LATER("invisible", "do not say anything"),
     LATER("hook", "run programs on events"),
     LATER("backup", "back up and restore the home"),
     LATER("dht", "look into the DHT"),

@@ -72,7 +72,7 @@ _linnet() {
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
-    config:1) _linnet_words 'name interfaces subnets peer scope port log_level network
+    config:1) _linnet_words 'name interfaces subnets peer scope port log_level away_after network
         network-secret-file' "$cur" ;;
     send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
         mapfile -t COMPREPLY < <(_linnet_contacts "$cur")

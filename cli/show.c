@@ -161,6 +161,29 @@ void show_conflict(const char *name, const char *other)
     free(b);
 }
 
+static void show_presence_text(const json_t *e)
+{
+    const char *what = cli_str(e, "what"), *more = "";
+    const json_t *live = json_object_get(e, "live");
+    if (strcmp(what, "typing") == 0) {
+        (void)fputs(cli_true(e, "typing") ? "typing" : "not typing", stdout);
+    } else if (strcmp(what, "live") == 0) {
+        (void)printf("live %s", cli_true(live, "ours") && cli_true(live, "theirs") ? "on"
+                                : cli_true(live, "theirs") ? "wanted by them"
+                                : cli_true(live, "ours")   ? "wanted by us"
+                                                           : "off");
+        more = cli_str(e, "text");
+    } else {
+        fmt_put(stdout, cli_str(e, "presence"), FMT_LINE);
+        (void)fputs(cli_true(e, "automatic") ? " (by itself)" : "", stdout);
+        more = cli_str(e, "status");
+    }
+    if (more[0] != '\0') {
+        (void)fputs(": ", stdout);
+        fmt_put(stdout, more, FMT_LINE);
+    }
+}
+
 /* What an event is about, in words. */
 static void show_event_text(const char *topic, const json_t *e)
 {
@@ -173,8 +196,8 @@ static void show_event_text(const char *topic, const json_t *e)
         (void)printf("\t%.*s\t%s", CLI_ID_SHOWN, cli_str(e, "id"), cli_str(e, "state"));
     } else if (strcmp(topic, "presence") == 0) {
         fmt_put(stdout, cli_str(e, "name"), FMT_LINE);
-        (void)printf("\t%.*s\t%s", CLI_ID_SHOWN, cli_str(e, "root"),
-                     cli_true(e, "online") ? "online" : "offline");
+        (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(e, "root"));
+        show_presence_text(e);
     } else {
         fmt_put(stdout, cli_str(e, "name"), FMT_LINE);
         (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(e, "root"));

@@ -166,8 +166,8 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
     jout_kstr(o, "name", c->name);
     jout_kstr(o, "announced", c->announced);
     jout_khex(o, "root", c->root, WIRE_ID);
-    jout_kbool(o, "online", node_online(a->node, c->id));
-    jout_kbool(o, "linked", node_linked(a->node, c->id));
+    api_show_presence_of(a, o, c);
+    jout_kbool(o, "linked", node_linked(a->node, c->id) && node_online(a->node, c->id));
     jout_kbool(o, "verified", (c->flags & CONTACT_VERIFIED) != 0);
     jout_kbool(o, "blocked", (c->flags & CONTACT_BLOCKED) != 0);
     jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
@@ -331,22 +331,6 @@ void api_publish_event(struct app *a, const struct store_event *e)
         show_event(a, api_event(a->api), e, false);
         api_publish(a->api, topic);
     }
-}
-
-void api_publish_presence(struct app *a, uint32_t contact, bool online)
-{
-    const struct rec_contact *c = contacts_get(node_contacts(a->node), contact);
-    if (c == NULL || !api_wanted(a->api, "presence")) {
-        return;
-    }
-    struct jout *o = api_event(a->api);
-    jout_open(o, '{');
-    jout_ku64(o, "v", 1);
-    jout_kstr(o, "name", c->name);
-    jout_khex(o, "root", c->root, WIRE_ID);
-    jout_kbool(o, "online", online);
-    jout_close(o, '}');
-    api_publish(a->api, "presence");
 }
 
 void api_publish_node(struct app *a, const char *what, const char *error)

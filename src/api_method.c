@@ -6,6 +6,8 @@
 
 static const struct api_method methods[] = {
     {"add", api_add, false},
+    {"away", api_away, false},
+    {"busy", api_busy, false},
     {"config.get", api_config_get, true},
     {"config.path", api_config_path, true},
     {"config.set", api_config_set, true},
@@ -18,11 +20,14 @@ static const struct api_method methods[] = {
     {"export", api_export, false},
     {"history", api_history, false},
     {"id", api_id, false},
+    {"invisible", api_invisible, false},
     {"invite", api_invite, false},
     {"invite.ls", api_invite_ls, false},
     {"invite.revoke", api_invite_revoke, false},
+    {"live", api_live, false},
     {"message", api_message, false},
     {"nearby", api_nearby, false},
+    {"online", api_online, false},
     {"passphrase", api_passphrase, true},
     {"read", api_read, false},
     {"recv", api_recv, false},
@@ -31,6 +36,7 @@ static const struct api_method methods[] = {
     {"send", api_send, false},
     {"status", api_status, true},
     {"stop", api_stop, true},
+    {"typing", api_typing, false},
     {"verify", api_verify, false},
     {"visible", api_visible, false},
 };
@@ -61,6 +67,7 @@ void api_method_call(struct app *a, struct api_req *r, const struct api_method *
     } else if (a->node == NULL && !m->without_store) {
         api_fail(r, CODE_ERROR, "%s", a->store_error);
     } else {
+        api_note_activity(a, m->name, params);
         m->fn(a, r, params);
     }
 }

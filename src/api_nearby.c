@@ -52,6 +52,12 @@ void api_visible(struct app *a, struct api_req *r, const json_t *params)
         api_end(r);
         return;
     }
+    if (on && node_hidden(a->node)) {
+        api_fail(r, CODE_ERROR,
+                 "You are invisible: nobody can be shown that you are here. Say `linnet "
+                 "online` first.");
+        return;
+    }
     r->result = visible_set;
     api_started(a, r, node_visible(a->node, r->tag, on, stay, env_mono_ms()), NULL);
 }

@@ -50,6 +50,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     jout_ku64(o, "online", s.online);
     jout_ku64(o, "links", s.links);
     jout_ku64(o, "unread", unread);
+    api_show_presence(a, o);
     api_show_visible(a, o);
     show_network(a, o);
 }
@@ -341,11 +342,12 @@ void api_config_set(struct app *a, struct api_req *r, const json_t *params)
         api_fail(r, rc == ERR_ARG ? CODE_USAGE : CODE_ERROR, "%s", why);
         return;
     }
-    if (k == CONFIG_LOG_LEVEL) {
+    if (k == CONFIG_LOG_LEVEL || k == CONFIG_AWAY_AFTER) {
         struct config_view *v = malloc(sizeof *v);
         if (v != NULL) {
             config_view(a->cfg.config, v);
             log_set_level(v->log_level);
+            app_away_after(a, v->away_after_ms);
             free(v);
         }
     }

@@ -38,6 +38,13 @@ api_method_fn api_status, api_id, api_stop, api_passphrase, api_config_get,
 api_method_fn api_invite, api_invite_ls, api_invite_revoke, api_add, api_contacts,
     api_contact_rename, api_contact_block, api_contact_unblock, api_contact_remove,
     api_verify;
+/* api_presence.c */
+api_method_fn api_away, api_busy, api_online, api_invisible, api_live, api_typing;
+/* Members of an object: how we are; how a contact is, live typing and their draft. */
+void api_show_presence(struct app *a, struct jout *o);
+void api_show_presence_of(struct app *a, struct jout *o, const struct rec_contact *c);
+/* A person who uses a front end is there, when the method is one of those that say so. */
+void api_note_activity(struct app *a, const char *method, const json_t *params);
 /* api_nearby.c */
 api_method_fn api_visible, api_nearby;
 /* Members of an object: whether we are visible, and until when. */
@@ -111,7 +118,8 @@ const char *api_contact_name(const struct app *a, uint32_t contact);
 /* ---- events ---- */
 
 void api_publish_event(struct app *a, const struct store_event *e);
-void api_publish_presence(struct app *a, uint32_t contact, bool online);
+/* Of a contact, or of us (contact 0). */
+void api_publish_presence(struct app *a, uint32_t contact, enum node_presence_what what);
 /* store_full, store_ok or stopping. */
 void api_publish_node(struct app *a, const char *what, const char *error);
 void api_welcome(struct app *a);

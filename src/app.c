@@ -96,6 +96,7 @@ static struct node *make_node(struct app *a)
         .key = a->cfg.key,
         .link_port = loop_port(a->cfg.loop),
         .udp_port = loop_port(a->cfg.loop),
+        .active_ms = a->active_ms,
     };
     (void)snprintf(cfg.name, sizeof cfg.name, "%s", a->cfg.view->name);
     return node_new(&cfg);
@@ -156,6 +157,9 @@ static int start_node(struct app *a, uint64_t now_ms)
         node_set_network(a->node, a->network, a->network_key, a->network_cache);
     }
     int rc = node_start(a->node, now_ms);
+    if (rc == 0) {
+        node_away_after(a->node, a->away_after_ms, now_ms);
+    }
     if (rc == 0 && v->n_subnets > 0 &&
         node_set_subnets(a->node, v->subnets, v->n_subnets, PORT_DEFAULT, now_ms) != 0) {
         log_warn("the configured subnets have too many hosts: they get no beacons");
@@ -165,6 +169,14 @@ static int start_node(struct app *a, uint64_t now_ms)
         loop_tell_interfaces(a->cfg.loop);
     }
     return rc;
+}
+
+void app_away_after(struct app *a, uint64_t ms)
+{
+    a->away_after_ms = ms;
+    if (a->node != NULL) {
+        node_away_after(a->node, ms, env_mono_ms());
+    }
 }
 
 static void drop_node(struct app *a)
@@ -384,7 +396,7 @@ static void node_events(struct app *a, uint64_t now_ms)
             }
             break;
         case NODE_EV_PRESENCE:
-            api_publish_presence(a, ev.contact, ev.online);
+            api_publish_presence(a, ev.contact, (enum node_presence_what)ev.what);
             break;
         case NODE_EV_NEARBY:
             api_publish_nearby(a, &ev);
@@ -701,6 +713,8 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
     }
     a->cfg = *cfg;
     a->protected_ = cfg->protected_;
+    a->away_after_ms = cfg->view->away_after_ms;
+    a->active_ms = env_mono_ms();
     a->probe_at = a->stop_at = a->resolve_at = DEADLINE_NONE;
     int rc = take_peers(a, why);
     if (rc == 0) {

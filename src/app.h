@@ -58,7 +58,10 @@ struct app {
     uint32_t life;     /* counts nodes, so that late answers for an old one are dropped */
     bool protected_;   /* by `passphrase` */
     bool changing;     /* by `passphrase`: one change at a time */
-    uint64_t newest;   /* number of the newest durable event */
+    uint64_t away_after_ms;
+    uint64_t active_ms;  /* when a person last did something; 0: not since the start.
+                          * Changed by api_presence.c */
+    uint64_t newest;     /* number of the newest durable event */
     uint64_t newest_row; /* of the newest message */
 
     int store_err;
@@ -93,6 +96,9 @@ void app_free(struct app *a);
 
 /* Begins to stop; the loop ends when links and store are done. */
 void app_stop(struct app *a);
+
+/* As the configuration says now. */
+void app_away_after(struct app *a, uint64_t ms);
 
 /* Runs a query on the store's thread. ERR_LIMIT: too many wait. */
 int app_query(struct app *a, int (*run)(void *ctx, struct store *s),

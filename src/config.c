@@ -9,11 +9,15 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/when.h"
 #include "home.h"
+#include "presence.h"
 
 enum {
     LINE_MAX_BYTES = 190, /* inih reads lines of up to 198 */
     PORT_DIGITS_MAX = 5,
+    AWAY_AFTER_MAX_DAYS = 366,
+    DAY_MS = 86400000,
 };
 
 static const struct {
@@ -29,6 +33,7 @@ static const struct {
     [CONFIG_LOG_LEVEL] = {"log_level", false},
     [CONFIG_NETWORK] = {"network", true},
     [CONFIG_NETWORK_SECRET_FILE] = {"network-secret-file", true},
+    [CONFIG_AWAY_AFTER] = {"away_after", false},
 };
 
 static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -159,6 +164,19 @@ static bool parse_level(const char *s, enum log_level *out)
     return false;
 }
 
+static bool parse_away_after(const char *s, uint64_t *out)
+{
+    uint64_t ms = 0;
+    if (strcmp(s, "0") != 0 && !when_duration(s, &ms)) {
+        return false;
+    }
+    if (ms > (uint64_t)AWAY_AFTER_MAX_DAYS * DAY_MS) {
+        return false;
+    }
+    *out = ms;
+    return true;
+}
+
 static bool parse_scope(const char *s, enum scope_mode *out)
 {
     if (strcmp(s, "lan") != 0 && strcmp(s, "internet") != 0) {
@@ -207,6 +225,10 @@ static const char *parse_value(enum config_key k, const char *s, struct config_v
         }
         memcpy(v->network_secret_file, s, len + 1);
         return NULL;
+    case CONFIG_AWAY_AFTER:
+        return parse_away_after(s, &v->away_after_ms)
+                   ? NULL
+                   : "a duration of at most a year, as in 10m, or 0 for never";
     case CONFIG_KEYS:
         break;
     }
@@ -218,6 +240,7 @@ void config_view(const struct config *c, struct config_view *out)
     memset(out, 0, sizeof *out);
     out->scope = SCOPE_INTERNET;
     out->log_level = LOG_WARN;
+    out->away_after_ms = PRESENCE_AWAY_AFTER_MS;
     for (unsigned k = 0; k < CONFIG_KEYS; k++) {
         (void)parse_value((enum config_key)k, c->value[k], out);
     }
@@ -270,7 +293,7 @@ static int take(void *ctx, const char *section, const char *name, const char *va
         (void)snprintf(
             p->why, CONFIG_WHY_MAX,
             "unknown key \"%.40s\"; known are name, interfaces, subnets, peer, "
-            "scope, port, log_level, network and network-secret-file",
+            "scope, port, log_level, away_after, network and network-secret-file",
             name);
         return 0;
     }

@@ -9,6 +9,7 @@
  *   log_level   error, warn, info or debug
  *   network     the secret network that we are in
  *   network-secret-file  its secret, the first line of that file; an absolute path
+ *   away_after  how long without activity until we are away, "10m" by default; 0: never
  *
  * An unknown key or an unusable value is an error that names the line. Setting a key
  * rewrites the file atomically and keeps every other line, comments too. */
@@ -44,6 +45,7 @@ enum config_key {
     CONFIG_LOG_LEVEL,
     CONFIG_NETWORK,
     CONFIG_NETWORK_SECRET_FILE,
+    CONFIG_AWAY_AFTER,
     CONFIG_KEYS,
 };
 
@@ -68,6 +70,7 @@ struct config_view {
     enum log_level log_level;
     char network[WIRE_NAME_MAX + 1]; /* empty: none */
     char network_secret_file[CONFIG_VALUE_MAX + 1];
+    uint64_t away_after_ms; /* 0: never */
 };
 
 /* The key's name, and back; CONFIG_KEYS when there is none such. */

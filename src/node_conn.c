@@ -422,6 +422,9 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
         return network_members(n, c, ev->payload, ev->len, now_ms);
     }
     if (ev->type >= FRAME_PRESENCE && ev->type <= FRAME_LIVE) {
+        if (ev->type != FRAME_PRESENCE) {
+            peers_used(n->peers, c->ref, now_ms);
+        }
         return presence_recv(n->presence, c->ref, ev->type, ev->payload, ev->len, now_ms);
     }
     if (ev->type >= 32 && ev->type < 64) {

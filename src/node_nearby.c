@@ -18,7 +18,7 @@ void nearby_start(struct node *n, uint64_t now_ms)
 {
     const struct blob *b = node_meta(n, meta_visible);
 
-    if (b != NULL && b->n == 1 && b->p[0] == 1) {
+    if (b != NULL && b->n == 1 && b->p[0] == 1 && !node_hidden(n)) {
         nearby_show(n->nearby, UINT64_MAX, now_ms);
     }
 }
@@ -87,9 +87,9 @@ int node_visible(struct node *n, uint64_t tag, bool on, bool stay, uint64_t now_
     struct node_event ev = {0};
     const struct blob *b = node_meta(n, meta_visible);
     uint8_t keep = on && stay ? 1 : 0;
-    int err = 0;
+    int err = on && node_hidden(n) ? ERR_STATE : 0;
 
-    if (keep != (b != NULL && b->n == 1 ? b->p[0] : 0)) {
+    if (err == 0 && keep != (b != NULL && b->n == 1 ? b->p[0] : 0)) {
         err = node_meta_put(n, meta_visible, &keep, 1);
     }
     if (err == 0 && on) {

@@ -30,6 +30,7 @@ void node_presence_start(struct node *n, uint64_t now_ms)
     if (b != NULL && presence_load(n->presence, b->p, b->n) != 0) {
         log_warn("the stored state and status text cannot be read: set them again");
     }
+    n->hidden = node_hidden(n);
     presence_active(n->presence, n->active_ms != 0 ? n->active_ms : now_ms, now_ms);
     lan_set_presence(n->lan, presence_byte(n->presence), now_ms);
 }
@@ -84,6 +85,29 @@ void node_presence_heard(struct node *n, uint64_t now_ms)
 
 /* ---- routing ---- */
 
+/* Beacons say how we are, or nothing at all from now on: the last one says that we left,
+ * as at the end of the node. */
+static void follow_own(struct node *n, uint64_t now_ms)
+{
+    bool hidden = node_hidden(n);
+
+    lan_set_presence(n->lan, presence_byte(n->presence), now_ms);
+    if (hidden && !n->hidden) {
+        lan_leave(n->lan);
+        if (nearby_until(n->nearby) != 0) {
+            struct node_event ev = {.kind = NODE_EV_VISIBLE};
+
+            nearby_hide(n->nearby, now_ms);
+            node_emit(n, &ev);
+        }
+    }
+    if (hidden != n->hidden) {
+        n->hidden = hidden;
+        node_beacons_changed(n);
+        nearby_start(n, now_ms);
+    }
+}
+
 static void tell(struct node *n, uint32_t contact, enum node_presence_what what)
 {
     struct node_event ev = {
@@ -102,8 +126,7 @@ bool node_presence_route(struct node *n, uint64_t now_ms)
         any = true;
         switch (ev.kind) {
         case PRESENCE_EV_OWN:
-            lan_set_presence(n->lan, presence_byte(n->presence), now_ms);
-            node_beacons_changed(n); /* or none at all */
+            follow_own(n, now_ms);
             tell(n, 0, NODE_PRESENCE_STATE);
             break;
         case PRESENCE_EV_STATE:

@@ -145,6 +145,7 @@ struct node {
     uint64_t net_limit_ms; /* that members are refused was said then; 0: never */
     struct presence *presence;
     uint64_t active_ms; /* of the configuration */
+    bool hidden;        /* as beacons follow */
     struct keyring ring;
 
     struct map conns; /* id → struct conn */
