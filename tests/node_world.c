@@ -222,6 +222,8 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
         n->result[ev->tag] = *ev;
         break;
     case NODE_EV_PRESENCE:
+        *(ev->contact == 0 ? &n->told_own : &n->told[ev->what]) += 1;
+        break;
     case NODE_EV_NEARBY:
     case NODE_EV_VISIBLE:
         break;
@@ -249,6 +251,7 @@ void nw_drain(struct nw_world *w, int i)
                 out_stream(w, i, &out);
                 break;
             case NODE_OUT_UDP:
+                n->beacons++;
                 n->unicasts += addr_is_multicast(&out.dst) ? 0 : 1;
                 if (!n->no_multicast || !addr_is_multicast(&out.dst)) {
                     out_datagram(w, &out);

@@ -59,6 +59,9 @@ struct nw_node {
     unsigned received;
     bool no_multicast; /* its beacons go to single addresses only */
     unsigned unicasts; /* beacons that it sent to one address */
+    unsigned beacons;  /* all that it sent */
+    unsigned told[3];  /* NODE_EV_PRESENCE, by what, of contacts … */
+    unsigned told_own; /* … and of itself */
     char text[256],
         announced[WIRE_NAME_MAX + 1]; /* last received; last name of a contact */
     size_t out_bytes;
