@@ -65,8 +65,8 @@ _linnet() {
     fi
     case $command:$words in
     :*)
-        _linnet_words 'add config contact contacts daemon events export history id
-            invite nearby passphrase read recv search send status stop verify visible' "$cur"
+        _linnet_words 'add away busy config contact contacts daemon events export history id
+            invisible invite live nearby online passphrase read recv search send status stop verify visible' "$cur"
         ;;
     contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
@@ -74,7 +74,8 @@ _linnet() {
     config:0) _linnet_words 'get set path' "$cur" ;;
     config:1) _linnet_words 'name interfaces subnets peer scope port log_level away_after network
         network-secret-file' "$cur" ;;
-    send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
+    live:1) _linnet_words 'on off' "$cur" ;;
+    live:0 | send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
         mapfile -t COMPREPLY < <(_linnet_contacts "$cur")
         ;;
     esac

@@ -144,23 +144,12 @@ void api_publish_presence(struct app *a, uint32_t contact, enum node_presence_wh
 
 void api_note_activity(struct app *a, const char *method, const json_t *params)
 {
-    static const char *const by_hand[] = {"add",
-                                          "contact.block",
-                                          "contact.remove",
-                                          "contact.rename",
-                                          "edit",
-                                          "contact.unblock",
-                                          "invite",
-                                          "live",
-                                          "nearby",
-                                          "react",
-                                          "read",
-                                          "redact",
-                                          "search",
-                                          "send",
-                                          "typing",
-                                          "verify",
-                                          "visible"};
+    static const char *const by_hand[] = {
+        "add",    "contact.block",   "contact.remove", "contact.rename",
+        "edit",   "contact.unblock", "invite",         "live",
+        "nearby", "react",           "read",           "redact",
+        "search", "requests.accept", "requests.deny",  "requests.block",
+        "send",   "typing",          "verify",         "visible"};
     bool active = true;
     if (a->node == NULL || param_bool(params, "active", &active) < 0 || !active) {
         return;
