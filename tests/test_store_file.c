@@ -681,3 +681,122 @@ Test(store_file, schema_1_is_brought_up_to_date)
     store_close(s);
     home_remove(&h);
 }
+
+/* The index */
+
+static int on_row(void *ctx, const struct store_msg *m, const struct search_match *v,
+                  size_t n)
+{
+    (void)m, (void)v, (void)n;
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+/* Messages that a word is found in: make_msg writes the message's number. */
+static size_t hits(struct store *s, const char *text)
+{
+    static struct search q;
+    struct search_at at = {.below = UINT64_MAX};
+    size_t n = 0;
+    cr_assert_eq(search_parse(text, strlen(text), &q), 0);
+    while (!at.done) {
+        cr_assert_eq(store_search(s, &q, &at, on_row, &n), 0);
+    }
+    return n;
+}
+
+static void index_is_whole(struct store *s)
+{
+    for (bool more = true; more;) {
+        cr_assert_eq(store_index(s, false, &more), 0);
+    }
+    cr_assert_eq(store_index_behind(s), 0);
+    cr_assert_eq(sqlite3_exec(s->db,
+                              "INSERT INTO words(words) VALUES('integrity-check');"
+                              "INSERT INTO words(words) VALUES('optimize')",
+                              NULL, NULL, NULL),
+                 SQLITE_OK);
+}
+
+/* A node dies again and again while it indexes, in the middle of a slice or between two:
+ * nothing is lost, nothing is there twice. */
+Test(store_file, killed_while_indexing)
+{
+    enum { COUNT = 6000, LIVES = 8 };
+    struct home h;
+    home_make(&h);
+    struct store *s = open_ok(&h);
+    for (uint64_t i = 1; i <= COUNT; i += 1000) {
+        messages(s, i, i + 999);
+    }
+    store_close(s);
+    for (uint64_t life = 1; life <= LIVES; life++) {
+        int fds[2];
+        char byte = 0;
+        cr_assert_eq(pipe(fds), 0);
+        pid_t pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+            bool more = true;
+            s = open_ok(&h);
+            for (uint64_t i = 0; i < life % 4 && more; i++) {
+                more = store_index(s, false, &more) == 0 && more;
+            }
+            if (write(fds[1], &byte, 1) != 1) {
+                _exit(1);
+            }
+            while (more && store_index(s, false, &more) == 0) {
+            }
+            (void)pause();
+            _exit(1);
+        }
+        (void)close(fds[1]);
+        cr_assert_eq(read(fds[0], &byte, 1), 1); /* it is at work */
+        (void)close(fds[0]);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        s = open_ok(&h);
+        cr_assert_eq(hits(s, "777"), 1);
+        cr_assert_eq(hits(s, "from:0"), COUNT);
+        store_close(s);
+    }
+    s = open_ok(&h);
+    index_is_whole(s);
+    cr_assert_eq(hits(s, "777"), 1);
+    cr_assert_eq(hits(s, "in:1"), 0);
+    cr_assert_eq(hits(s, "77*"), 11); /* 77, and 770 to 779 */
+    store_close(s);
+    home_remove(&h);
+}
+
+/* No room for the index: messages are stored and found all the same, and it goes on when
+ * there is room again. */
+Test(store_file, no_room_for_the_index)
+{
+    struct home h;
+    bool more = true;
+    home_make(&h);
+    struct store *s = open_ok(&h);
+    messages(s, 1, 3000);
+    char sql[64];
+    (void)snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld",
+                   (long long)pragma(s, "page_count") + 3);
+    cr_assert_eq(sqlite3_exec(s->db, sql, NULL, NULL, NULL), SQLITE_OK);
+    int err = 0;
+    while (err == 0 && more) {
+        err = store_index(s, false, &more);
+    }
+    cr_assert_eq(err, ERR_FULL);
+    cr_assert_not(more);
+    cr_assert_gt(store_index_behind(s), 0);
+    cr_assert_eq(hits(s, "2999"), 1);
+    cr_assert_eq(hits(s, "17"), 1);
+    cr_assert_eq(sqlite3_exec(s->db, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL),
+                 SQLITE_OK);
+    messages(s, 3001, 3001);
+    index_is_whole(s);
+    cr_assert_eq(hits(s, "17"), 1);
+    cr_assert_eq(hits(s, "3001"), 1);
+    store_close(s);
+    home_remove(&h);
+}
