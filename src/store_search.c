@@ -17,6 +17,9 @@ enum {
     SPAN_MIN = 1 << 10,   /* at least, */
     SPAN_MAX = 1 << 24,   /* and at most */
     SPAN_FAST_US = 500,   /* took no longer: the next span is wider */
+    SAMPLES = 256,        /* messages that are looked at for how common a prefix is, */
+    SAMPLED_ROWS = 4096,  /* where there are so many at least; */
+    SAMPLES_COMMON = 4,   /* it is, when so many of them have it */
     EXPR_MAX = SEARCH_WORDS_MAX * (WORD_BYTES_MAX + 8) + SEARCH_FILTERS_MAX * 32 + 256,
 };
 
@@ -109,17 +112,26 @@ static int find_word(void *ctx, const struct word *w)
     return 0;
 }
 
-/* Whether all that is looked for stands in the text, and nothing that is not wanted. */
-static bool text_fits(struct finder *f, const struct blob *text)
+static void read_text(struct finder *f, const struct blob *text)
 {
     f->now = f->before = f->found = 0;
     f->pos = 0;
     f->n = 0;
     (void)words_each((const char *)text->p, text->n, find_word, f);
+}
+
+/* Whether a term stands in the text that was read. */
+static bool has_term(const struct finder *f, const struct search_term *t)
+{
+    return (f->found >> (t->first + t->n - 1) & 1) != 0;
+}
+
+/* Whether all that is looked for stands in the text, and nothing that is not wanted. */
+static bool text_fits(struct finder *f, const struct blob *text)
+{
+    read_text(f, text);
     for (size_t i = 0; i < f->q->n_terms; i++) {
-        const struct search_term *t = &f->q->terms[i];
-        bool found = (f->found >> (t->first + t->n - 1) & 1) != 0;
-        if (found == t->exclude) {
+        if (has_term(f, &f->q->terms[i]) == f->q->terms[i].exclude) {
             return false;
         }
     }
@@ -176,6 +188,8 @@ struct expr {
     char s[EXPR_MAX];
     size_t n;
     bool any;
+    bool prefix;     /* a prefix is asked for */
+    uint64_t common; /* terms that are left out */
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct expr *e, const char *fmt,
@@ -196,16 +210,18 @@ static void next_part(struct expr *e, const char *op)
 }
 
 /* Terms that are wanted (or, with exclude, are not), each a phrase of words that the
- * tokenizer takes as they are. They hold no quotation marks. */
+ * tokenizer takes as they are. They hold no quotation marks. Common prefixes are left
+ * out: FTS5 would gather every message that has one. */
 static void add_terms(struct expr *e, const struct search *q, bool exclude,
                       const char *op)
 {
     for (size_t i = 0; i < q->n_terms; i++) {
         const struct search_term *t = &q->terms[i];
-        if (t->exclude != exclude) {
+        if (t->exclude != exclude || (e->common >> i & 1) != 0) {
             continue;
         }
         next_part(e, op);
+        e->prefix = e->prefix || (t->prefix && !exclude);
         for (size_t k = 0; k < t->n; k++) {
             const struct search_word *w = &q->words[t->first + k];
             add(e, "%s\"%.*s\"", k == 0 ? "text : " : " + ", (int)w->len, w->s);
@@ -235,10 +251,11 @@ static void add_people(struct expr *e, const struct search *q, enum search_kind 
 }
 
 /* False: the index cannot name them, since nothing is looked for, only excluded. */
-static bool expr_of(const struct search *q, struct expr *e)
+static bool expr_of(const struct search *q, uint64_t common, struct expr *e)
 {
     e->n = 0;
-    e->any = false;
+    e->any = e->prefix = false;
+    e->common = common;
     add(e, "(");
     add_terms(e, q, false, " AND ");
     add_people(e, q, SEARCH_FROM, false, " AND ");
@@ -394,6 +411,41 @@ static int window(struct hunt *h)
     return rc;
 }
 
+/* Reads a few messages, spread over all, to learn which prefixes are common. */
+static int sample(struct hunt *h)
+{
+    const struct search *q = h->q;
+    uint64_t last = h->s->row_last;
+    unsigned seen[SEARCH_TERMS_MAX] = {0};
+    bool any = false;
+    h->at->sampled = true;
+    for (size_t i = 0; i < q->n_terms; i++) {
+        any = any || q->terms[i].prefix;
+    }
+    for (uint64_t k = 0; any && last >= SAMPLED_ROWS && k < SAMPLES; k++) {
+        struct bind b = bind_start(h->s, ST_SEARCH_ALL);
+        bind_int(&b, last - k * (last / SAMPLES));
+        bind_int(&b, last - k * (last / SAMPLES));
+        int rc = bind_row(&b);
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc == 1) {
+            struct store_msg m;
+            store_msg_cols(b.st, &m);
+            read_text(&h->finder, &m.text);
+            (void)sqlite3_reset(b.st);
+            for (size_t i = 0; i < q->n_terms; i++) {
+                seen[i] += q->terms[i].prefix && has_term(&h->finder, &q->terms[i]);
+            }
+        }
+    }
+    for (size_t i = 0; i < q->n_terms; i++) {
+        h->at->common |= (uint64_t)(seen[i] >= SAMPLES_COMMON) << i;
+    }
+    return 0;
+}
+
 int store_search(struct store *s, const struct search *q, struct search_at *at,
                  search_cb *cb, void *ctx)
 {
@@ -401,13 +453,16 @@ int store_search(struct store *s, const struct search *q, struct search_at *at,
     int rc = 0;
     h.begun_us = now_us();
     h.times = times_of(q);
-    h.indexed = expr_of(q, &h.expr);
     finder_init(&h.finder, q);
+    if (!at->sampled) {
+        rc = sample(&h);
+    }
+    h.indexed = expr_of(q, at->common, &h.expr);
     if (at->below > s->row_last) {
         at->below = s->row_last + 1;
     }
-    if (at->span < SPAN_MIN) {
-        at->span = SPAN_FIRST;
+    if (at->span < SPAN_MIN) { /* a prefix costs the same for any span */
+        at->span = h.expr.prefix ? SPAN_MAX : SPAN_FIRST;
     }
     if (h.times.first > h.times.last) {
         at->done = true;

@@ -68,9 +68,11 @@ int search_parse(const char *query, size_t len, struct search *out);
 
 /* A search under way, from newest to oldest. */
 struct search_at {
-    uint64_t below; /* rows from here on are done; UINT64_MAX at first */
-    uint64_t span;  /* rows that the next slice looks through; 0 at first */
-    bool done;      /* nothing is left */
+    uint64_t below;  /* rows from here on are done; UINT64_MAX at first */
+    uint64_t span;   /* rows that the next slice looks through; 0 at first */
+    bool done;       /* nothing is left */
+    bool sampled;    /* common is known */
+    uint64_t common; /* terms whose prefix is too common to ask the index for it */
 };
 struct search_match {
     uint32_t from, to; /* bytes of the text, from 0 */

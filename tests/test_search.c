@@ -11,7 +11,7 @@
 #include "store_priv.h"
 #include "store_search.h"
 
-enum { ROWS_MAX = 4096 };
+enum { ROWS_MAX = 8192 };
 
 struct found {
     uint64_t row[ROWS_MAX];
@@ -393,6 +393,33 @@ Test(search, filters_are_read)
     cr_assert_str_eq(q.filters[2].value, "2d");
     cr_assert_str_eq(q.filters[3].value, "");
     cr_assert_eq(q.n_terms, 3); /* "to y", "in", "z" */
+}
+
+/* Prefixes that many messages have, and some that few have, in a longer history. */
+Test(search, prefixes_common_and_rare)
+{
+    struct store *s = fresh();
+    for (uint64_t i = 1; i <= 6000; i++) {
+        (void)say(s, i % 3000 == 7 ? "commoner zebra"
+                     : i % 2 == 0  ? "common thing"
+                                   : "other thing");
+    }
+    index_all(s);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(look(s, "com*").n, 3002);
+        cr_assert_eq(look(s, "thing com*").n, 3000);
+        FINDS(s, "zeb*", 0, 3007, 7);
+        FINDS(s, "com* zeb*", 0, 3007, 7);
+        FINDS(s, "com* -common", 0, 3007, 7);
+        FINDS(s, "zeb* -com*", 0);
+        cr_assert_eq(look(s, "thi* -com*").n, 2998);
+        s->index.row = i == 0 ? 3500 : s->index.row; /* the rest is read */
+    }
+    struct search_at at = {.below = UINT64_MAX};
+    struct found f = {.limit = 1};
+    cr_assert_eq(store_search(s, query("com*"), &at, on_found, &f), 1);
+    cr_assert_eq(at.common, 1);
+    store_close(s);
 }
 
 /* ---- pages of all conversations ---- */
