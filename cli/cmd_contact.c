@@ -31,8 +31,13 @@ static void print_rest(struct cli *c, const json_t *k, size_t column)
     const json_t *live = json_object_get(k, "live");
     unsigned long long unread = cli_int(k, "unread");
     char *status = cli_shown(cli_str(k, "status"));
+    char *network = cli_shown(cli_str(k, "network"));
     if (unread > 0) {
         column += (size_t)printf("  %llu new", unread);
+    }
+    if (network[0] != '\0') {
+        column += (size_t)printf("  through %s", network) - strlen(network) +
+                  fmt_width(network);
     }
     if (cli_true(k, "typing")) {
         column += (size_t)printf("  writes");
@@ -51,12 +56,14 @@ static void print_rest(struct cli *c, const json_t *k, size_t column)
         fmt_pad(stdout, status, width < own ? width : own);
     }
     (void)fputc('\n', stdout);
+    free(network);
     free(status);
 }
 
 static void print_contact(struct cli *c, json_t *k, size_t columns)
 {
     const char *presence = cli_str(k, "presence");
+    const char *network = cli_str(k, "network"); /* empty: met in another way */
     if (c->json) {
         cli_json(k);
         return;
@@ -66,6 +73,10 @@ static void print_contact(struct cli *c, json_t *k, size_t columns)
         (void)printf("\t%.*s\t%s\t%s\t%llu\t", CLI_ID_SHOWN, cli_str(k, "root"), presence,
                      trust(k), (unsigned long long)cli_int(k, "unread"));
         fmt_put(stdout, cli_str(k, "status"), FMT_LINE);
+        if (network[0] != '\0') {
+            (void)fputc('\t', stdout);
+            fmt_put(stdout, network, FMT_LINE);
+        }
         (void)fputc('\n', stdout);
         return;
     }

@@ -179,11 +179,13 @@ def global_options(lab):
         with case("settings are the same with and without a node"):
             rows = cli(lab, "--home", there, "--json", "config", "get").json
             equal({r["key"] for r in rows if r["v"] == 1},
-                  {"name", "interfaces", "subnets", "peer", "scope", "port", "log_level"})
+                  {"name", "interfaces", "subnets", "peer", "scope", "port", "log_level",
+                   "network", "network-secret-file"})
             ends(DONE, cli(lab, "--home", there, "id"))
             equal(cli(lab, "--home", there, "--json", "config", "get").json, rows)
             for key, value in (("port", "0"), ("scope", "moon"), ("peer", "a:b"), ("name", "a\nb"),
-                               ("log_level", "loud"), ("subnets", "10.0.0.0/33"), ("frob", "x")):
+                               ("log_level", "loud"), ("subnets", "10.0.0.0/33"), ("frob", "x"),
+                               ("network", "a\tb"), ("network-secret-file", "secret")):
                 ends(USAGE, cli(lab, "--home", there, "config", "set", key, value))
             equal(cli(lab, "--home", there, "--json", "config", "get").json, rows)
             ends(DONE, cli(lab, "--home", there, "config", "set", "name", "\u738b\u5c0f\u660e"))
