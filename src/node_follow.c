@@ -253,6 +253,7 @@ void node_beacons_follow(struct node *n, uint64_t now_ms)
                      n->n_unacked, now_ms) != 0) {
         n->broken = ERR_NOMEM;
     }
+    network_show(n);
     sodium_memzero(main_key, sizeof(main_key));
     sodium_memzero(alt, (n->n_unacked + 1) * 32);
     free(alt);

@@ -85,9 +85,26 @@ static int keep_key(struct node *n)
     return err;
 }
 
-int network_begin(struct node *n, uint64_t now_ms)
+void network_show(struct node *n)
 {
     struct link_candidate as = {.kind = LINK_NETWORK};
+
+    if (n->network == NULL) {
+        return;
+    }
+    if (node_hidden(n)) {
+        keyring_del(&n->ring, LINK_NETWORK, 0);
+        return;
+    }
+    keys_link_network(n->network_key, &as.keys);
+    if (keyring_put(&n->ring, &as) == ERR_NOMEM) {
+        n->broken = ERR_NOMEM;
+    }
+    sodium_memzero(&as, sizeof(as));
+}
+
+int network_begin(struct node *n, uint64_t now_ms)
+{
     uint8_t key[32];
     int err = note_left(n);
 
@@ -101,14 +118,10 @@ int network_begin(struct node *n, uint64_t now_ms)
         return ERR_NOMEM;
     }
     contacts_set_network(n->contacts, n->network_name);
-    keys_link_network(n->network_key, &as.keys);
-    err = keyring_put(&n->ring, &as);
-    sodium_memzero(&as, sizeof(as));
-    if (err == 0) {
-        wire_beacon_key_network(n->network_key, key);
-        err = lan_set_network(n->lan, key, network_member(n->network), now_ms);
-        sodium_memzero(key, sizeof(key));
-    }
+    network_show(n);
+    wire_beacon_key_network(n->network_key, key);
+    err = lan_set_network(n->lan, key, network_member(n->network), now_ms);
+    sodium_memzero(key, sizeof(key));
     return err;
 }
 
@@ -183,7 +196,7 @@ bool network_route(struct node *n, uint64_t now_ms)
     struct network_out out;
     bool any = false;
 
-    if (n->network == NULL || n->stopping) {
+    if (n->network == NULL || n->stopping || node_hidden(n)) {
         return false;
     }
     network_tick(n->network, now_ms);
@@ -399,7 +412,7 @@ uint64_t network_next(const struct node *n)
     if (n->network == NULL || n->stopping) {
         return DEADLINE_NONE;
     }
-    at = network_deadline(n->network);
+    at = node_hidden(n) ? DEADLINE_NONE : network_deadline(n->network);
     return at < n->net_tell_ms ? at : n->net_tell_ms;
 }
 

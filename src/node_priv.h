@@ -250,6 +250,8 @@ int node_done(struct node *n, int err, struct node_event *ev, uint64_t tag,
 /* With node_start(): keys, beacons, and what is kept of it. 0 or an error. */
 int network_begin(struct node *n, uint64_t now_ms);
 void network_stop(struct node *n);
+/* We are visible to contacts, or not any more: then no member is answered or dialled. */
+void network_show(struct node *n);
 /* A contact's devices, removed or not, are known. */
 void network_follow(struct node *n, uint32_t contact, uint64_t now_ms);
 /* Its devices may have other addresses than before. */

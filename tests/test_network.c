@@ -273,6 +273,32 @@ Test(network, a_member_cannot_flood_us_with_contacts)
     end(w);
 }
 
+static void set_presence(struct nw_world *w, int i, enum presence_state state)
+{
+    cr_assert_eq(node_presence_set(w->n[i].node, 7, state, NULL, 0, w->now_ms), 0);
+    nw_drain(w, i);
+}
+
+Test(network, the_invisible_neither_ask_nor_answer)
+{
+    struct nw_world *w = office(3);
+    for (int i = 0; i < 3; i++) {
+        nw_start(w, i);
+    }
+    set_presence(w, 2, PRESENCE_INVISIBLE);
+    nw_drain(w, 0);
+    nw_drain(w, 1);
+    nw_run(w, 600000);
+    cr_assert_eq(pairs(w), 2);
+    for (size_t i = 0; i < w->n_carriers; i++) {
+        cr_assert(w->carriers[i].node[0] != 2 && w->carriers[i].node[1] != 2);
+    }
+    set_presence(w, 2, PRESENCE_ONLINE);
+    nw_run(w, 30000);
+    cr_assert_eq(pairs(w), 6);
+    end(w);
+}
+
 Test(network, a_name_that_comes_twice_is_marked)
 {
     struct nw_world *w = office(3);
