@@ -5,7 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIM_PORT = 7679, SIM_CUT_AFTER_MS = 20000, SIM_STALL_MS = 200 };
+enum {
+    SIM_PORT = 7679,
+    SIM_CUT_AFTER_MS = 20000,
+    SIM_STALL_MS = 200,
+    SIM_HOSTS = 250,
+    SIM_STOP_MS = 50,
+    SIM_CONNS_MAX = 1 << 20
+};
 
 enum sim_event_kind {
     EV_DATAGRAM = 1,
@@ -19,7 +26,8 @@ enum sim_event_kind {
 };
 
 struct sim_conn {
-    struct sim_conn *next;
+    struct sim_conn *next, *prev;
+    size_t events; /* in the queue that name it */
     int node[2];
     uint32_t id[2];
     uint64_t incarnation[2];
@@ -101,6 +109,9 @@ static void push(struct sim_world *w, struct sim_event ev)
         assert(w->heap != NULL);
     }
     ev.order = ++w->order;
+    if (ev.conn != NULL) {
+        ev.conn->events++;
+    }
     w->heap[w->heap_len++] = ev;
     while (i > 0 && before(&w->heap[i], &w->heap[(i - 1) / 2])) {
         struct sim_event t = w->heap[i];
@@ -150,32 +161,81 @@ static uint8_t *copy_of(const uint8_t *p, size_t len)
 
 static struct addr node_addr(int i)
 {
-    struct addr a = {.family = 4, .port = SIM_PORT, .ip = {10, 0, 0, (uint8_t)(i + 1)}};
+    struct addr a = {
+        .family = 4,
+        .port = SIM_PORT,
+        .ip = {10, 0, (uint8_t)(i / SIM_HOSTS), (uint8_t)(i % SIM_HOSTS + 1)}};
 
     return a;
 }
 
 static int addr_node(const struct sim_world *w, const struct addr *a)
 {
-    int i = a->ip[3] - 1;
+    int i = a->ip[2] * SIM_HOSTS + a->ip[3] - 1;
 
     return a->family == 4 && a->ip[0] == 10 && i >= 0 && i < w->n ? i : -1;
 }
 
 /* ---- streams ---- */
 
+struct conn_key {
+    uint64_t incarnation;
+    uint32_t node, id;
+};
+
+static void key_of(const struct sim_conn *c, int side, struct conn_key *key)
+{
+    memset(key, 0, sizeof(*key));
+    key->incarnation = c->incarnation[side];
+    key->node = (uint32_t)c->node[side];
+    key->id = c->id[side];
+}
+
 static struct sim_conn *conn_find(struct sim_world *w, int node, uint32_t id, int *side)
 {
-    for (struct sim_conn *c = w->conns; c != NULL; c = c->next) {
-        for (int s = 0; s < 2; s++) {
-            if (c->node[s] == node && c->id[s] == id && c->open[s] &&
-                c->incarnation[s] == w->nodes[node].incarnation) {
-                *side = s;
-                return c;
-            }
-        }
+    struct conn_key key = {w->nodes[node].incarnation, (uint32_t)node, id};
+    struct sim_conn *c = map_get(&w->conn_by_id, &key);
+
+    if (c == NULL) {
+        return NULL;
     }
-    return NULL;
+    *side = c->node[0] == node && c->id[0] == id ? 0 : 1;
+    return c->open[*side] ? c : NULL;
+}
+
+static void side_open(struct sim_world *w, struct sim_conn *c, int side)
+{
+    struct conn_key key;
+
+    key_of(c, side, &key);
+    c->open[side] = true;
+    int err = map_put(&w->conn_by_id, &key, c);
+    assert(err == 0);
+    (void)err;
+}
+
+static void side_close(struct sim_world *w, struct sim_conn *c, int side)
+{
+    struct conn_key key;
+
+    key_of(c, side, &key);
+    if (c->open[side]) {
+        (void)map_del(&w->conn_by_id, &key);
+    }
+    c->open[side] = false;
+}
+
+/* Neither side knows it any more and no event names it. */
+static void conn_sweep(struct sim_world *w, struct sim_conn *c)
+{
+    if (c->open[0] || c->open[1] || c->events > 0) {
+        return;
+    }
+    *(c->prev != NULL ? &c->prev->next : &w->conns) = c->next;
+    if (c->next != NULL) {
+        c->next->prev = c->prev;
+    }
+    free(c);
 }
 
 static bool side_alive(const struct sim_world *w, const struct sim_conn *c, int side)
@@ -215,16 +275,20 @@ static void on_connect(struct sim_world *w, struct sim_event *ev)
         return;
     }
     from.port = (uint16_t)(20000 + sim_below(w, 20000));
-    if (b < 0 || w->nodes[b].node == NULL || w->cut[a][b]) {
+    if (b < 0 || w->nodes[b].node == NULL || w->cut[a][b] || w->nodes[b].frozen) {
         end_at(w, c, 0);
         return;
     }
+    w->nodes[a].sent += SIM_TCP_SETUP;
+    w->nodes[a].received += SIM_TCP_SETUP;
+    w->nodes[b].sent += SIM_TCP_SETUP;
+    w->nodes[b].received += SIM_TCP_SETUP;
     c->id[1] = node_accepted(w->nodes[b].node, &from, w->now_ms);
     c->incarnation[1] = w->nodes[b].incarnation;
-    c->open[1] = c->id[1] != 0;
-    if (!c->open[1]) {
+    if (c->id[1] == 0) {
         end_at(w, c, 0);
     } else {
+        side_open(w, c, 1);
         node_connected(w->nodes[a].node, c->id[0], w->now_ms);
         sim_drain(w, a);
     }
@@ -236,7 +300,8 @@ static bool stalled(struct sim_world *w, struct sim_event *ev)
 {
     struct sim_conn *c = ev->conn;
 
-    if (!w->cut[c->node[0]][c->node[1]]) {
+    if (!w->cut[c->node[0]][c->node[1]] && !w->nodes[c->node[0]].frozen &&
+        !w->nodes[c->node[1]].frozen) {
         return false;
     }
     ev->stalled_ms += SIM_STALL_MS;
@@ -284,11 +349,17 @@ static void on_end(struct sim_world *w, struct sim_event *ev)
     struct sim_conn *c = ev->conn;
     int i = c->node[ev->side];
 
-    if (!side_alive(w, c, ev->side)) {
-        c->open[ev->side] = false;
+    bool alive = side_alive(w, c, ev->side);
+
+    if (alive && w->nodes[i].frozen) { /* it hears of it when it is awake */
+        ev->at_ms = w->now_ms + SIM_STALL_MS;
+        push(w, *ev);
         return;
     }
-    c->open[ev->side] = false;
+    side_close(w, c, ev->side);
+    if (!alive) {
+        return;
+    }
     node_closed(w->nodes[i].node, c->id[ev->side], w->now_ms);
     sim_drain(w, i);
 }
@@ -299,6 +370,9 @@ static void datagram(struct sim_world *w, int from, int to, const struct node_ou
 {
     unsigned copies = 1;
 
+    if (w->nodes[to].node == NULL || w->nodes[to].frozen) {
+        return;
+    }
     if (sim_chance(w, w->faults.loss_pct * 10)) {
         copies = 0;
     } else if (sim_chance(w, w->faults.dup_pct * 10)) {
@@ -319,6 +393,7 @@ static void send_datagram(struct sim_world *w, int from, const struct node_out *
 {
     int to = addr_node(w, &out->dst);
 
+    w->nodes[from].sent += out->len + SIM_UDP_HEADERS;
     if (!addr_is_multicast(&out->dst)) {
         if (to >= 0) {
             datagram(w, from, to, out);
@@ -334,7 +409,9 @@ static void on_datagram(struct sim_world *w, struct sim_event *ev)
 {
     struct sim_node *sn = &w->nodes[ev->node];
 
-    if (sn->node != NULL && !w->cut[addr_node(w, &ev->from)][ev->node]) {
+    if (sn->node != NULL && !sn->frozen && !w->cut[addr_node(w, &ev->from)][ev->node]) {
+        sn->received += ev->len + SIM_UDP_HEADERS;
+        sn->packets_in++;
         node_udp_recv(sn->node, &ev->from, ev->data, ev->len, w->now_ms);
         sim_drain(w, ev->node);
     }
@@ -384,13 +461,24 @@ static void apply(struct sim_world *w, struct sim_node *sn, struct store_events 
     }
 }
 
+/* True when the node is frozen, and the event was put off. */
+static bool later(struct sim_world *w, const struct sim_node *sn, struct sim_event *ev)
+{
+    if (sn->frozen) {
+        ev->at_ms = w->now_ms + SIM_STALL_MS;
+        push(w, *ev);
+    }
+    return sn->frozen;
+}
+
 static void on_commit(struct sim_world *w, struct sim_event *ev)
 {
     struct sim_node *sn = &w->nodes[ev->node];
     struct store_events events = {0};
     uint64_t no;
 
-    if (sn->node == NULL || sn->incarnation != ev->incarnation || sn->queue_len == 0) {
+    if (sn->node == NULL || sn->incarnation != ev->incarnation || sn->queue_len == 0 ||
+        later(w, sn, ev)) {
         return;
     }
     if (sim_chance(w, w->faults.crash_per_mille)) {
@@ -414,7 +502,7 @@ static void on_loaded(struct sim_world *w, struct sim_event *ev)
     struct sim_node *sn = &w->nodes[ev->node];
     struct store_entries e = {0};
 
-    if (sn->node == NULL || sn->incarnation != ev->incarnation) {
+    if (sn->node == NULL || sn->incarnation != ev->incarnation || later(w, sn, ev)) {
         return;
     }
     if (sn->queue_len > 0) { /* queries see what was committed before them */
@@ -444,7 +532,7 @@ void sim_start(struct sim_world *w, int i)
     struct node_config cfg = {
         .env = &sn->env, .key = &sn->key, .link_port = SIM_PORT, .udp_port = SIM_PORT};
     struct lan_interface ifc = {
-        .ifindex = 1, .addr = node_addr(i), .bits = 24, .up = true};
+        .ifindex = 1, .addr = node_addr(i), .bits = 16, .up = true};
     int err;
 
     assert(sn->node == NULL);
@@ -461,31 +549,65 @@ void sim_start(struct sim_world *w, int i)
     sim_drain(w, i);
 }
 
-void sim_crash(struct sim_world *w, int i, uint64_t down_ms)
+static void node_down(struct sim_world *w, int i)
 {
     struct sim_node *sn = &w->nodes[i];
 
-    if (sn->node == NULL) {
-        return;
-    }
-    if (w->trace) {
-        printf("%8lu %s crashes\n", (unsigned long)w->now_ms, sn->name);
-    }
     node_free(sn->node);
     sn->node = NULL;
+    sn->frozen = false;
+    sn->deadline_ms = UINT64_MAX;
     queue_drop(sn);
-    for (struct sim_conn *c = w->conns; c != NULL; c = c->next) {
+    for (struct sim_conn *c = w->conns, *next; c != NULL; c = next) {
+        next = c->next;
         for (int s = 0; s < 2; s++) {
             if (c->node[s] == i && c->open[s]) {
-                c->open[s] = false;
+                side_close(w, c, s);
                 if (c->open[1 - s]) {
                     end_at(w, c, 1 - s);
                 }
             }
         }
+        conn_sweep(w, c);
     }
+}
+
+void sim_crash(struct sim_world *w, int i, uint64_t down_ms)
+{
+    if (w->nodes[i].node == NULL) {
+        return;
+    }
+    if (w->trace) {
+        printf("%8lu %s crashes\n", (unsigned long)w->now_ms, w->nodes[i].name);
+    }
+    node_down(w, i);
     push(w, (struct sim_event){
                 .kind = EV_START, .at_ms = w->now_ms + 1 + down_ms, .node = i});
+}
+
+void sim_stop(struct sim_world *w, int i)
+{
+    struct sim_node *sn = &w->nodes[i];
+    struct store_events events = {0};
+
+    if (sn->node == NULL) {
+        return;
+    }
+    node_shutdown(sn->node, w->now_ms);
+    sim_drain(w, i);
+    sim_run(w, w->now_ms + SIM_STOP_MS);
+    if (sn->queue_len > 0) {
+        apply(w, sn, &events);
+        store_events_release(&events);
+    }
+    node_down(w, i);
+}
+
+void sim_freeze(struct sim_world *w, int i, bool frozen)
+{
+    w->nodes[i].frozen = frozen;
+    w->nodes[i].deadline_ms =
+        frozen || w->nodes[i].node == NULL ? UINT64_MAX : node_deadline(w->nodes[i].node);
 }
 
 void sim_snapshot(struct sim_world *w, int i)
@@ -528,6 +650,20 @@ void sim_set_cut(struct sim_world *w, int a, int b, bool cut)
     w->cut[a][b] = w->cut[b][a] = cut;
 }
 
+/* What the bytes cost both sides, with the acknowledgements. */
+static void count_stream(struct sim_world *w, const struct sim_conn *c, int side,
+                         size_t len)
+{
+    size_t packets = (len + SIM_TCP_PAYLOAD - 1) / SIM_TCP_PAYLOAD;
+    struct sim_node *from = &w->nodes[c->node[side]], *to = &w->nodes[c->node[1 - side]];
+
+    from->sent += len + packets * SIM_TCP_HEADERS;
+    from->received += packets * SIM_TCP_HEADERS;
+    to->received += len + packets * SIM_TCP_HEADERS;
+    to->sent += packets * SIM_TCP_HEADERS;
+    to->packets_in++;
+}
+
 static void do_out(struct sim_world *w, int i, const struct node_out *out)
 {
     struct sim_conn *c;
@@ -543,14 +679,19 @@ static void do_out(struct sim_world *w, int i, const struct node_out *out)
         c->node[0] = i;
         c->id[0] = out->conn;
         c->incarnation[0] = w->nodes[i].incarnation;
-        c->open[0] = true;
         c->node[1] = addr_node(w, &out->dst);
+        side_open(w, c, 0);
         c->next = w->conns;
+        if (c->next != NULL) {
+            c->next->prev = c;
+        }
         w->conns = c;
+        w->nodes[i].dials++;
         stream_event(w, c, 0, (struct sim_event){.kind = EV_CONNECT});
         break;
     case NODE_OUT_SEND:
         if ((c = conn_find(w, i, out->conn, &side)) != NULL) {
+            count_stream(w, c, side, out->len);
             stream_event(w, c, 1 - side,
                          (struct sim_event){.kind = EV_DATA,
                                             .data = copy_of(out->data, out->len),
@@ -608,6 +749,10 @@ void sim_drain(struct sim_world *w, int i)
                 w->hooks.result(w->hooks.ctx, i, &ev);
                 break;
             case NODE_EV_PRESENCE:
+                if (w->hooks.presence != NULL) {
+                    w->hooks.presence(w->hooks.ctx, i, &ev);
+                }
+                break;
             case NODE_EV_NEARBY:
             case NODE_EV_VISIBLE:
                 break;
@@ -617,6 +762,8 @@ void sim_drain(struct sim_world *w, int i)
             }
         }
     }
+    sn->deadline_ms =
+        sn->node == NULL || sn->frozen ? UINT64_MAX : node_deadline(sn->node);
 }
 
 static void happen(struct sim_world *w, struct sim_event *ev)
@@ -635,6 +782,9 @@ static void happen(struct sim_world *w, struct sim_event *ev)
         break;
     case EV_SENT:
         i = ev->conn->node[ev->side];
+        if (later(w, &w->nodes[i], ev)) {
+            break;
+        }
         if (side_alive(w, ev->conn, ev->side)) {
             node_sent(w->nodes[i].node, ev->conn->id[ev->side], ev->len, w->now_ms);
             sim_drain(w, i);
@@ -657,25 +807,6 @@ static void happen(struct sim_world *w, struct sim_event *ev)
     }
 }
 
-/* Streams that neither side knows any more and no event names. */
-static void sweep_conns(struct sim_world *w)
-{
-    for (struct sim_conn **at = &w->conns; *at != NULL;) {
-        struct sim_conn *c = *at;
-        bool used = c->open[0] || c->open[1];
-
-        for (size_t i = 0; i < w->heap_len && !used; i++) {
-            used = w->heap[i].conn == c;
-        }
-        if (used) {
-            at = &c->next;
-        } else {
-            *at = c->next;
-            free(c);
-        }
-    }
-}
-
 void sim_run(struct sim_world *w, uint64_t until_ms)
 {
     while (w->now_ms < until_ms) {
@@ -683,11 +814,8 @@ void sim_run(struct sim_world *w, uint64_t until_ms)
         int due = -1;
 
         for (int i = 0; i < w->n; i++) {
-            uint64_t at =
-                w->nodes[i].node != NULL ? node_deadline(w->nodes[i].node) : UINT64_MAX;
-
-            if (at < next) {
-                next = at;
+            if (w->nodes[i].deadline_ms < next) {
+                next = w->nodes[i].deadline_ms;
                 due = i;
             }
         }
@@ -704,10 +832,20 @@ void sim_run(struct sim_world *w, uint64_t until_ms)
             struct sim_event ev = pop(w);
 
             happen(w, &ev);
+            if (ev.conn != NULL) {
+                ev.conn->events--;
+                conn_sweep(w, ev.conn);
+            }
         }
     }
     w->now_ms = until_ms;
-    sweep_conns(w);
+}
+
+/* A map's seed is no part of what happens. */
+static void map_random(void *ctx, void *buf, size_t len)
+{
+    (void)ctx;
+    memset(buf, 1, len);
 }
 
 void sim_init(struct sim_world *w, uint64_t seed, int n)
@@ -716,11 +854,18 @@ void sim_init(struct sim_world *w, uint64_t seed, int n)
     w->rng = seed;
     w->n = n;
     w->wall_us = 1750000000000000u;
+    assert(n <= SIM_NODES_MAX);
+    w->nodes = calloc((size_t)n, sizeof(*w->nodes));
+    w->cut = calloc(SIM_NODES_MAX, sizeof(*w->cut));
+    assert(w->nodes != NULL && w->cut != NULL);
+    w->map_env = (struct env){.ctx = NULL, .random = map_random, .wall_us = NULL};
+    map_init(&w->conn_by_id, &w->map_env, sizeof(struct conn_key), SIM_CONNS_MAX);
     for (int i = 0; i < n; i++) {
         struct sim_node *sn = &w->nodes[i];
 
         sn->world = w;
         sn->index = i;
+        sn->deadline_ms = UINT64_MAX;
         sn->env = (struct env){.ctx = sn, .random = node_random, .wall_us = node_wall};
         (void)snprintf(sn->name, sizeof(sn->name), "n%d", i);
         node_random(sn, &sn->key, sizeof(sn->key));
@@ -752,4 +897,7 @@ void sim_release(struct sim_world *w)
         w->conns = c->next;
         free(c);
     }
+    map_release(&w->conn_by_id);
+    free(w->nodes);
+    free(w->cut);
 }

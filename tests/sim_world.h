@@ -12,10 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "node.h"
 #include "store.h"
 
-enum { SIM_NODES_MAX = 8, SIM_SNAPSHOTS = 4 };
+enum {
+    SIM_NODES_MAX = 256,
+    SIM_SNAPSHOTS = 4,
+    /* Beside what is sent: Ethernet, IPv4 and UDP or TCP (with time stamps) of a packet
+     * of at most so many bytes, and the acknowledgement that the other side sends. */
+    SIM_UDP_HEADERS = 14 + 20 + 8,
+    SIM_TCP_HEADERS = 14 + 20 + 32,
+    SIM_TCP_PAYLOAD = 1448,
+    SIM_TCP_SETUP = 3 * SIM_TCP_HEADERS, /* packets without payload, begin and end */
+};
 
 struct sim_world;
 
@@ -34,6 +44,10 @@ struct sim_node {
     struct blob snapshots[SIM_SNAPSHOTS];
     unsigned n_snapshots;
     char name[16];
+    bool frozen;                /* as a laptop with its lid closed: nothing reaches it */
+    uint64_t deadline_ms;       /* node_deadline() after the last call */
+    uint64_t sent, received;    /* bytes with headers */
+    uint64_t dials, packets_in; /* counted */
 };
 
 /* What the scenario wants to hear. */
@@ -43,6 +57,8 @@ struct sim_hooks {
     void (*committed)(void *ctx, int node, const struct txn *t);
     void (*event)(void *ctx, int node, const struct store_event *ev);
     void (*result)(void *ctx, int node, const struct node_event *ev);
+    /* A contact came or went; may be NULL. */
+    void (*presence)(void *ctx, int node, const struct node_event *ev);
     /* Its store was set back: what it had after the copy is gone there. */
     void (*rolled_back)(void *ctx, int node);
 };
@@ -57,14 +73,16 @@ struct sim_faults {
 struct sim_world {
     uint64_t rng, now_ms, wall_us;
     int n;
-    struct sim_node nodes[SIM_NODES_MAX];
-    bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
+    struct sim_node *nodes;
+    bool (*cut)[SIM_NODES_MAX];
     struct sim_faults faults;
     struct sim_hooks hooks;
     struct sim_event *heap;
     size_t heap_len, heap_cap;
     uint64_t order;
     struct sim_conn *conns;
+    struct env map_env;
+    struct map conn_by_id;
     bool trace;
 };
 
@@ -82,6 +100,11 @@ void sim_snapshot(struct sim_world *w, int node);
 /* Crash, and an old copy of its home comes up. False when there is none. */
 bool sim_roll_back(struct sim_world *w, int node, uint64_t down_ms);
 void sim_set_cut(struct sim_world *w, int a, int b, bool cut);
+/* Nothing reaches the node and nothing leaves it, until it is set going again: streams
+ * stall, and are cut when it lasts. */
+void sim_freeze(struct sim_world *w, int node, bool frozen);
+/* A clean stop: it says good-bye and is gone. */
+void sim_stop(struct sim_world *w, int node);
 /* Runs until the virtual time has come. */
 void sim_run(struct sim_world *w, uint64_t until_ms);
 /* To be called after each request made to a node. */
