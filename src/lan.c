@@ -222,9 +222,14 @@ void lan_answer_member(struct lan *l, const struct addr *source)
     }
 }
 
+const struct lan_watch *lan_contact(const struct lan *l, uint32_t ref)
+{
+    return find(l, LAN_CONTACT, ref);
+}
+
 bool lan_is_seen(const struct lan *l, uint32_t ref)
 {
-    const struct lan_watch *w = find(l, LAN_CONTACT, ref);
+    const struct lan_watch *w = lan_contact(l, ref);
     return w != NULL && w->seen;
 }
 
@@ -422,6 +427,7 @@ static void seen(struct lan *l, struct lan_watch *w, const struct addr *source,
 static void left(struct lan *l, struct lan_watch *w)
 {
     deadlines_remove(&l->timers, &w->timer);
+    w->heard_ms = w->deaf_ms = 0;
     if (w->seen) {
         w->seen = false;
         *event_push(l) = (struct lan_event){
@@ -442,6 +448,7 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
     struct lan_watch *w;
     struct wire_beacon b;
     uint8_t key;
+    l->now_ms = now_ms;
     int rc = recognise(l, source, p, len, now_ms, &w, &b, &key);
     if (rc != 0) {
         return rc;
@@ -468,6 +475,11 @@ int lan_recv(struct lan *l, const struct addr *source, const uint8_t *p, size_t 
     if (w->kind == LAN_CONTACT && (b.flags & BEACON_FLAG_LEAVE) != 0) {
         left(l, w);
         return 0;
+    }
+    if ((b.flags & BEACON_FLAG_ALONE) == 0) {
+        w->heard_ms = now_ms;
+    } else if ((b.flags & BEACON_FLAG_DEAF) != 0) {
+        w->deaf_ms = now_ms;
     }
     struct lan_event *e = event_push(l);
     *e = (struct lan_event){.key = key};
@@ -504,6 +516,7 @@ static void timer_fired(struct lan *l, struct lan_watch *w, uint64_t now_ms)
 void lan_tick(struct lan *l, uint64_t now_ms)
 {
     struct deadline *d;
+    l->now_ms = now_ms;
     while ((d = deadlines_pop(&l->timers, now_ms)) != NULL) {
         timer_fired(l, d->owner, now_ms);
     }

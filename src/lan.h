@@ -35,6 +35,7 @@ enum {
     LAN_WATCH_MAX = 32768,    /* watched refs */
     LAN_WATCH_KEYS = 4,       /* keys of one watched ref */
     LAN_TARGETS_MAX = 256,    /* unicast targets */
+    LAN_MET_MAX = 256,        /* places where contacts were met */
     LAN_SUBNETS_MAX = 16,
     LAN_SUBNET_HOSTS_MAX = 4096, /* hosts in all subnets together */
     LAN_OUTS_MAX = 8192,
@@ -116,9 +117,14 @@ void lan_set_presence(struct lan *l, uint8_t presence, uint64_t now_ms);
  * large), ERR_ARG (an address that cannot be dialled); new targets get a beacon at once.
  */
 int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_ms);
-/* Only the first n of the targets get beacons under the network's key (all others are of
- * contacts, who are known). */
-void lan_set_network_targets(struct lan *l, size_t n);
+/* Where devices of contacts were met that have no link: they too get own beacons as
+ * unicast, unless their multicast is heard, and they have not said that they do not hear
+ * ours. Replaces the list before; new ones get a beacon at once. 0, ERR_LIMIT. */
+struct lan_met {
+    uint32_t ref; /* of LAN_CONTACT */
+    struct addr addr;
+};
+int lan_set_met(struct lan *l, const struct lan_met *v, size_t n, uint64_t now_ms);
 int lan_set_subnets(struct lan *l, const struct prefix *v, size_t n, uint16_t port,
                     uint64_t now_ms);
 

@@ -22,6 +22,8 @@ struct lan_watch {
     struct deadline timer; /* LAN_CONTACT: gone; LAN_ADDING, LAN_NETWORK: next beacon */
     unsigned step;         /* LAN_ADDING, LAN_NETWORK: beacons of the burst are out */
     bool seen;             /* LAN_CONTACT */
+    /* LAN_CONTACT, 0: never. Its multicast was heard; it said that it hears not ours. */
+    uint64_t heard_ms, deaf_ms;
     uint8_t presence;
     struct addr sources[2]; /* where it was last seen, IPv4 and IPv6 */
     struct bucket bucket;
@@ -55,7 +57,10 @@ struct lan {
     bool multicasts[LAN_IFACES_MAX]; /* the interface sends multicast from this address */
     size_t n_ifaces;
     struct addr targets[LAN_TARGETS_MAX];
-    size_t n_targets, n_network_targets;
+    size_t n_targets;
+    struct lan_met met[LAN_MET_MAX];
+    size_t n_met;
+    uint64_t now_ms; /* of the newest call that told */
     struct lan_sweep sweep;
 
     unsigned step; /* rounds of the burst that are out */
@@ -80,6 +85,8 @@ struct lan {
     size_t events_head, events_len;
 };
 
+/* The watch of a contact's device, or NULL. */
+const struct lan_watch *lan_contact(const struct lan *l, uint32_t ref);
 /* Starts the whole schedule again. */
 void lan_restart(struct lan *l, uint64_t now_ms);
 /* What is due of own beacons and of the sweep. */

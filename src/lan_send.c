@@ -242,9 +242,27 @@ static void group_of(const struct lan_interface *from, struct addr *group)
     group->scope = group->family == 6 ? from->ifindex : 0;
 }
 
-/* By multicast over all interfaces, and to the first targets. */
-static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags,
-                     size_t n_targets)
+static bool lately(const struct lan *l, uint64_t at_ms)
+{
+    return at_ms != 0 && l->now_ms - at_ms < LAN_GONE_MS;
+}
+
+/* To one place where a contact was met, as far as it is not enough that we hear each
+ * other by multicast. */
+static void send_met(struct lan *l, const uint8_t key[32], uint8_t flags,
+                     const struct lan_met *m)
+{
+    const struct lan_watch *w = lan_contact(l, m->ref);
+    bool heard = w != NULL && lately(l, w->heard_ms);
+    if (!heard) {
+        lan_send_unicast(l, key, flags | BEACON_FLAG_ALONE | BEACON_FLAG_DEAF, &m->addr);
+    } else if (lately(l, w->deaf_ms)) {
+        lan_send_unicast(l, key, flags | BEACON_FLAG_ALONE, &m->addr);
+    }
+}
+
+/* By multicast over all interfaces, and to all targets. */
+static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags)
 {
     for (size_t i = 0; i < l->n_ifaces; i++) {
         if (l->multicasts[i]) {
@@ -253,8 +271,15 @@ static void send_all(struct lan *l, const uint8_t key[32], uint8_t flags,
             send_from(l, &l->ifaces[i], key, flags, &group, true);
         }
     }
-    for (size_t i = 0; i < n_targets && i < l->n_targets; i++) {
-        lan_send_unicast(l, key, flags, &l->targets[i]);
+    for (size_t i = 0; i < l->n_targets; i++) {
+        lan_send_unicast(l, key, flags | BEACON_FLAG_ALONE, &l->targets[i]);
+    }
+}
+
+static void send_all_met(struct lan *l, const uint8_t key[32], uint8_t flags)
+{
+    for (size_t i = 0; i < l->n_met; i++) {
+        send_met(l, key, flags, &l->met[i]);
     }
 }
 
@@ -306,14 +331,15 @@ static void send_host(struct lan *l, const struct addr *dest)
         lan_open_to(l, l->open, dest);
     }
     if (l->has_main) {
-        lan_send_unicast(l, l->main, 0, dest);
+        lan_send_unicast(l, l->main, BEACON_FLAG_ALONE, dest);
     }
     if (l->has_main && l->network != NULL) {
         lan_send_unicast(l, l->network->keys[0], 0, dest);
     }
     for (size_t i = 0; i < l->n_watches; i++) {
         if (l->watches[i]->kind == LAN_ADDING) {
-            lan_send_unicast(l, l->watches[i]->keys[0], BEACON_FLAG_ADD, dest);
+            lan_send_unicast(l, l->watches[i]->keys[0],
+                             BEACON_FLAG_ADD | BEACON_FLAG_ALONE, dest);
         }
     }
 }
@@ -353,9 +379,33 @@ int lan_set_targets(struct lan *l, const struct addr *v, size_t n, uint64_t now_
     return 0;
 }
 
-void lan_set_network_targets(struct lan *l, size_t n)
+int lan_set_met(struct lan *l, const struct lan_met *v, size_t n, uint64_t now_ms)
 {
-    l->n_network_targets = n;
+    if (n > LAN_MET_MAX) {
+        return ERR_LIMIT;
+    }
+    struct lan_met old[LAN_MET_MAX];
+    size_t n_old = l->n_met;
+    memcpy(old, l->met, n_old * sizeof old[0]);
+    l->now_ms = now_ms;
+    l->n_met = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool target = !addr_is_dialable(&v[i].addr), known = false;
+        for (size_t j = 0; j < l->n_targets && !target; j++) {
+            target = addr_eq(&l->targets[j], &v[i].addr);
+        }
+        for (size_t j = 0; j < n_old && !known; j++) {
+            known = old[j].ref == v[i].ref && addr_eq(&old[j].addr, &v[i].addr);
+        }
+        if (target) {
+            continue;
+        }
+        l->met[l->n_met++] = v[i];
+        if (!known && l->has_main) {
+            send_met(l, l->main, 0, &v[i]);
+        }
+    }
+    return 0;
 }
 
 /* Bits of the host's part, 32 or 128 less those of the prefix. */
@@ -475,11 +525,13 @@ void lan_restart(struct lan *l, uint64_t now_ms)
 
 static void send_round(struct lan *l, uint64_t now_ms)
 {
-    send_all(l, l->main, 0, SIZE_MAX);
+    send_all(l, l->main, 0);
+    send_all_met(l, l->main, 0);
     size_t n =
         l->n_alternates < LAN_ALTERNATES_ROUND ? l->n_alternates : LAN_ALTERNATES_ROUND;
     for (size_t i = 0; i < n; i++) {
-        send_all(l, l->alternates[l->turn], 0, SIZE_MAX);
+        send_all(l, l->alternates[l->turn], 0);
+        send_all_met(l, l->alternates[l->turn], 0);
         l->turn = (l->turn + 1) % l->n_alternates;
     }
     l->last_ms = now_ms;
@@ -499,12 +551,14 @@ void lan_leave(struct lan *l)
     l->outs_head = l->outs_len = 0;
     l->left = true;
     if (l->has_main) {
-        send_all(l, l->main, BEACON_FLAG_LEAVE, SIZE_MAX);
+        send_all(l, l->main, BEACON_FLAG_LEAVE);
+        send_all_met(l, l->main, BEACON_FLAG_LEAVE);
     }
     size_t n =
         l->n_alternates < LAN_ALTERNATES_ROUND ? l->n_alternates : LAN_ALTERNATES_ROUND;
     for (size_t i = 0; i < n; i++) {
-        send_all(l, l->alternates[i], BEACON_FLAG_LEAVE, SIZE_MAX);
+        send_all(l, l->alternates[i], BEACON_FLAG_LEAVE);
+        send_all_met(l, l->alternates[i], BEACON_FLAG_LEAVE);
     }
 }
 
@@ -518,7 +572,11 @@ void lan_send_tick(struct lan *l, uint64_t now_ms)
 
 void lan_send_adding(struct lan *l, struct lan_watch *w, uint64_t now_ms)
 {
-    send_all(l, w->keys[0], BEACON_FLAG_ADD, SIZE_MAX);
+    send_all(l, w->keys[0], BEACON_FLAG_ADD);
+    for (size_t i = 0; i < l->n_met; i++) { /* its inviter may be one we know */
+        lan_send_unicast(l, w->keys[0], BEACON_FLAG_ADD | BEACON_FLAG_ALONE,
+                         &l->met[i].addr);
+    }
     if (w->step < BURST) {
         w->step++;
     }
@@ -532,7 +590,7 @@ void lan_send_network(struct lan *l, struct lan_watch *w, uint64_t now_ms)
         0, LAN_BURST_2_MS, LAN_BURST_3_MS - LAN_BURST_2_MS, 4500, 15000, 40000,
     };
     if (l->has_main) {
-        send_all(l, w->keys[0], 0, l->n_network_targets);
+        send_all(l, w->keys[0], 0);
     }
     if (w->step < NETWORK_BURST) {
         w->step++;

@@ -574,34 +574,31 @@ void node_interfaces(struct node *n, const struct lan_interface *v, size_t count
     node_settle(n, now_ms);
 }
 
-/* Configured targets first, then where devices of contacts that are not linked were met
- * last, as many as there is room for: all of them get beacons as unicast. */
+/* Beside the configured targets, where devices of contacts that are not linked were met
+ * last, as many as there is room for, get beacons as unicast. */
 void node_targets_changed(struct node *n, uint64_t now_ms)
 {
-    struct addr v[LAN_TARGETS_MAX];
+    struct lan_met met[LAN_MET_MAX];
     size_t count = 0, pos = 0;
     const struct rec_contact *c;
 
-    while (count < n->n_targets && count < LAN_TARGETS_MAX) {
-        v[count] = n->targets[count];
-        count++;
-    }
-    while ((c = contacts_next(n->contacts, &pos)) != NULL && count < LAN_TARGETS_MAX) {
+    while (count < LAN_MET_MAX && (c = contacts_next(n->contacts, &pos)) != NULL) {
         const struct rec_device *d;
         size_t at = 0;
 
         if ((c->flags & CONTACT_BLOCKED) != 0) {
             continue;
         }
-        while ((d = contacts_device_next(n->contacts, c->id, &at)) != NULL &&
-               count < LAN_TARGETS_MAX) {
+        while (count < LAN_MET_MAX &&
+               (d = contacts_device_next(n->contacts, c->id, &at)) != NULL) {
             bool linked = peers_link(n->peers, d->id) != 0;
 
-            count += linked ? 0 : contacts_device_addrs(d, &v[count], 1);
+            met[count].ref = d->id;
+            count += linked ? 0 : contacts_device_addrs(d, &met[count].addr, 1);
         }
     }
-    (void)lan_set_targets(n->lan, v, count, now_ms);
-    lan_set_network_targets(n->lan, n->n_targets);
+    (void)lan_set_targets(n->lan, n->targets, n->n_targets, now_ms);
+    (void)lan_set_met(n->lan, met, count, now_ms);
 }
 
 int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_t now_ms)

@@ -382,6 +382,8 @@ enum {
     BEACON_FLAG_ADD = 1,   /* under an invite's key: I hold the code */
     BEACON_FLAG_REPLY = 2, /* under an invite's key: the inviter's answer */
     BEACON_FLAG_LEAVE = 4, /* under a presence or pair key: I am going */
+    BEACON_FLAG_ALONE = 8, /* to one address, not by multicast */
+    BEACON_FLAG_DEAF = 16, /* with it: I do not hear you by multicast */
 };
 struct wire_beacon {
     uint8_t nonce[16];
