@@ -50,6 +50,7 @@ struct peer {
     uint64_t dial_ms;
     unsigned failures;
     uint64_t retry_ms;
+    uint64_t hold_ms; /* not before then, unless something waits for it */
 
     uint32_t link;
     uint64_t link_ms, used_ms;
@@ -72,7 +73,7 @@ struct peers {
     uint8_t own[STATIC];
     struct peer **v; /* sorted by ref */
     size_t n, cap;
-    size_t links, dials;
+    size_t links, dials, n_seen;
     struct queue outs, events, idles;
     struct deadlines deadlines;
     uint64_t now_ms;
@@ -257,8 +258,9 @@ static void dial_withdraw(struct peers *p, struct peer *q)
     }
 }
 
-static void unsee(struct peer *q)
+static void unsee(struct peers *p, struct peer *q)
 {
+    p->n_seen -= q->seen;
     q->seen = q->unasked = q->sent_away = false;
     for (size_t i = 0; i < q->n_addrs; i++) {
         q->addrs[i].seen = false;
@@ -280,11 +282,16 @@ static bool wanted(const struct peers *p, const struct peer *q)
            others < (q->let_go ? PEER_LINKS_FEW : PEER_LINKS_FREE);
 }
 
+static uint64_t idle_ms(const struct peers *p)
+{
+    return p->links > PEER_LINKS_MANY ? PEER_IDLE_MANY_MS : PEER_IDLE_MS;
+}
+
 /* The link of q was of no use for long, and others are more than enough. */
 static bool is_idle(const struct peers *p, const struct peer *q, uint64_t now_ms)
 {
     return p->links > PEER_LINKS_FREE && q->seen && !q->want &&
-           now_ms >= q->used_ms + PEER_IDLE_MS;
+           now_ms >= q->used_ms + idle_ms(p);
 }
 
 /* Whether the link of q is to be closed now; returns when that is to be looked at
@@ -298,7 +305,7 @@ static uint64_t settle_idle(struct peers *p, struct peer *q, uint64_t now_ms)
         push_idle(p, q);
         return NEVER;
     }
-    uint64_t at = q->used_ms + PEER_IDLE_MS;
+    uint64_t at = q->used_ms + idle_ms(p);
     return at > now_ms ? at : now_ms + PEER_IDLE_MS;
 }
 
@@ -329,10 +336,11 @@ static uint64_t settle_dial(struct peers *p, struct peer *q, uint64_t now_ms)
         if (q->n_addrs == 0 || !wanted(p, q)) {
             break;
         }
-        if (now_ms < q->retry_ms) {
-            next_ms = q->retry_ms;
+        next_ms = !q->want && q->hold_ms > q->retry_ms ? q->hold_ms : q->retry_ms;
+        if (now_ms < next_ms) {
             break;
         }
+        next_ms = NEVER;
         set_dial(p, q, DIAL_QUEUED);
         push_out(p, q);
         break;
@@ -358,7 +366,7 @@ static void settle(struct peers *p, struct peer *q, uint64_t now_ms)
     p->now_ms = now_ms;
     uint64_t at = NEVER;
     if (q->seen && now_ms >= q->seen_ms + PEER_GONE_MS) {
-        unsee(q);
+        unsee(p, q);
     }
     if (q->seen) {
         at = q->seen_ms + PEER_GONE_MS;
@@ -472,6 +480,7 @@ void peers_del(struct peers *p, uint32_t ref)
     size_t before = p->links + p->dials;
     set_dial(p, q, DIAL_IDLE);
     p->links -= q->link != 0;
+    p->n_seen -= q->seen;
     unqueue(p, q);
     deadlines_remove(&p->deadlines, &q->at);
     p->n--;
@@ -513,6 +522,14 @@ static bool put_addr(struct peer *q, const struct addr *a, bool seen)
     return is_new;
 }
 
+/* Who comes is seen by all at once; they must not dial all at once. */
+static uint64_t spread_ms(const struct peers *p)
+{
+    return p->n_seen < PEER_LINKS_FREE
+               ? 0
+               : env_uniform(p->env, (uint32_t)p->n_seen * PEER_SPREAD_MS);
+}
+
 void peers_addr(struct peers *p, uint32_t ref, const struct addr *a, bool seen,
                 uint64_t now_ms)
 {
@@ -522,7 +539,11 @@ void peers_addr(struct peers *p, uint32_t ref, const struct addr *a, bool seen,
     }
     bool is_new = put_addr(q, a, seen);
     if (seen) {
-        q->unasked = q->unasked || (!q->seen && q->link == 0);
+        if (!q->seen && q->link == 0) {
+            q->unasked = true;
+            q->hold_ms = now_ms + spread_ms(p);
+        }
+        p->n_seen += !q->seen;
         q->seen = true;
         q->seen_ms = now_ms;
     }
@@ -539,7 +560,7 @@ void peers_gone(struct peers *p, uint32_t ref, uint64_t now_ms)
     if (q == NULL) {
         return;
     }
-    unsee(q);
+    unsee(p, q);
     settle(p, q, now_ms);
 }
 

@@ -3,9 +3,12 @@
  *
  * Dialled are: a device that something waits for; one whose digest is unknown since it
  * was seen last (a beacon after silence); any seen one while fewer than PEER_LINKS_FREE
- * links are up. Failures back off, per device, PEER_RETRY_MIN_MS doubling to
- * PEER_RETRY_MAX_MS with jitter; a beacon or a new address resets that. Addresses are
- * tried newest first, one at a time, PEER_ADDR_MS apart, at most PEER_ADDRS of them.
+ * links are up. Where PEER_LINKS_FREE or more are seen, one whose beacons begin is
+ * dialled after a random part of PEER_SPREAD_MS for each of them, unless something waits
+ * for it: all who are there see it begin at once. Failures back off, per device,
+ * PEER_RETRY_MIN_MS doubling to PEER_RETRY_MAX_MS with jitter; a beacon or a new address
+ * resets that. Addresses are tried newest first, one at a time, PEER_ADDR_MS apart, at
+ * most PEER_ADDRS of them.
  *
  * Links are held as far as they are needed: while more than PEER_LINKS_FREE are up, one
  * that was of no use for PEER_IDLE_MS is to be closed (CLOSE_IDLE), the longest unused
@@ -31,6 +34,9 @@ enum {
     PEER_LINKS_FREE = 16,
     PEER_LINKS_FEW = 8,
     PEER_IDLE_MS = 30000,
+    PEER_LINKS_MANY = 64,
+    PEER_IDLE_MANY_MS = 3000, /* while more than that are up */
+    PEER_SPREAD_MS = 10,      /* for each device that is seen */
     PEER_ADDRS = 8,
     PEER_ADDR_MS = 1500,
     PEER_RETRY_MIN_MS = 500,

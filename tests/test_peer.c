@@ -540,6 +540,7 @@ Test(peer, dials_of_many_are_given_in_order)
     struct peers *p = start();
     for (uint32_t i = 1; i <= 200; i++) {
         cr_assert_eq(peers_add(p, i, larger), 0);
+        peers_want(p, i, true, T0);
         tell(p, i, (uint8_t)i, true, T0);
     }
     for (uint32_t i = 1; i <= 200; i++) {
@@ -673,5 +674,56 @@ Test(peer, who_let_a_link_go_dials_again_when_few_are_left)
     struct peer_out out;
     cr_assert(peers_next_out(p, &out));
     cr_assert_eq(out.ref, conn - 900);
+    peers_free(p);
+}
+
+Test(peer, who_comes_is_not_dialled_by_all_at_once)
+{
+    struct peers *p = start();
+    struct peer_out out;
+    link_seen(p, 100, T0);
+    while (peers_next_out(p, &out)) {
+    }
+    uint64_t first = UINT64_MAX, last = 0;
+    for (uint32_t i = 1; i <= 50; i++) {
+        cr_assert_eq(peers_add(p, i, larger), 0);
+        tell(p, i, (uint8_t)i, true, T0);
+        tell(p, i, (uint8_t)i, true, T0); /* its burst goes on */
+    }
+    for (unsigned n = 0; n < 50; n++) {
+        while (!peers_next_out(p, &out)) {
+            uint64_t at = peers_deadline(p);
+            cr_assert_leq(at, T0 + 150 * PEER_SPREAD_MS);
+            first = at < first ? at : first;
+            last = at;
+            peers_tick(p, at);
+        }
+        peers_dialling(p, out.ref, 5000 + out.ref);
+        cr_assert_eq(peers_link_up(p, out.ref, 5000 + out.ref, true, last), 0);
+    }
+    cr_assert_gt(last, first + 50 * PEER_SPREAD_MS, "spread out");
+    /* but at once when something waits */
+    cr_assert_eq(peers_add(p, 60, larger), 0);
+    tell(p, 60, 60, true, last);
+    peers_want(p, 60, true, last);
+    cr_assert(peers_next_out(p, &out));
+    cr_assert_eq(out.ref, 60);
+    peers_free(p);
+}
+
+Test(peer, links_end_sooner_while_they_are_very_many)
+{
+    struct peers *p = start();
+    link_seen(p, PEER_LINKS_MANY + 5, T0);
+    uint64_t now = T0 + PEER_IDLE_MS;
+    unsigned ended = 0;
+    for (uint32_t i = 0; i < PEER_LINKS_MANY + 5; i++) {
+        peers_used(p, 100 + i, now - PEER_IDLE_MANY_MS);
+    }
+    peers_tick(p, now);
+    for (uint32_t conn; (conn = peers_next_idle(p)) != 0; ended++) {
+        peers_link_down(p, conn - 900, conn, PEER_END_OURS, now);
+    }
+    cr_assert_eq(ended, 5);
     peers_free(p);
 }
