@@ -9,9 +9,9 @@
 #include "base/env.h"
 #include "bench.h"
 #include "home.h"
-#include "seed.h"
-#include "store_make.h"
 #include "store_search.h"
+#include "tests/seed.h"
+#include "tests/store_make.h"
 
 enum {
     CONTACTS = 10000,
