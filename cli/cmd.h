@@ -22,7 +22,7 @@ void cmd_help(const struct cmd *cmd);
 cli_run cmd_welcome, cmd_daemon, cmd_stop, cmd_status, cmd_id, cmd_passphrase; /* node */
 cli_run cmd_config;
 cli_run cmd_invite, cmd_add;
-cli_run cmd_visible, cmd_nearby;
+cli_run cmd_visible, cmd_nearby, cmd_requests;
 cli_run cmd_contacts, cmd_contact, cmd_verify;
 cli_run cmd_presence, cmd_live;
 /* The shape of a state: ● online, ◐ away, ⊘ busy, ○ offline. */

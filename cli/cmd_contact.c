@@ -19,6 +19,7 @@ enum {
 static const char *trust(const json_t *k)
 {
     return cli_true(k, "blocked")    ? "blocked"
+           : cli_true(k, "asked")    ? "asked"
            : cli_true(k, "conflict") ? "conflict"
            : cli_true(k, "verified") ? "verified"
                                      : "unverified";

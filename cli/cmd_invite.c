@@ -14,7 +14,6 @@ enum {
     DAY_MS = 86400 * 1000,
     ADD_MS = 45000, /* the node answers after 15 s at the latest */
     CODE_MAX = 512,
-    PLAIN_WORD_MAX = 24, /* shorter than any code */
 };
 
 static json_t *invite_params(struct cli *c, int *rc)
@@ -178,11 +177,23 @@ static bool clean_code(const char *in, char out[CODE_MAX])
     return n > 0;
 }
 
+static bool is_code(const char *word)
+{
+    static const char prefix[] = "linnet1";
+    return strncasecmp(word, prefix, sizeof prefix - 1) == 0;
+}
+
 static bool read_code(struct cli *c, char out[CODE_MAX])
 {
     char line[CODE_MAX * 2];
-    if (strcmp(c->args.words[0], "-") != 0) {
-        return clean_code(c->args.words[0], out);
+    const char *word = c->args.words[0];
+    size_t blanks = strspn(word, " \t\r\n"), len = strlen(word);
+    if (!is_code(word + blanks) && strcmp(word, "-") != 0 && len < CODE_MAX) {
+        memcpy(out, word, len + 1); /* somebody nearby, whose name may have blanks */
+        return len > 0;
+    }
+    if (strcmp(word, "-") != 0) {
+        return clean_code(word, out);
     }
     if (c->tty_in) {
         (void)fprintf(stderr, "Code: ");
@@ -200,23 +211,22 @@ int cmd_add(struct cli *c)
         return cli_misused(c, "That is not an invite code.");
     }
     json_t *params = json_pack("{s:s}", "code", code);
+    const char *line = args_value(&c->args, "--message");
+    if (line != NULL) {
+        (void)json_object_set_new(params, "message", json_string(line));
+    }
     if (as != NULL) {
         (void)json_object_set_new(params, "as", json_string(as));
     }
     int rc = cli_connect(c);
     if (rc == 0 && c->tty_err) {
-        cli_say("Looking for whoever made this code …");
+        cli_say(is_code(code) ? "Looking for whoever made this code …" : "Asking them …");
     }
     if (rc != 0) {
         json_decref(params);
         return rc;
     }
     rc = cli_call_for(c, "add", params, ADD_MS, &o);
-    if (rc == CLI_USAGE && strncasecmp(code, "linnet", 6) != 0 &&
-        strlen(code) < PLAIN_WORD_MAX) {
-        cli_say("Adding somebody from the list of people nearby is not there yet; a code "
-                "begins with \"linnet\".");
-    }
     if (rc != 0) {
         return rc;
     }

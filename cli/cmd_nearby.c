@@ -181,3 +181,162 @@ int cmd_nearby(struct cli *c)
 {
     return args_value(&c->args, "--watch") != NULL ? watch_people(c) : list_people(c, "");
 }
+
+/* ---- requests ---- */
+
+static void print_request(struct cli *c, json_t *q)
+{
+    char *name = cli_shown(cli_str(q, "name")), *text = cli_shown(cli_str(q, "text"));
+    char *what = remark(q), at[FMT_TIME_MAX];
+    unsigned long long number = cli_int(q, "number");
+    fmt_iso(cli_int(q, "time_ms"), at);
+    if (c->json) {
+        cli_json(q);
+    } else if (c->tty_out) {
+        (void)printf("%*llu  %s%s%s  %.*s  %s%s%s", NUMBER_COLUMNS, number, cli_bold(c),
+                     name, cli_plain(c), CLI_ID_SHOWN, cli_str(q, "root"), cli_dim(c), at,
+                     cli_plain(c));
+        if (text[0] != '\0') {
+            (void)printf("\n      \"%s\"", text);
+        }
+        if (what[0] != '\0') {
+            (void)printf("\n      %s%s%s", cli_bold(c), what, cli_plain(c));
+        }
+        (void)fputc('\n', stdout);
+    } else {
+        (void)printf("%llu\t", number);
+        fmt_put(stdout, cli_str(q, "name"), FMT_LINE);
+        (void)printf("\t%.*s\t%s\t%s\t", CLI_ID_SHOWN, cli_str(q, "root"), at, what);
+        fmt_put(stdout, cli_str(q, "text"), FMT_LINE);
+        (void)fputc('\n', stdout);
+    }
+    free(name);
+    free(text);
+    free(what);
+}
+
+static int list_requests(struct cli *c)
+{
+    bool blocked = args_value(&c->args, "--blocked") != NULL;
+    json_t *o, *q;
+    size_t i;
+    int rc = cli_call(c, "requests", json_pack("{s:b}", "blocked", blocked), &o);
+    if (rc != 0) {
+        return rc;
+    }
+    const json_t *list = json_object_get(o, "requests");
+    json_array_foreach(list, i, q)
+    {
+        print_request(c, q);
+    }
+    if (c->tty_err && !blocked) {
+        cli_say(json_array_size(list) == 0
+                    ? "Nobody asks."
+                    : "linnet requests accept N, or deny N, or deny N --block");
+    }
+    json_decref(o);
+    return cli_flush();
+}
+
+static int accept_request(struct cli *c, uint64_t n)
+{
+    const char *as = args_value(&c->args, "--as");
+    json_t *params = json_pack("{s:I}", "n", (json_int_t)n), *o;
+    if (as != NULL) {
+        (void)json_object_set_new(params, "as", json_string(as));
+    }
+    int rc = cli_call(c, "requests.accept", params, &o);
+    if (rc != 0) {
+        return rc;
+    }
+    if (c->json) {
+        cli_json(o);
+    } else {
+        const json_t *k = json_object_get(o, "contact");
+        char *name = cli_shown(cli_str(o, "name"));
+        (void)puts(name);
+        if (cli_true(k, "conflict")) {
+            cli_say("Another contact goes by a name like that. Nothing is sent to either "
+                    "until you have made sure who is who: linnet verify %s",
+                    name);
+        } else if (c->tty_err) {
+            cli_say("%s is your contact now. Make sure that it is really them: linnet "
+                    "verify %s --code",
+                    name, name);
+        }
+        free(name);
+    }
+    json_decref(o);
+    return 0;
+}
+
+static int deny_request(struct cli *c, uint64_t n)
+{
+    bool block = args_value(&c->args, "--block") != NULL;
+    json_t *o;
+    int rc = cli_call(c, "requests.deny",
+                      json_pack("{s:I,s:b}", "n", (json_int_t)n, "block", block), &o);
+    if (rc != 0) {
+        return rc;
+    }
+    json_decref(o);
+    if (c->json) {
+        o = json_pack("{s:b}", "denied", 1);
+        cli_json(o);
+        json_decref(o);
+    } else {
+        cli_say(block
+                    ? "Denied, and blocked for good. They learn nothing of that. To undo "
+                      "it: linnet requests unblock %llu"
+                    : "Denied. They learn nothing of that.",
+                (unsigned long long)n);
+    }
+    return 0;
+}
+
+static int unblock_request(struct cli *c, uint64_t n)
+{
+    json_t *o;
+    int rc = cli_call(c, "requests.unblock", json_pack("{s:I}", "n", (json_int_t)n), &o);
+    if (rc != 0) {
+        return rc;
+    }
+    json_decref(o);
+    if (c->json) {
+        o = json_pack("{s:b}", "unblocked", 1);
+        cli_json(o);
+        json_decref(o);
+    } else {
+        cli_say("They may ask again.");
+    }
+    return 0;
+}
+
+int cmd_requests(struct cli *c)
+{
+    static const struct {
+        const char *verb;
+        int (*run)(struct cli *c, uint64_t n);
+        bool as, block;
+    } verbs[] = {{"accept", accept_request, true, false},
+                 {"deny", deny_request, false, true},
+                 {"unblock", unblock_request, false, false}};
+    uint64_t n;
+    bool as = args_value(&c->args, "--as") != NULL;
+    bool block = args_value(&c->args, "--block") != NULL;
+    bool blocked = args_value(&c->args, "--blocked") != NULL;
+    if (c->args.n_words == 0 && !as && !block) {
+        return list_requests(c);
+    }
+    for (size_t i = 0; c->args.n_words == 2 && i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(c->args.words[0], verbs[i].verb) != 0 || blocked ||
+            (as && !verbs[i].as) || (block && !verbs[i].block)) {
+            continue;
+        }
+        if (!fmt_number(c->args.words[1], UINT32_MAX, &n)) {
+            return cli_misused(c, "N is the number that `linnet requests` shows.");
+        }
+        return verbs[i].run(c, n);
+    }
+    return cli_misused(c, "Those arguments do not fit together.");
+}

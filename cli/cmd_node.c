@@ -85,6 +85,10 @@ static void print_status(struct cli *c, const json_t *s)
     (void)printf("contacts  %llu, %llu online, %llu linked\n", contacts, online, links);
     (void)printf("unread    %llu\n", unread);
     print_network(json_object_get(s, "network"));
+    if (cli_int(s, "requests") > 0) {
+        (void)printf("requests  %llu: linnet requests\n",
+                     (unsigned long long)cli_int(s, "requests"));
+    }
     if (cli_true(s, "visible")) {
         char at[FMT_TIME_MAX];
         uint64_t until = cli_int(s, "visible_until_ms");

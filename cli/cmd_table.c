@@ -25,7 +25,10 @@ static const struct args_option passphrase_options[] = {{"--passphrase-fd", 0, "
 static const struct args_option id_options[] = {{"--qr", 0, NULL}, END};
 static const struct args_option invite_options[] = {
     {"--qr", 0, NULL}, {"--expires", 0, "24h"}, {"--addr", 0, "HOST:PORT"}, END};
-static const struct args_option add_options[] = {{"--as", 0, "NAME"}, END};
+static const struct args_option add_options[] = {
+    {"--as", 0, "NAME"}, {"--message", 0, "LINE"}, END};
+static const struct args_option requests_options[] = {
+    {"--as", 0, "NAME"}, {"--block", 0, NULL}, {"--blocked", 0, NULL}, END};
 static const struct args_option visible_options[] = {{"--stay", 0, NULL}, END};
 static const struct args_option nearby_options[] = {{"--watch", 0, NULL}, END};
 static const struct args_option verify_options[] = {
@@ -113,15 +116,19 @@ static const struct cmd table[] = {
      "    linnet invite --addr 192.0.2.1:7679\n"
      "    linnet invite ls\n"
      "    linnet invite revoke 3\n"},
-    {{"add", add_options, 1, 1, "CODE|- [--as NAME]", false},
+    {{"add", add_options, 1, 1, "CODE|NEARBY|- [--as NAME] [--message LINE]", false},
      cmd_add,
-     "become the contact of whoever made a code",
-     "Prints the name of the new contact. When nobody is there, exits 6 after 15 "
-     "seconds;\n"
-     "the node goes on trying.\n"
+     "become the contact of whoever made a code, or ask somebody nearby",
+     "NEARBY is the number, the name or 8 or more digits of the hash that `linnet "
+     "nearby`\n"
+     "shows; --message is a line that they see with the request. Prints the name of the "
+     "new\n"
+     "contact. When nobody is there, or they have not accepted yet, exits 6 after 15\n"
+     "seconds; the node goes on trying.\n"
      "\n"
      "    linnet add linnet1…\n"
-     "    linnet add - --as bob < code\n"},
+     "    linnet add - --as bob < code\n"
+     "    linnet add 3 --message 'Ann from the second floor'\n"},
     {{"nearby", nearby_options, 0, 0, "[--watch]", false},
      cmd_nearby,
      "who is visible on this network",
@@ -145,6 +152,20 @@ static const struct cmd table[] = {
      "    linnet visible on\n"
      "    linnet visible on --stay\n"
      "    linnet visible off\n"},
+    {{"requests", requests_options, 0, 2,
+      "[--blocked] | accept N [--as NAME] | deny N [--block] | unblock N", false},
+     cmd_requests,
+     "people nearby who want to become contacts",
+     "Somebody who is denied learns nothing and may ask again after an hour; with "
+     "--block\n"
+     "never again. --blocked lists those. A name that looks like that of a contact is "
+     "marked:\n"
+     "look twice, and say with --as what to call them.\n"
+     "\n"
+     "    linnet requests\n"
+     "    linnet requests accept 2 --as 'bob (sales)'\n"
+     "    linnet requests deny 3 --block\n"
+     "    linnet requests --blocked\n"},
     {{"contacts", NULL, 0, 0, "", false},
      cmd_contacts,
      "your contacts, and who is there",
@@ -295,7 +316,6 @@ static const struct cmd table[] = {
      "    linnet config path\n"},
     LATER("chat", "the chat in the terminal"),
     LATER("doctor", "look for what is wrong, and say what helps"),
-    LATER("requests", "people who want to become contacts"),
     LATER("edit", "change a message"),
     LATER("react", "react to a message"),
     LATER("redact", "take a message back"),

@@ -49,7 +49,8 @@ _linnet() {
         passphrase) options+=' --passphrase-fd' ;;
         id) options+=' --qr' ;;
         invite) options+=' --qr --expires --addr' ;;
-        add) options+=' --as' ;;
+        add) options+=' --as --message' ;;
+        requests) options+=' --as --block --blocked' ;;
         verify) options+=' --yes' ;;
         send) options+=' --reply --wait --timeout' ;;
         recv) options+=' --follow --from' ;;
@@ -66,10 +67,11 @@ _linnet() {
     case $command:$words in
     :*)
         _linnet_words 'add away busy config contact contacts daemon events export history id
-            invisible invite live nearby online passphrase read recv search send status stop verify visible' "$cur"
+            invisible invite live nearby online passphrase read recv requests search send status stop verify visible' "$cur"
         ;;
     contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
+    requests:0) _linnet_words 'accept deny unblock' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
     config:1) _linnet_words 'name interfaces subnets peer scope port log_level away_after network

@@ -38,6 +38,7 @@ struct api_req {
     uint64_t tag; /* for node and store; stale ones find nothing */
     api_result_fn *result;
     uint32_t contact; /* the method's */
+    bool nearby;      /* `add`: of somebody nearby, not of a code */
     uint8_t route_len;
     bool delim; /* a REQ's empty frame */
     uint16_t id_len;

@@ -228,7 +228,7 @@ void api_invite_revoke(struct app *a, struct api_req *r, const json_t *params)
 
 /* ---- add ---- */
 
-static void show_added(struct app *a, struct api_req *r, const struct unread *u)
+void api_show_added(struct app *a, struct api_req *r, const struct unread *u)
 {
     const struct rec_contact *c = contacts_get(node_contacts(a->node), r->contact);
     if (c == NULL) {
@@ -259,7 +259,20 @@ static void added(struct app *a, struct api_req *r, const struct node_event *ev)
 {
     if (ev->err == 0) {
         r->contact = ev->contact;
-        api_with_unread(a, r, ev->contact, show_added);
+        api_with_unread(a, r, ev->contact, api_show_added);
+    } else if (ev->err == ERR_TIMEOUT && r->nearby) {
+        const char *name = api_contact_name(a, ev->contact);
+        if (ev->contact != 0) {
+            api_fail(r, CODE_NOBODY,
+                     "%s has been asked and has not answered yet. What you write to them "
+                     "waits until they accept.",
+                     name);
+        } else {
+            api_fail(r, CODE_NOBODY,
+                     "Their node does not answer: perhaps they are not visible any more, "
+                     "or take no more requests now. The node goes on trying for half an "
+                     "hour.");
+        }
     } else if (ev->err == ERR_TIMEOUT) {
         api_fail(r, CODE_NOBODY,
                  "Nobody has answered to that code yet. The node goes on trying: the "
@@ -273,10 +286,11 @@ static void added(struct app *a, struct api_req *r, const struct node_event *ev)
 
 void api_add(struct app *a, struct api_req *r, const json_t *params)
 {
-    const char *code, *as;
-    size_t len, as_len;
+    const char *code, *as, *line;
+    size_t len, as_len, line_len;
     if (!api_want_str(r, params, "code", &code, &len) ||
-        !api_may_str(r, params, "as", &as, &as_len)) {
+        !api_may_str(r, params, "as", &as, &as_len) ||
+        !api_may_str(r, params, "message", &line, &line_len)) {
         return;
     }
     if (as != NULL && !wire_name_ok((const uint8_t *)as, as_len)) {
@@ -286,12 +300,16 @@ void api_add(struct app *a, struct api_req *r, const json_t *params)
         return;
     }
     r->result = added;
+    if (api_add_nearby(a, r, code, as, line)) {
+        return;
+    }
     switch (node_add(a->node, r->tag, code, len, as, env_mono_ms())) {
     case 0:
         break;
     case ERR_FORMAT:
         api_fail(r, CODE_USAGE,
-                 "That is not a code, or it is mistyped. Copy the whole of it.");
+                 "That is neither an invite code (or it is mistyped: copy the whole of "
+                 "it) nor somebody nearby.");
         break;
     case ERR_NEWER:
         api_fail(r, CODE_ERROR,
@@ -405,6 +423,18 @@ void api_contact_block(struct app *a, struct api_req *r, const json_t *params)
 
 void api_contact_unblock(struct app *a, struct api_req *r, const json_t *params)
 {
+    const char *name = json_string_value(json_object_get(params, "name"));
+    const struct rec_contact *c;
+    const struct rec_request *q =
+        name == NULL || contacts_find(node_contacts(a->node), name, &c) == 0
+            ? NULL
+            : api_blocked_request(a, name);
+    if (q != NULL) { /* somebody who asked, and was blocked */
+        r->result = api_result_empty;
+        api_started(a, r, node_request_unblock(a->node, r->tag, q->id, env_mono_ms()),
+                    name);
+        return;
+    }
     set_blocked(a, r, params, false);
 }
 

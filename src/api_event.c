@@ -171,6 +171,7 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
     jout_kbool(o, "verified", (c->flags & CONTACT_VERIFIED) != 0);
     jout_kbool(o, "blocked", (c->flags & CONTACT_BLOCKED) != 0);
     jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
+    jout_kbool(o, "asked", (c->flags & CONTACT_ASKED) != 0);
     jout_ku64(o, "unread", unread);
     jout_ku64(o, "created_ms", c->created_ms);
     jout_key(o, "network");
@@ -234,6 +235,10 @@ static const char *what_word(uint8_t what)
         return "network_left";
     case EVENT_NETWORK_LIMIT:
         return "network_limit";
+    case EVENT_REQUEST:
+        return "received";
+    case EVENT_REQUEST_ACCEPTED:
+        return "accepted";
     }
     return "changed";
 }
@@ -266,6 +271,9 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
         break;
     case EVENT_ADD_FAILED:
         jout_kstr(o, "reason", reason_word(e->value));
+        break;
+    case EVENT_REQUEST:
+        api_show_received(a, o, e);
         break;
     case EVENT_FORK:
     case EVENT_RESTORED:

@@ -53,6 +53,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     api_show_presence(a, o);
     api_show_visible(a, o);
     show_network(a, o);
+    jout_ku64(o, "requests", api_open_requests(a));
 }
 
 static void answer_status(struct app *a, struct api_req *r, uint64_t unread)

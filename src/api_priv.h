@@ -46,7 +46,17 @@ void api_show_presence_of(struct app *a, struct jout *o, const struct rec_contac
 /* A person who uses a front end is there, when the method is one of those that say so. */
 void api_note_activity(struct app *a, const char *method, const json_t *params);
 /* api_nearby.c */
-api_method_fn api_visible, api_nearby;
+api_method_fn api_visible, api_nearby, api_requests, api_requests_accept,
+    api_requests_deny, api_requests_unblock;
+/* `add` of somebody nearby; false: word names nobody there, r has not been answered. */
+bool api_add_nearby(struct app *a, struct api_req *r, const char *word, const char *as,
+                    const char *line);
+/* Members of the event of a request. */
+void api_show_received(struct app *a, struct jout *o, const struct rec_event *e);
+/* The request that is blocked under that name or beginning of a root, or NULL. */
+const struct rec_request *api_blocked_request(struct app *a, const char *name);
+/* How many requests wait for our user. */
+unsigned api_open_requests(const struct app *a);
 /* Members of an object: whether we are visible, and until when. */
 void api_show_visible(struct app *a, struct jout *o);
 /* Events that are not durable: somebody nearby came or left; our being visible changed.
@@ -153,6 +163,8 @@ struct unread {
     } v[];
 };
 typedef void api_unread_fn(struct app *a, struct api_req *r, const struct unread *u);
+/* Shows a contact as `add` does. */
+api_unread_fn api_show_added;
 void api_with_unread(struct app *a, struct api_req *r, uint32_t contact,
                      api_unread_fn *done);
 

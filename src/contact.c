@@ -40,6 +40,7 @@ void contacts_free(struct contacts *c)
     }
     contacts_pairings_free(c);
     contacts_invites_free(c);
+    contacts_requests_free(c);
     for (size_t i = 0; i < c->n_devices; i++) {
         device_free(c->devices[i]);
     }
@@ -257,6 +258,8 @@ int contacts_load(struct contacts *c, const struct rec *r)
         return contacts_load_invite(c, &r->u.invite);
     case REC_ADDING:
         return contacts_load_adding(c, &r->u.adding);
+    case REC_REQUEST:
+        return contacts_load_request(c, &r->u.request);
     case REC_META:
     case REC_BOXKEY:
     case REC_CONV:
@@ -307,7 +310,8 @@ int contacts_tell(struct txn *t, enum event_what what, uint32_t contact, uint64_
                   const char *name)
 {
     struct rec r = {.kind = REC_EVENT};
-    bool of_invite = what == EVENT_INVITE_USED || what == EVENT_ADD_FAILED;
+    bool of_invite = what == EVENT_INVITE_USED || what == EVENT_ADD_FAILED ||
+                     what == EVENT_REQUEST || what == EVENT_REQUEST_ACCEPTED;
     r.u.event.topic = of_invite ? TOPIC_REQUEST : TOPIC_CONTACT;
     r.u.event.what = (uint8_t)what;
     r.u.event.contact = contact;

@@ -51,6 +51,18 @@ enum {
     INVITE_EXPIRES_MAX_S = 365 * 86400,
     ADDINGS_MAX = 64,
     ADDING_GIVE_UP_MS = 30 * 86400 * 1000LL,
+    /* strangers who ask, and those we ask */
+    REQUESTS_OPEN_MAX = 64,       /* undecided ones … */
+    REQUESTS_SOURCE_OPEN_MAX = 8, /* … and of one address */
+    REQUESTS_BURST = 32,          /* that come at once; then one in … */
+    REQUESTS_MS = 5000,
+    REQUESTS_SOURCE_BURST = 4, /* of one address; then one in … */
+    REQUESTS_SOURCE_MS = 60000,
+    REQUESTS_SOURCES = 256, /* buckets that addresses are hashed into */
+    REQUESTS_BLOCKED_MAX = 1024,
+    REQUESTS_DENIED_MAX = 256,      /* remembered, so that … */
+    REQUEST_AGAIN_MS = 3600 * 1000, /* … they ask again only after so long */
+    ASKS_MAX = 16,
     PAIRINGS_MAX = 64,           /* pairing links at one time */
     PAIRING_MS = 30000,          /* from up to stored at both ends, else it is closed */
     SWEEP_MS = 3600 * 1000,      /* how often what is over is looked for */
@@ -130,6 +142,58 @@ int contacts_pair_recv(struct contacts *c, struct txn *t, uint32_t conn, uint8_t
                        const uint8_t *payload, size_t len);
 void contacts_pair_down(struct contacts *c, uint32_t conn);
 
+/* ---- strangers: asking and being asked, over a link of kind stranger ---- */
+/* Begins to ask whoever has the certificate of that hash; line is at most WIRE_LINE_MAX
+ * bytes of wire_line_ok(), or NULL. Lasts until it is answered or dropped, not beyond
+ * this process. 0, ERR_ARG (name or line), ERR_LIMIT, ERR_NOMEM. */
+int contacts_ask(struct contacts *c, const uint8_t cert[32], const char *as,
+                 const char *line, uint32_t *slot);
+struct contacts_ask {
+    uint32_t slot; /* never that of a code, too */
+    uint8_t cert[32];
+    char as[WIRE_NAME_MAX + 1], line[WIRE_LINE_MAX + 1];
+};
+const struct contacts_ask *contacts_ask_next(const struct contacts *c, size_t *pos);
+void contacts_ask_drop(struct contacts *c, uint32_t slot);
+
+/* The link is up: emits REQUEST and PAIR. The dialler names its ask's slot; addr is where
+ * the other end of the carrier is. PAIR, PAIRED and REQUEST then go to
+ * contacts_pair_recv(). 0; ERR_REFUSED: close with CLOSE_BUSY, the same for who is
+ * blocked, was denied lately or asks too often, and when there is no room; other errors
+ * as of contacts_pair_up(). */
+struct contacts_stranger {
+    uint32_t conn;
+    bool dialler;
+    uint32_t slot;
+    uint16_t port; /* where we listen */
+    const struct addr *addr;
+    const struct cert *cert;
+    const uint8_t *cert_bytes;
+    size_t cert_len;
+    const uint8_t *hash; /* of the handshake, 64 bytes */
+};
+int contacts_stranger_up(struct contacts *c, const struct contacts_stranger *s,
+                         uint64_t now_ms);
+
+/* Undecided and blocked ones, by id; borrowed until the next change. */
+const struct rec_request *contacts_request_next(const struct contacts *c, size_t *pos);
+const struct rec_request *contacts_request_get(const struct contacts *c, uint32_t id);
+/* The asker becomes a contact. 0, ERR_NOTFOUND, ERR_ARG (name), ERR_LIMIT, ERR_NOMEM. */
+int contacts_request_accept(struct contacts *c, struct txn *t, uint32_t id,
+                            const char *as, uint32_t *contact);
+/* Forgets it; for_good: nothing is taken from that root any more, until it is unblocked.
+ * The asker learns nothing. 0, ERR_NOTFOUND, ERR_LIMIT, ERR_NOMEM. */
+int contacts_request_deny(struct contacts *c, struct txn *t, uint32_t id, bool for_good,
+                          uint64_t now_ms);
+int contacts_request_unblock(struct contacts *c, struct txn *t, uint32_t id);
+/* Whether the root is blocked, as a contact or as somebody who asked. */
+bool contacts_root_blocked(const struct contacts *c, const uint8_t root[WIRE_ID]);
+/* A link of contacts came up with somebody we had asked: so they have accepted. 0,
+ * ERR_NOTFOUND (was not asked), ERR_NOMEM. */
+int contacts_answered(struct contacts *c, struct txn *t, uint32_t id);
+/* Whether any device of the contact has told us its presence secret. */
+bool contacts_met(const struct contacts *c, uint32_t id);
+
 /* ---- contacts ---- */
 /* Removed ones too. Pointers to contacts and devices stay until contacts_free; what they
  * point to follows changes. */
@@ -205,6 +269,7 @@ enum contacts_event_kind {
     CONTACTS_EV_PAIRED,  /* stored at both ends, our side dialled: slot (0: through the
                           * network), contact */
     CONTACTS_EV_STORED,  /* stored here (both sides) */
+    CONTACTS_EV_ASKED,   /* we asked, and that is stored at both ends: slot, contact */
     CONTACTS_EV_CLOSE,   /* close this conn with that code */
     CONTACTS_EV_FAILED,  /* adding given up: slot, code */
 };

@@ -215,7 +215,7 @@ unsigned contacts_invite_judge(const struct contacts *c, uint32_t id,
     if (v->used && memcmp(v->used_by, root, WIRE_ID) != 0) {
         return CLOSE_USED;
     }
-    if (v->revoked || (flags & CONTACT_BLOCKED) != 0 ||
+    if (v->revoked || contacts_root_blocked(c, root) ||
         (v->used && (flags & CONTACT_REMOVED) != 0)) {
         return CLOSE_REVOKED;
     }

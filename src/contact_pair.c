@@ -138,29 +138,48 @@ static bool may_pair_network(const struct contacts *c, const uint8_t root[WIRE_I
 {
     const struct contact *k = contacts_row_by_root(c, root);
     uint32_t flags = k != NULL ? k->r.flags : CONTACT_NETWORK;
-    *code =
-        (flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0 ? CLOSE_REVOKED : CLOSE_NORMAL;
-    return c->network[0] != 0 && *code == CLOSE_NORMAL && (flags & CONTACT_NETWORK) != 0;
+    bool away = (flags & CONTACT_REMOVED) != 0 || contacts_root_blocked(c, root);
+    *code = away ? CLOSE_REVOKED : CLOSE_NORMAL;
+    return c->network[0] != 0 && !away && (flags & CONTACT_NETWORK) != 0;
+}
+
+/* Somebody whom we may ask: no contact yet, or one that never answered. */
+static bool may_ask(const struct contacts *c, const struct pairing *p)
+{
+    const struct contact *k = contacts_row_by_root(c, p->root);
+    return contacts_ask_row(c, p->ref) != NULL && !contacts_root_blocked(c, p->root) &&
+           (k == NULL || (k->r.flags & (CONTACT_REMOVED | CONTACT_ASKED)) != 0 ||
+            contacts_unmet(k));
 }
 
 /* Whether this link may pair; if not, the code to close it with. */
-static bool may_pair(const struct contacts *c, enum pair_via via, bool dialler,
-                     uint32_t ref, const uint8_t root[WIRE_ID], unsigned *code)
+static bool may_pair(const struct contacts *c, const struct pairing *p, unsigned *code)
 {
-    if (via == VIA_NETWORK) {
-        return may_pair_network(c, root, code);
+    if (p->via == VIA_STRANGER) {
+        *code = p->dialler ? CLOSE_NORMAL : CLOSE_BUSY;
+        return p->dialler ? may_ask(c, p)
+                          : !contacts_root_blocked(c, p->root) &&
+                                (contacts_wanted(c, p) || contacts_request_room(c, p));
     }
-    if (dialler) {
+    if (p->via == VIA_NETWORK) {
+        return may_pair_network(c, p->root, code);
+    }
+    if (p->dialler) {
         *code = CLOSE_NORMAL;
-        return contacts_adding_row(c, ref) != NULL;
+        return contacts_adding_row(c, p->ref) != NULL;
     }
-    *code = contacts_invite_judge(c, ref, root, env_wall_ms(c->self.env) / 1000);
+    *code = contacts_invite_judge(c, p->ref, p->root, env_wall_ms(c->self.env) / 1000);
     return *code == 0;
 }
 
 static int send_pair(struct contacts *c, struct pairing *p)
 {
     struct wire_pair v = {.device = *c->own};
+    if (p->via == VIA_STRANGER) { /* not before both have accepted */
+        v.device.has_presence = false;
+        sodium_memzero(v.device.presence_p, sizeof v.device.presence_p);
+        sodium_memzero(v.device.presence_a, sizeof v.device.presence_a);
+    }
     env_random(c->self.env, p->dh_sec, sizeof p->dh_sec);
     env_random(c->self.env, p->nonce, sizeof p->nonce);
     keys_public(p->dh_sec, v.dh);
@@ -181,12 +200,32 @@ static int send_pair(struct contacts *c, struct pairing *p)
     return err;
 }
 
+/* The line that goes with it, and where we listen. */
+static int send_request(struct contacts *c, const struct pairing *p)
+{
+    const struct contacts_ask *a = contacts_ask_row(c, p->ref);
+    struct wire_request v = {.port = p->addr.port};
+    uint8_t *bytes = a == NULL ? NULL : malloc(PAIR_FRAME_MAX);
+    if (bytes == NULL) {
+        return a == NULL ? ERR_STATE : ERR_NOMEM;
+    }
+    memcpy(v.line, a->line, sizeof v.line);
+    struct wr w = wr_init(bytes, PAIR_FRAME_MAX);
+    wire_request_put(&w, &v);
+    if (!wr_ok(&w)) {
+        free(bytes);
+        return ERR_LIMIT;
+    }
+    contacts_out_add(c, p->conn, FRAME_REQUEST, bytes, w.len);
+    return 0;
+}
+
 /* Certificate and root that the link was proved for. */
-static int check_peer(const struct contacts *c, enum pair_via via, bool dialler,
-                      uint32_t ref, const struct cert *cert, size_t cert_len)
+static int check_peer(const struct contacts *c, const struct pairing *p,
+                      const struct cert *cert, size_t cert_len)
 {
     const struct adding *a =
-        via == VIA_INVITE && dialler ? contacts_adding_row(c, ref) : NULL;
+        p->dialler && p->via == VIA_INVITE ? contacts_adding_row(c, p->ref) : NULL;
     if (cert_len > KEYS_CERT_MAX) {
         return ERR_FORMAT;
     }
@@ -195,67 +234,102 @@ static int check_peer(const struct contacts *c, enum pair_via via, bool dialler,
     return wrong || own || !noise_key_canonical(cert->stat) ? ERR_AUTH : 0;
 }
 
-static int pair_up(struct contacts *c, uint32_t conn, enum pair_via via, bool dialler,
-                   uint32_t ref, const struct cert *cert, const uint8_t *cert_bytes,
-                   size_t cert_len, const uint8_t handshake_hash[64])
+/* A pairing of the kind that proto says begins, or its link is to be closed. let says
+ * whether it may, where that was found out already. */
+static int begin(struct contacts *c, const struct pairing *proto, bool let,
+                 const struct cert *cert, const uint8_t *cert_bytes, size_t cert_len,
+                 const uint8_t handshake_hash[64])
 {
-    int err = check_peer(c, via, dialler, ref, cert, cert_len);
-    if (err != 0) {
-        return err;
-    }
-    if (c->own == NULL || pairing_of(c, conn) != NULL) {
-        return ERR_STATE;
-    }
-    if (contacts_room(c) != 0) {
-        return ERR_NOMEM;
-    }
     unsigned code;
-    if (!may_pair(c, via, dialler, ref, cert->root, &code)) {
-        ask_close(c, conn, code);
-        return 0;
+    if (!may_pair(c, proto, &code)) {
+        if (proto->via != VIA_STRANGER) {
+            ask_close(c, proto->conn, code);
+        }
+        return proto->via == VIA_STRANGER ? ERR_REFUSED : 0;
     }
-    if (!goes_first(c, cert->root, dialler) || c->n_pairings == PAIRINGS_MAX) {
-        ask_close(c, conn, CLOSE_BUSY);
-        return 0;
+    if (!let || !goes_first(c, cert->root, proto->dialler) ||
+        c->n_pairings == PAIRINGS_MAX) {
+        if (proto->via != VIA_STRANGER) {
+            ask_close(c, proto->conn, CLOSE_BUSY);
+        }
+        return proto->via == VIA_STRANGER ? ERR_REFUSED : 0;
     }
     struct pairing *p = calloc(1, sizeof *p);
     if (p == NULL) {
         return ERR_NOMEM;
     }
-    p->conn = conn;
-    p->dialler = dialler;
-    p->via = via;
-    p->ref = ref;
-    memcpy(p->root, cert->root, WIRE_ID);
-    memcpy(p->device, cert->device, WIRE_ID);
-    memcpy(p->stat, cert->stat, sizeof p->stat);
+    *p = *proto;
     memcpy(p->cert, cert_bytes, cert_len);
     p->cert_len = cert_len;
     memcpy(p->hash, handshake_hash, sizeof p->hash);
     p->next = c->pairings;
     c->pairings = p;
     c->n_pairings++;
-    err = send_pair(c, p);
+    int err = p->via == VIA_STRANGER && p->dialler ? send_request(c, p) : 0;
+    if (err == 0) {
+        err = send_pair(c, p);
+    }
     if (err != 0) {
         pairing_free(c, p);
     }
     return err;
 }
 
+/* Who is at the other end, and whether a pairing can begin at all. */
+static int take_peer(struct contacts *c, struct pairing *proto, const struct cert *cert,
+                     size_t cert_len)
+{
+    int err = check_peer(c, proto, cert, cert_len);
+    if (err != 0) {
+        return err;
+    }
+    if (c->own == NULL || pairing_of(c, proto->conn) != NULL) {
+        return ERR_STATE;
+    }
+    memcpy(proto->root, cert->root, WIRE_ID);
+    memcpy(proto->device, cert->device, WIRE_ID);
+    memcpy(proto->stat, cert->stat, sizeof proto->stat);
+    return contacts_room(c);
+}
+
 int contacts_pair_up(struct contacts *c, uint32_t conn, bool dialler, uint32_t ref,
                      const struct cert *cert, const uint8_t *cert_bytes, size_t cert_len,
                      const uint8_t handshake_hash[64])
 {
-    return pair_up(c, conn, VIA_INVITE, dialler, ref, cert, cert_bytes, cert_len,
-                   handshake_hash);
+    struct pairing proto = {
+        .conn = conn, .dialler = dialler, .via = VIA_INVITE, .ref = ref};
+    int err = take_peer(c, &proto, cert, cert_len);
+    return err != 0 ? err
+                    : begin(c, &proto, true, cert, cert_bytes, cert_len, handshake_hash);
 }
 
 int contacts_pair_up_network(struct contacts *c, uint32_t conn, bool dialler,
                              const struct cert *cert, const uint8_t *cert_bytes,
                              size_t cert_len, const uint8_t handshake_hash[64])
 {
-    return pair_up(c, conn, VIA_NETWORK, dialler, 0, cert, cert_bytes, cert_len,
-                   handshake_hash);
+    struct pairing proto = {.conn = conn, .dialler = dialler, .via = VIA_NETWORK};
+    int err = take_peer(c, &proto, cert, cert_len);
+    return err != 0 ? err
+                    : begin(c, &proto, true, cert, cert_bytes, cert_len, handshake_hash);
+}
+
+int contacts_stranger_up(struct contacts *c, const struct contacts_stranger *s,
+                         uint64_t now_ms)
+{
+    struct pairing proto = {.conn = s->conn,
+                            .dialler = s->dialler,
+                            .via = VIA_STRANGER,
+                            .ref = s->slot,
+                            .addr = *s->addr};
+    int err = take_peer(c, &proto, s->cert, s->cert_len);
+    if (err != 0) {
+        return err;
+    }
+    proto.addr.port = s->dialler ? s->port : 0; /* theirs comes with their request */
+    memcpy(proto.cert, s->cert_bytes, s->cert_len);
+    proto.cert_len = s->cert_len;
+    bool let = s->dialler || contacts_request_let(c, &proto, now_ms);
+    return begin(c, &proto, let, s->cert, s->cert_bytes, s->cert_len, s->hash);
 }
 
 /* ---- stored ---- */
@@ -280,21 +354,38 @@ static int name_as(struct contacts *c, struct txn *t, struct contact *k, const c
                                     old->r.name);
 }
 
-/* A free name, made from what the contact calls itself. When somebody else is known by
- * that, both are marked. */
-static int name_announced(struct contacts *c, struct txn *t, struct contact *k)
+/* Whether the contact goes by that name, or (alike) by one that a reader takes for it. */
+static bool goes_by(const struct contact *o, const char *name, const char *skeleton)
 {
+    char other[WIRE_SKELETON_MAX + 1];
+    if (strcmp(o->r.name, name) == 0 || strcmp(o->r.announced, name) == 0) {
+        return true;
+    }
+    return skeleton[0] != '\0' &&
+           ((wire_name_skeleton(o->r.name, other) && strcmp(other, skeleton) == 0) ||
+            (wire_name_skeleton(o->r.announced, other) && strcmp(other, skeleton) == 0));
+}
+
+/* A free name, made from what the contact calls itself. When somebody else is known by
+ * that, or (alike) by one that looks the same, both are marked. */
+static int name_announced(struct contacts *c, struct txn *t, struct contact *k,
+                          bool alike)
+{
+    char skeleton[WIRE_SKELETON_MAX + 1] = "";
     char base[WIRE_NAME_MAX + 1], named[WIRE_NAME_MAX + 1];
     contacts_base_name(&k->r, base);
     /* One that comes back is known to us by the name it had. */
     memcpy(named, k->r.name[0] != 0 ? k->r.name : base, sizeof named);
     contacts_unique(c, k, named, 1, named);
+    if (alike && !wire_name_skeleton(base, skeleton)) {
+        skeleton[0] = '\0';
+    }
     bool conflict = false;
     int err = 0;
     for (size_t i = 0; i < c->n && err == 0; i++) {
         struct contact *o = c->v[i];
         if (o == k || (o->r.flags & CONTACT_REMOVED) != 0 ||
-            (strcmp(o->r.name, base) != 0 && strcmp(o->r.announced, base) != 0)) {
+            !goes_by(o, base, skeleton)) {
             continue;
         }
         conflict = true;
@@ -314,35 +405,28 @@ static int name_announced(struct contacts *c, struct txn *t, struct contact *k)
     return err;
 }
 
-/* The contact's row: new, back again, or known. */
-static int store_contact(struct contacts *c, struct txn *t, const struct pairing *p,
-                         const struct wire_device *d, const uint8_t secret[32],
-                         struct contact **out)
+int contacts_store(struct contacts *c, struct txn *t, const struct newcomer *n,
+                   struct contact **out)
 {
-    const struct adding *a =
-        p->via == VIA_INVITE && p->dialler ? contacts_adding_row(c, p->ref) : NULL;
-    char as[WIRE_NAME_MAX + 1] = "";
-    struct contact *k = contacts_row_by_root(c, p->root);
+    struct contact *k = contacts_row_by_root(c, n->root);
     enum event_what what = EVENT_CONTACT_ADDED;
-    if (a != NULL) {
-        memcpy(as, a->pub.as, sizeof as);
-    }
-    int err = k == NULL ? contacts_row_add(c, p->root, &k) : 0;
+    int err = k == NULL ? contacts_row_add(c, n->root, &k) : 0;
     if (err != 0) {
         return err;
     }
     bool known = k->r.name[0] != 0 && (k->r.flags & CONTACT_REMOVED) == 0;
-    memcpy(k->r.pair, secret, sizeof k->r.pair);
-    k->r.flags &= ~(uint32_t)CONTACT_REMOVED;
-    if (p->via == VIA_NETWORK && !known) {
+    memcpy(k->r.pair, n->secret, sizeof k->r.pair);
+    k->r.flags &= ~(uint32_t)(CONTACT_REMOVED | CONTACT_ASKED);
+    k->r.flags |= n->asked ? CONTACT_ASKED : 0;
+    if (n->network && !known) {
         k->r.flags |= CONTACT_NETWORK;
         memcpy(k->r.network, c->network, sizeof k->r.network);
     }
-    (void)contacts_announce(c, k, d->name);
-    if (as[0] != 0) {
-        err = name_as(c, t, k, as);
+    (void)contacts_announce(c, k, n->dict->name);
+    if (n->as[0] != 0) {
+        err = name_as(c, t, k, n->as);
     } else if (!known) {
-        err = name_announced(c, t, k);
+        err = name_announced(c, t, k, n->stranger);
     }
     if (known) {
         what = EVENT_CONTACT_REPAIRED;
@@ -351,7 +435,7 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
         err = contacts_put(c, t, k);
     }
     if (err == 0) {
-        err = contacts_device_put(c, t, k, p->device, p->stat, d, true);
+        err = contacts_device_put(c, t, k, n->device, n->stat, n->dict, true);
     }
     if (err == 0) {
         err = contacts_tell(t, what, k->r.id, 0, k->r.name);
@@ -360,14 +444,61 @@ static int store_contact(struct contacts *c, struct txn *t, const struct pairing
     return err;
 }
 
-static bool has_room(const struct contacts *c, const struct pairing *p)
+bool contacts_has_room(const struct contacts *c, const uint8_t root[WIRE_ID],
+                       const uint8_t device[WIRE_ID])
 {
-    const struct contact *k = contacts_row_by_root(c, p->root);
+    const struct contact *k = contacts_row_by_root(c, root);
     if (k == NULL) {
         return c->n < CONTACT_ROWS_MAX && !contacts_full(c);
     }
     bool back = (k->r.flags & CONTACT_REMOVED) != 0;
-    return contacts_device_fits(k, p->device) && !(back && contacts_full(c));
+    return contacts_device_fits(k, device) && !(back && contacts_full(c));
+}
+
+/* The ask that this pairing answers: our own, or one that crossed theirs. 0: none. */
+static uint32_t ask_slot(const struct contacts *c, const struct pairing *p)
+{
+    const struct contacts_ask *a;
+    size_t pos = 0;
+    uint8_t hash[32];
+    if (p->via != VIA_STRANGER || p->dialler) {
+        return p->via == VIA_STRANGER ? p->ref : 0;
+    }
+    cert_hash(p->cert, p->cert_len, hash);
+    while ((a = contacts_ask_next(c, &pos)) != NULL) {
+        if (memcmp(a->cert, hash, sizeof hash) == 0) {
+            return a->slot;
+        }
+    }
+    return 0;
+}
+
+/* What is stored: a contact, or (in *k NULL) a request that waits for our user. */
+static int store_peer(struct contacts *c, struct txn *t, const struct pairing *p,
+                      const struct wire_device *d, const uint8_t secret[32],
+                      struct contact **k)
+{
+    const struct adding *a =
+        p->dialler && p->via == VIA_INVITE ? contacts_adding_row(c, p->ref) : NULL;
+    const struct contacts_ask *ask = contacts_ask_row(c, ask_slot(c, p));
+    if (p->via == VIA_STRANGER && !p->dialler && !contacts_wanted(c, p)) {
+        return contacts_request_put(c, t, p, d, secret);
+    }
+    char as[WIRE_NAME_MAX + 1] = "";
+    if (a != NULL || ask != NULL) {
+        memcpy(as, a != NULL ? a->pub.as : ask->as, sizeof as);
+    }
+    struct newcomer n = {.root = p->root,
+                         .device = p->device,
+                         .stat = p->stat,
+                         .secret = secret,
+                         .as = as,
+                         .dict = d,
+                         .network = p->via == VIA_NETWORK,
+                         .asked = p->via == VIA_STRANGER && p->dialler,
+                         .stranger = p->via == VIA_STRANGER};
+    int err = contacts_store(c, t, &n, k);
+    return err != 0 ? err : contacts_request_drop_root(c, t, p->root);
 }
 
 static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
@@ -380,8 +511,8 @@ static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
     struct wr w = wr_init(bytes, PAIR_FRAME_MAX);
     wire_paired_put(&w);
     struct contact *k = NULL;
-    int err = store_contact(c, t, p, d, secret, &k);
-    if (err == 0 && p->via == VIA_INVITE && !p->dialler) {
+    int err = store_peer(c, t, p, d, secret, &k);
+    if (err == 0 && !p->dialler && p->via == VIA_INVITE) {
         err = contacts_invite_burn(c, t, p->ref, p->root, k->r.id, k->r.name);
     }
     if (err != 0) {
@@ -389,13 +520,39 @@ static int store_pairing(struct contacts *c, struct txn *t, struct pairing *p,
         return err;
     }
     p->got_pair = true;
-    p->contact = k->r.id;
     contacts_out_add(c, p->conn, FRAME_PAIRED, bytes, w.len);
+    if (k == NULL) {
+        return 0;
+    }
+    p->contact = k->r.id;
     uint32_t slot = p->dialler ? p->ref : 0;
     contacts_event_add(
         c, (struct contacts_event){CONTACTS_EV_CHANGED, k->r.id, slot, p->conn, 0});
     contacts_event_add(
         c, (struct contacts_event){CONTACTS_EV_STORED, k->r.id, slot, p->conn, 0});
+    if (p->via == VIA_STRANGER &&
+        !p->dialler) { /* asks that crossed: both have accepted */
+        slot = ask_slot(c, p);
+        contacts_event_add(
+            c, (struct contacts_event){CONTACTS_EV_PAIRED, k->r.id, slot, p->conn, 0});
+        contacts_ask_drop(c, slot);
+    }
+    return 0;
+}
+
+/* A stranger's line, and where they listen; before PAIR. */
+static int got_request(struct pairing *p, const uint8_t *payload, size_t len)
+{
+    struct wire_request v;
+    if (p->via != VIA_STRANGER || p->dialler || p->got_request || p->got_pair) {
+        return ERR_STATE;
+    }
+    if (!wire_request_get(payload, len, &v)) {
+        return ERR_FORMAT;
+    }
+    p->got_request = true;
+    p->addr.port = v.port;
+    memcpy(p->line, v.line, sizeof p->line);
     return 0;
 }
 
@@ -404,7 +561,7 @@ static int got_pair(struct contacts *c, struct txn *t, struct pairing *p,
 {
     struct wire_pair v;
     uint8_t secret[KEYS_PAIR_SECRET];
-    if (p->got_pair) {
+    if (p->got_pair || (p->via == VIA_STRANGER && !p->dialler && !p->got_request)) {
         return ERR_STATE;
     }
     int err = wire_pair_get(payload, len, &v) ? 0 : ERR_FORMAT;
@@ -422,9 +579,10 @@ static int got_pair(struct contacts *c, struct txn *t, struct pairing *p,
     if (err == 0) {
         sodium_memzero(p->dh_sec, sizeof p->dh_sec);
         unsigned code;
-        if (!may_pair(c, p->via, p->dialler, p->ref, p->root, &code)) {
+        v.device.has_presence = v.device.has_presence && p->via != VIA_STRANGER;
+        if (!may_pair(c, p, &code)) {
             pairing_end(c, p, code);
-        } else if (!has_room(c, p)) {
+        } else if (!contacts_has_room(c, p->root, p->device)) {
             pairing_end(c, p, CLOSE_BUSY);
         } else {
             err = store_pairing(c, t, p, &v.device, secret);
@@ -450,8 +608,15 @@ static int got_paired(struct contacts *c, struct txn *t, struct pairing *p,
         /* The dialler will close; until then the link may stay. */
         return 0;
     }
-    struct contacts_event ev = {CONTACTS_EV_PAIRED, p->contact, p->ref, p->conn, 0};
-    int err = p->via == VIA_INVITE ? contacts_adding_drop(c, t, p->ref) : 0;
+    struct contacts_event ev = {p->via == VIA_STRANGER ? CONTACTS_EV_ASKED
+                                                       : CONTACTS_EV_PAIRED,
+                                p->contact, p->ref, p->conn, 0};
+    int err = 0;
+    if (p->via == VIA_STRANGER) {
+        contacts_ask_drop(c, p->ref);
+    } else if (p->via == VIA_INVITE) {
+        err = contacts_adding_drop(c, t, p->ref);
+    }
     if (err == 0) {
         contacts_event_add(c, ev);
         pairing_end(c, p, CLOSE_PAIRED);
@@ -471,6 +636,9 @@ int contacts_pair_recv(struct contacts *c, struct txn *t, uint32_t conn, uint8_t
     }
     if (type == FRAME_PAIR) {
         return got_pair(c, t, p, payload, len);
+    }
+    if (type == FRAME_REQUEST) {
+        return got_request(p, payload, len);
     }
     return type == FRAME_PAIRED ? got_paired(c, t, p, payload, len) : ERR_STATE;
 }

@@ -3,10 +3,12 @@
  *   contact.c         contacts and devices: rows, names, flags
  *   contact_invite.c  invites we gave out, codes we hold
  *   contact_pair.c    pairing links
+ *   contact_request.c strangers: whom we ask, who asks us
  *   contact_like.c    who somebody nearby is, or looks like */
 #ifndef LINNET_CONTACT_PRIV_H
 #define LINNET_CONTACT_PRIV_H
 
+#include "base/bucket.h"
 #include "base/map.h"
 #include "contact.h"
 
@@ -37,7 +39,8 @@ struct adding {
 /* What a pairing link stands on. */
 enum pair_via {
     VIA_INVITE = 1,
-    VIA_NETWORK, /* both know the key of the network */
+    VIA_NETWORK,  /* both know the key of the network */
+    VIA_STRANGER, /* nothing was given out before; PAIR tells no presence */
 };
 
 /* One pairing link. Ends at our PAIRED (dialler), or at the link's end. */
@@ -45,7 +48,7 @@ struct pairing {
     uint32_t conn;
     bool dialler;
     enum pair_via via;
-    uint32_t ref;      /* VIA_INVITE: slot, or invite */
+    uint32_t ref;      /* VIA_INVITE: slot, or invite; VIA_STRANGER: an ask's slot */
     uint64_t until_ms; /* 0: not yet seen by a tick */
     uint8_t root[WIRE_ID], device[WIRE_ID], stat[32];
     uint8_t cert[KEYS_CERT_MAX];
@@ -54,12 +57,30 @@ struct pairing {
     uint8_t dh_sec[32], nonce[32];
     bool got_pair, got_paired;
     uint32_t contact; /* once stored */
+    bool got_request; /* stranger, listener: their line and port are there */
+    char line[WIRE_LINE_MAX + 1];
+    struct addr addr; /* stranger, listener: where they listen */
     struct pairing *next;
 };
 
 struct out_frame {
     struct contacts_out pub;
     uint8_t *bytes;
+};
+
+/* Somebody to be stored as a contact. */
+struct newcomer {
+    const uint8_t *root, *device, *stat, *secret; /* 32 bytes each */
+    const char *as;                               /* "": what they call themselves */
+    const struct wire_device *dict;
+    bool network;  /* they came through the network that we are in */
+    bool asked;    /* they have not answered yet */
+    bool stranger; /* names that look alike are in conflict, too */
+};
+
+struct denied {
+    uint8_t root[WIRE_ID];
+    uint64_t at_ms; /* 0: nobody */
 };
 
 struct contacts {
@@ -80,6 +101,16 @@ struct contacts {
     size_t n_addings;
     struct pairing *pairings;
     size_t n_pairings;
+
+    struct rec_request **requests; /* by id */
+    size_t n_requests, cap_requests;
+    uint32_t last_request;
+    struct contacts_ask *asks[ASKS_MAX];
+    size_t n_asks;
+    uint8_t requests_seed[16];
+    struct bucket request_sources[REQUESTS_SOURCES], requests_all;
+    struct denied denied[REQUESTS_DENIED_MAX]; /* a ring */
+    size_t next_denied;
 
     uint64_t changes;   /* of contacts' rows, counted */
     struct like *likes; /* by hash, of when so many changes had been */
@@ -150,7 +181,34 @@ int contacts_addings_drop_root(struct contacts *c, struct txn *t,
 void contacts_sweep(struct contacts *c, struct txn *t, uint64_t now_ms);
 void contacts_invites_free(struct contacts *c);
 
+/* ---- contact_request.c ---- */
+int contacts_load_request(struct contacts *c, const struct rec_request *r);
+void contacts_requests_free(struct contacts *c);
+struct contacts_ask *contacts_ask_row(const struct contacts *c, uint32_t slot);
+/* No device of the contact has told its presence secret: pairing over XX is all there
+ * was. */
+bool contacts_unmet(const struct contact *k);
+/* Whether we ask, too, or have accepted: then no request is needed. */
+bool contacts_wanted(const struct contacts *c, const struct pairing *p);
+/* Whether a request of theirs may be stored; the second also counts it. */
+bool contacts_request_room(const struct contacts *c, const struct pairing *p);
+bool contacts_request_let(struct contacts *c, const struct pairing *p, uint64_t now_ms);
+/* Stores a request, instead of what the root has asked before. 0, ERR_LIMIT, ERR_NOMEM.
+ */
+int contacts_request_put(struct contacts *c, struct txn *t, const struct pairing *p,
+                         const struct wire_device *d, const uint8_t secret[32]);
+/* They have become a contact: what they asked is settled. */
+int contacts_request_drop_root(struct contacts *c, struct txn *t,
+                               const uint8_t root[WIRE_ID]);
+
 /* ---- contact_pair.c ---- */
+/* The contact's row: new, back again, or known; with its device. 0, ERR_LIMIT, ERR_NOMEM.
+ */
+int contacts_store(struct contacts *c, struct txn *t, const struct newcomer *n,
+                   struct contact **out);
+/* Whether there is room for that device of that account. */
+bool contacts_has_room(const struct contacts *c, const uint8_t root[WIRE_ID],
+                       const uint8_t device[WIRE_ID]);
 /* Ends pairings with that root (contact removed or blocked), with CLOSE_NORMAL. */
 void contacts_pairings_drop_root(struct contacts *c, const uint8_t root[WIRE_ID]);
 void contacts_pairings_tick(struct contacts *c, uint64_t now_ms);

@@ -588,6 +588,7 @@ int feeds_load(struct feeds *f, const struct rec *r)
     case REC_DEVICE:
     case REC_INVITE:
     case REC_ADDING:
+    case REC_REQUEST:
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:

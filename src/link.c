@@ -360,6 +360,11 @@ static int recv_transport(struct link *l, const uint8_t **p, size_t *n, uint64_t
     return rc;
 }
 
+void link_skip_strangers(struct link *l, bool skip)
+{
+    l->skip_strangers = skip;
+}
+
 int link_recv(struct link *l, const uint8_t *p, size_t n, uint64_t now_ms)
 {
     int rc = 0;

@@ -132,6 +132,10 @@ struct link *link_listen(const struct link_self *self, struct keyring *ring,
 void link_set_source(struct link *l, const struct addr *from);
 void link_free(struct link *l); /* wipes; tolerates NULL */
 
+/* A listener answers no stranger (LINK_STRANGER) as long as skip is true: too many came,
+ * or too many from there. To be said before the bytes are given. */
+void link_skip_strangers(struct link *l, bool skip);
+
 /* Bytes from the carrier. 0, or negative when the link is over (a LINK_CLOSED event
  * follows; the listener's silence is not an error: bytes are swallowed). Events are to be
  * taken after each call: more than LINK_RX_MAX bytes of them end the link. */

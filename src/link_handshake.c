@@ -314,7 +314,7 @@ int link_hs_record1(struct link *l, uint64_t now_ms)
 {
     uint8_t msg[LINK_MSG1];
     struct link_candidate *c = keyring_match(l->ring, &l->from, l->rec1, msg, now_ms);
-    if (c == NULL) {
+    if (c == NULL || (c->kind == LINK_STRANGER && l->skip_strangers)) {
         return ERR_NOTFOUND;
     }
     if (tag_known(c, l->rec1)) {

@@ -78,6 +78,7 @@ struct link {
     bool dialler;
     bool ev_counter, ev_up; /* events to be taken */
     bool close_sent;
+    bool skip_strangers;
     bool cut, by_peer;
     unsigned code;
     uint64_t deadline_ms; /* of the handshake, the silence or the closing */

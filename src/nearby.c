@@ -17,8 +17,13 @@ static const struct bucket_rate heard_source = {16, 4, 1000},
                                 heard_all = {512, 128, 1000},
                                 answer_source = {2, 1, 5000}, answer_all = {64, 32, 1000};
 
+static const struct bucket_rate shake_source = {NEARBY_SHAKE_SOURCE_BURST, 1,
+                                                NEARBY_SHAKE_SOURCE_MS},
+                                shake_all = {NEARBY_SHAKE_BURST, NEARBY_SHAKE_PER_S,
+                                             1000};
+
 struct source {
-    struct bucket heard, answered;
+    struct bucket heard, answered, shook;
 };
 
 struct nearby {
@@ -40,7 +45,7 @@ struct nearby {
     uint32_t last_number;
     uint8_t hash_seed[16];
     struct source sources[NEARBY_SOURCES];
-    struct bucket heard, answered;
+    struct bucket heard, answered, shook;
 
     struct nearby_out outs[NEARBY_OUTS_MAX];
     size_t outs_head, outs_len;
@@ -423,6 +428,19 @@ int nearby_recv(struct nearby *n, const struct addr *source, bool local, const u
         say(n, source, 0);
     }
     return rc;
+}
+
+bool nearby_may_shake(struct nearby *n, const struct addr *source, uint64_t now_ms)
+{
+    return visible(n) &&
+           bucket_has(&source_of(n, source)->shook, &shake_source, 1, now_ms) &&
+           bucket_has(&n->shook, &shake_all, 1, now_ms);
+}
+
+void nearby_shook(struct nearby *n, const struct addr *source, uint64_t now_ms)
+{
+    (void)bucket_take(&source_of(n, source)->shook, &shake_source, 1, now_ms);
+    (void)bucket_take(&n->shook, &shake_all, 1, now_ms);
 }
 
 /* ---- time ---- */

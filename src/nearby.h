@@ -37,6 +37,10 @@ enum {
     NEARBY_OUTS_MAX = 64,
     NEARBY_EVENTS_MAX = 512, /* beyond it one event says that the list has changed */
     NEARBY_SOURCES = 1024,   /* buckets that sources are hashed into */
+    NEARBY_SHAKE_SOURCE_BURST = 6, /* handshakes of one address, then one in … */
+    NEARBY_SHAKE_SOURCE_MS = 10000,
+    NEARBY_SHAKE_BURST = 48, /* of all, then … */
+    NEARBY_SHAKE_PER_S = 4,  /* … so many */
 };
 
 struct nearby;
@@ -101,6 +105,11 @@ bool nearby_next_event(struct nearby *n, struct nearby_event *e);
 const struct nearby_person *nearby_next(const struct nearby *n, size_t *pos);
 /* Every address of it, too. */
 const struct nearby_person *nearby_next_all(const struct nearby *n, size_t *pos);
+
+/* Whether one more handshake of a stranger from there may be answered now; and that one
+ * was. They are limited, each source and all together. */
+bool nearby_may_shake(struct nearby *n, const struct addr *source, uint64_t now_ms);
+void nearby_shook(struct nearby *n, const struct addr *source, uint64_t now_ms);
 
 /* Nonces of own beacons that still count; none while hidden. ref is never used twice. */
 struct nearby_nonce {

@@ -114,6 +114,7 @@ void node_free(struct node *n)
     }
     conns_free(n);
     attempts_free(n);
+    askings_free(n);
     map_release(&n->conns);
     deadlines_release(&n->deadlines);
     queues_free(n);
@@ -274,7 +275,21 @@ static void met_at(struct node *n, uint32_t contact, const struct conn *c,
            (d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
         if (memcmp(d->stat, stat, sizeof(d->stat)) == 0) {
             peers_addr(n->peers, d->id, &c->addr, true, now_ms);
+            if (c->dialled) { /* it listens there */
+                (void)contacts_device_met(n->contacts, &n->txn, d->id, &c->addr);
+            }
         }
+    }
+}
+
+/* Who met us as a stranger has not got our presence secret: it waits for the first link
+ * of contacts. */
+static void stored(struct node *n, uint32_t contact, uint64_t now_ms)
+{
+    uint32_t conv = feeds_conv_of(n->feeds, contact);
+
+    if (!contacts_met(n->contacts, contact) && conv != 0) {
+        (void)feeds_send_device(n->feeds, &n->txn, conv, &n->own, now_ms);
     }
 }
 
@@ -295,6 +310,13 @@ static void on_contacts_event(struct node *n, const struct contacts_event *ev,
         break;
     case CONTACTS_EV_STORED:
         contact_follow(n, ev->contact, now_ms);
+        stored(n, ev->contact, now_ms);
+        break;
+    case CONTACTS_EV_ASKED:
+        asking_stored(n, ev->slot, ev->contact);
+        if ((c = conn_get(n, ev->conn)) != NULL) {
+            met_at(n, ev->contact, c, now_ms);
+        }
         break;
     case CONTACTS_EV_PAIRED:
         if (ev->slot != 0) {
@@ -658,6 +680,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     contacts_tick(n->contacts, &n->txn, now_ms);
     presence_tick(n->presence, now_ms);
     attempts_tick(n, now_ms);
+    askings_tick(n, now_ms);
     conns_tick(n, now_ms);
     if (now_ms >= n->next_box_check_ms) {
         n->next_box_check_ms = now_ms + NODE_BOX_CHECK_MS;
@@ -684,6 +707,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, contacts_deadline(n->contacts));
     at = earlier(at, presence_deadline(n->presence));
     at = earlier(at, attempts_deadline(n));
+    at = earlier(at, askings_deadline(n));
     at = earlier(at, deadlines_next(&n->deadlines));
     return earlier(at, n->next_box_check_ms);
 }

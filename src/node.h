@@ -200,6 +200,20 @@ void node_away_after(struct node *n, uint64_t ms, uint64_t now_ms);
 int node_typing(struct node *n, uint32_t contact, const uint8_t *text, size_t len,
                 bool typing, uint64_t now_ms);
 
+/* Asks who has the certificate of that hash and is heard nearby to become a contact; line
+ * goes with it (wire_line_ok), or NULL. Who is one already, or has asked us, is accepted
+ * at once. The result comes when both have accepted, or after NODE_ADD_WAIT_MS with
+ * ERR_TIMEOUT: contact is then set when they have been asked and only the answer is
+ * missing. At once: ERR_ARG, ERR_LIMIT, ERR_REFUSED (blocked here). */
+int node_ask(struct node *n, uint64_t tag, const uint8_t cert[32], const char *as,
+             const char *line, uint64_t now_ms);
+/* Requests of others: contacts_request_next(). The result of the first has contact. */
+int node_request_accept(struct node *n, uint64_t tag, uint32_t id, const char *as,
+                        uint64_t now_ms);
+int node_request_deny(struct node *n, uint64_t tag, uint32_t id, bool block,
+                      uint64_t now_ms);
+int node_request_unblock(struct node *n, uint64_t tag, uint32_t id, uint64_t now_ms);
+
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);
 
@@ -231,6 +245,9 @@ const struct rec_contact *node_nearby_contact(const struct node *n,
 /* A contact whose name this one's looks like without being that contact, or NULL. */
 const struct rec_contact *node_nearby_like(const struct node *n,
                                            const struct nearby_person *p);
+/* A contact (not `except`) whose name looks like this one, or NULL. */
+const struct rec_contact *node_like(const struct node *n, const char *name,
+                                    uint32_t except);
 struct node_stats {
     unsigned links, half_open, contacts, online, conns;
     uint64_t unstored_bytes, last_txn, durable_txn;

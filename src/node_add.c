@@ -157,8 +157,10 @@ void attempts_tick(struct node *n, uint64_t now_ms)
             at = &w->next;
             continue;
         }
-        struct node_event ev = {
-            .kind = NODE_EV_RESULT, .tag = w->tag, .err = ERR_TIMEOUT};
+        struct node_event ev = {.kind = NODE_EV_RESULT,
+                                .tag = w->tag,
+                                .err = ERR_TIMEOUT,
+                                .contact = w->contact};
 
         node_result(n, &ev);
         *at = w->next;
@@ -184,12 +186,32 @@ uint64_t attempts_deadline(const struct node *n)
     return at;
 }
 
-void waiters_done(struct node *n, uint32_t slot, uint32_t contact, int err, unsigned code)
+int waiter_new(struct node *n, uint64_t tag, uint32_t slot, uint32_t contact,
+               uint64_t now_ms)
+{
+    struct waiter *w = n->n_waiters < NODE_WAITERS_MAX ? calloc(1, sizeof(*w)) : NULL;
+
+    if (w == NULL) {
+        return n->n_waiters < NODE_WAITERS_MAX ? ERR_NOMEM : ERR_LIMIT;
+    }
+    w->tag = tag;
+    w->slot = slot;
+    w->contact = contact;
+    w->until_ms = now_ms + NODE_ADD_WAIT_MS;
+    w->next = n->waiters;
+    n->waiters = w;
+    n->n_waiters++;
+    return 0;
+}
+
+/* Those who wait for the slot, or (slot 0) for the answer of the contact. */
+static void finish(struct node *n, uint32_t slot, uint32_t contact, int err,
+                   unsigned code)
 {
     for (struct waiter **at = &n->waiters; *at != NULL;) {
         struct waiter *w = *at;
 
-        if (w->slot != slot) {
+        if (w->slot != slot || (slot == 0 && w->contact != contact)) {
             at = &w->next;
             continue;
         }
@@ -204,6 +226,18 @@ void waiters_done(struct node *n, uint32_t slot, uint32_t contact, int err, unsi
         n->n_waiters--;
         free(w);
     }
+}
+
+void waiters_done(struct node *n, uint32_t slot, uint32_t contact, int err, unsigned code)
+{
+    if (slot != 0) {
+        finish(n, slot, contact, err, code);
+    }
+}
+
+void waiters_answered(struct node *n, uint32_t contact)
+{
+    finish(n, 0, contact, 0, 0);
 }
 
 void attempts_free(struct node *n)

@@ -133,6 +133,15 @@ uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
     return c == NULL ? 0 : dial(n, c, LINK_INVITE, slot);
 }
 
+uint32_t conn_dial_stranger(struct node *n, uint32_t slot, const struct addr *to,
+                            uint64_t now_ms)
+{
+    struct conn *c = n->stopping ? NULL : conn_new(n, to);
+
+    (void)now_ms;
+    return c == NULL ? 0 : dial(n, c, LINK_STRANGER, slot);
+}
+
 /* Links of listeners that may have to make room: those that recognised nobody, and
  * those that did and are not yet those of a contact (who replays first records, or
  * holds an old code, gets no further). */
@@ -202,6 +211,20 @@ uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms)
     return c != NULL ? c->id : 0;
 }
 
+static bool stranger_candidate(struct node *n, const struct conn *c,
+                               struct link_candidate *as)
+{
+    const struct asking *a = asking_get(n, c->ref);
+    uint8_t nonce[16];
+
+    if (a == NULL || !asking_nonce(n, a, &c->addr, nonce)) {
+        return false;
+    }
+    keys_link_stranger(nonce, a->cert, &as->keys);
+    memcpy(as->cert_hash, a->cert, sizeof(as->cert_hash));
+    return true;
+}
+
 /* The candidate to dial as; false when the one behind it is gone meanwhile. */
 static bool dial_candidate(struct node *n, struct conn *c, struct link_candidate *as)
 {
@@ -223,6 +246,9 @@ static bool dial_candidate(struct node *n, struct conn *c, struct link_candidate
         keys_link_invite(a->code.secret, a->code.root, &as->keys);
         memcpy(as->remote_root, a->code.root, KEYS_ROOT);
         return true;
+    }
+    if (c->kind == LINK_STRANGER) {
+        return stranger_candidate(n, c, as);
     }
     d = contacts_device(n->contacts, c->ref);
     contact = d != NULL ? contacts_get(n->contacts, d->contact) : NULL;
@@ -327,6 +353,9 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     }
     c->current = true;
     keyring_met(&n->ring, LINK_CONTACT, c->ref, &c->addr);
+    if (contacts_answered(n->contacts, &n->txn, contact_of(n, c->ref)) == 0) {
+        waiters_answered(n, contact_of(n, c->ref));
+    }
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }
@@ -362,16 +391,44 @@ static void invite_up(struct node *n, struct conn *c, uint64_t now_ms)
     }
 }
 
+static void stranger_up(struct node *n, struct conn *c, uint64_t now_ms)
+{
+    struct contacts_stranger s = {.conn = c->id,
+                                  .dialler = c->dialled,
+                                  .slot = c->dialled ? c->ref : 0,
+                                  .port = n->link_port,
+                                  .addr = &c->addr,
+                                  .hash = link_hash(c->link)};
+    int err = ERR_AUTH;
+
+    s.cert = link_remote_cert(c->link, &s.cert_bytes, &s.cert_len);
+    if (s.cert != NULL) {
+        err = contacts_stranger_up(n->contacts, &s, now_ms);
+    }
+    if (err != 0) {
+        link_close(c->link,
+                   err == ERR_NOMEM || err == ERR_REFUSED ? CLOSE_BUSY : CLOSE_PROTOCOL,
+                   now_ms);
+    }
+}
+
 static void on_up(struct node *n, struct conn *c, uint64_t now_ms)
 {
     c->kind = link_kind(c->link);
     c->up = true;
-    if (c->kind == LINK_CONTACT) {
+    switch (c->kind) {
+    case LINK_CONTACT:
         contact_up(n, c, now_ms);
-    } else if (c->kind == LINK_NETWORK) {
+        break;
+    case LINK_NETWORK:
         network_up(n, c, now_ms);
-    } else {
+        break;
+    case LINK_INVITE:
         invite_up(n, c, now_ms);
+        break;
+    case LINK_STRANGER:
+        stranger_up(n, c, now_ms);
+        break;
     }
 }
 
@@ -407,7 +464,8 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
                     uint64_t now_ms)
 {
     if (c->kind != LINK_CONTACT) {
-        return ev->type == FRAME_PAIR || ev->type == FRAME_PAIRED
+        return ev->type == FRAME_PAIR || ev->type == FRAME_PAIRED ||
+                       (ev->type == FRAME_REQUEST && c->kind == LINK_STRANGER)
                    ? contacts_pair_recv(n->contacts, &n->txn, c->id, ev->type,
                                         ev->payload, ev->len)
                    : 0;
@@ -471,6 +529,11 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         }
     } else if (c->kind == LINK_NETWORK) {
         network_down(n, c, code, now_ms);
+    } else if (c->kind == LINK_STRANGER) {
+        contacts_pair_down(n->contacts, c->id);
+        if (c->dialled) {
+            asking_conn_over(n, c->id, now_ms);
+        }
     } else if (c->kind == LINK_CONTACT && c->up) {
         bool current = c->current;
 
@@ -562,7 +625,9 @@ void node_recv(struct node *n, uint32_t conn, const uint8_t *p, size_t len,
     if (c == NULL || c->link == NULL) {
         return;
     }
+    strangers_before(n, c, now_ms);
     (void)link_recv(c->link, p, len, now_ms);
+    strangers_after(n, c, now_ms);
     conn_pump(n, c, now_ms);
     node_settle(n, now_ms);
 }

@@ -122,6 +122,7 @@ int node_load(struct node *n, const struct rec *r)
     }
     case REC_INVITE:
     case REC_ADDING:
+    case REC_REQUEST:
         return contacts_load(n->contacts, r);
     case REC_BOXKEY:
     case REC_CONV:

@@ -26,6 +26,7 @@ enum {
     NODE_GATED_MAX = 64 * 1024 * 1024, /* bytes of frames held back; then links end */
     NODE_BOX_CHECK_MS = 3600000,
     NODE_ADD_RETRY_MS = 5000,
+    NODE_ASK_MS = 30 * 60 * 1000, /* somebody who does not answer is asked so long */
     NODE_OUT_BUF = 72 * 1024,
     NODE_METAS_MAX = 64,
     NODE_WAITERS_MAX = 256,
@@ -55,6 +56,7 @@ struct conn {
     uint32_t ref; /* device row, invite id, slot when dialling for a code; 0: network */
     bool dialled, connected, ready, closing, current, up;
     bool peer_closed;  /* by the other side's CLOSE */
+    bool shook;        /* counted as a stranger's handshake */
     bool close_wanted; /* by contacts, behind what is held back */
     enum close_code close_code;
     size_t gated; /* bytes held back for it */
@@ -110,11 +112,24 @@ struct attempt {
     bool gone;         /* mark while the list is compared */
 };
 
+/* Somebody nearby who is to be asked. */
+struct asking {
+    struct asking *next;
+    uint32_t slot;
+    uint8_t cert[32];
+    uint32_t conn;    /* 0: none under way */
+    uint32_t tried;   /* number of the entry that was dialled last */
+    uint64_t next_ms; /* DEADLINE_NONE: when they are heard again */
+    uint64_t until_ms;
+    bool gone; /* mark while the list is compared */
+};
+
 /* A request `add` that waits for its end. */
 struct waiter {
     struct waiter *next;
     uint64_t tag;
-    uint32_t slot;
+    uint32_t slot;    /* 0: asked; it is the answer that is waited for */
+    uint32_t contact; /* whom we asked */
     uint64_t until_ms;
 };
 
@@ -173,6 +188,7 @@ struct node {
     uint8_t *out_buf;
 
     struct attempt *attempts;
+    struct asking *askings;
     struct waiter *waiters;
     unsigned n_waiters;
 
@@ -224,6 +240,8 @@ uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *t
 uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
                         uint64_t now_ms);
 uint32_t conn_dial_network(struct node *n, const struct addr *to, uint64_t now_ms);
+uint32_t conn_dial_stranger(struct node *n, uint32_t slot, const struct addr *to,
+                            uint64_t now_ms);
 void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms);
 /* False when the link did not take it. */
 bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,
@@ -279,6 +297,19 @@ void nearby_datagram(struct node *n, const struct addr *from, const uint8_t *p,
                      size_t len, uint64_t now_ms);
 /* Carries on what nearby has; false when there was no event. */
 bool nearby_route(struct node *n, uint64_t now_ms);
+struct asking *asking_get(const struct node *n, uint32_t slot);
+/* The newest nonce heard from who has that certificate, at that address. */
+bool asking_nonce(const struct node *n, const struct asking *a, const struct addr *at,
+                  uint8_t nonce[16]);
+void asking_conn_over(struct node *n, uint32_t conn, uint64_t now_ms);
+void askings_tick(struct node *n, uint64_t now_ms);
+uint64_t askings_deadline(const struct node *n);
+void askings_free(struct node *n);
+/* The other side has stored what we ask: who waits for that waits for the answer now. */
+void asking_stored(struct node *n, uint32_t slot, uint32_t contact);
+/* Before bytes of a listener's link are taken in, and after. */
+void strangers_before(struct node *n, struct conn *c, uint64_t now_ms);
+void strangers_after(struct node *n, struct conn *c, uint64_t now_ms);
 
 /* ---- node_presence.c ---- */
 void node_presence_start(struct node *n, uint64_t now_ms);
@@ -303,5 +334,11 @@ uint64_t attempts_deadline(const struct node *n);
 void waiters_done(struct node *n, uint32_t slot, uint32_t contact, int err,
                   unsigned code);
 void attempts_free(struct node *n);
+/* The same for somebody we asked, who has accepted. */
+void waiters_answered(struct node *n, uint32_t contact);
+/* 0, ERR_LIMIT, ERR_NOMEM: waits for the end of the code or ask with this slot, or for
+ * the answer of a contact (slot 0). */
+int waiter_new(struct node *n, uint64_t tag, uint32_t slot, uint32_t contact,
+               uint64_t now_ms);
 
 #endif

@@ -50,32 +50,20 @@ int node_invite_revoke(struct node *n, uint64_t tag, uint32_t id, uint64_t now_m
 int node_add(struct node *n, uint64_t tag, const char *code, size_t len, const char *as,
              uint64_t now_ms)
 {
-    struct waiter *w;
     uint32_t slot;
-    int err;
+    int err = n->n_waiters < NODE_WAITERS_MAX ? 0 : ERR_LIMIT;
 
-    if (n->n_waiters >= NODE_WAITERS_MAX) {
-        return ERR_LIMIT;
+    if (err == 0) {
+        err = contacts_add(n->contacts, &n->txn, code, len, as, &slot);
     }
-    w = calloc(1, sizeof(*w));
-    if (w == NULL) {
-        return ERR_NOMEM;
+    if (err == 0) {
+        err = waiter_new(n, tag, slot, 0, now_ms);
     }
-    err = contacts_add(n->contacts, &n->txn, code, len, as, &slot);
-    if (err != 0) {
-        struct node_event none = {0};
-
-        free(w);
-        return node_done(n, err, &none, tag, now_ms);
+    if (err == ERR_NOMEM) {
+        n->broken = err;
     }
-    w->tag = tag;
-    w->slot = slot;
-    w->until_ms = now_ms + NODE_ADD_WAIT_MS;
-    w->next = n->waiters;
-    n->waiters = w;
-    n->n_waiters++;
     node_settle(n, now_ms);
-    return 0;
+    return err;
 }
 
 int node_send_conv(struct node *n, uint64_t tag, uint32_t conv, const uint8_t *text,

@@ -48,6 +48,10 @@ static size_t rec_blobs(struct rec *r, struct blob *out[2])
     case REC_ADDING:
         out[0] = &r->u.adding.code;
         return 1;
+    case REC_REQUEST:
+        out[0] = &r->u.request.cert;
+        out[1] = &r->u.request.text;
+        return 2;
     case REC_CONV:
         out[0] = &r->u.conv.members;
         return 1;
@@ -102,6 +106,8 @@ static bool same_row(const struct rec *a, const struct rec *b)
     case REC_ADDING:
         return sodium_memcmp(a->u.adding.secret, b->u.adding.secret,
                              sizeof a->u.adding.secret) == 0;
+    case REC_REQUEST:
+        return a->u.request.id == b->u.request.id;
     case REC_CONV:
         return a->u.conv.id == b->u.conv.id;
     case REC_FEED:

@@ -25,7 +25,8 @@ enum rec_kind {
     REC_CONTACT,
     REC_DEVICE,
     REC_INVITE,
-    REC_ADDING, /* a code we hold and have not finished with */
+    REC_ADDING,  /* a code we hold and have not finished with */
+    REC_REQUEST, /* somebody who is no contact asked us, or must not any more */
     REC_CONV,
     REC_FEED,
     REC_HAVE,  /* how far a device told us it has a feed */
@@ -54,6 +55,7 @@ enum contact_flag {
     CONTACT_BLOCKED = 2,
     CONTACT_REMOVED = 4,
     CONTACT_CONFLICT = 8, /* another root came under this name */
+    CONTACT_ASKED = 32,   /* we asked them nearby, and they have not answered yet */
     CONTACT_NETWORK = 64, /* paired by itself, through a secret network */
     CONTACT_LIVE = 128,   /* we want live typing with them */
 };
@@ -93,6 +95,25 @@ struct rec_adding { /* key: secret */
     struct blob code;           /* the whole code, text */
     char as[WIRE_NAME_MAX + 1]; /* empty: the announced name */
     uint64_t started_ms;        /* wall */
+};
+
+enum request_state {
+    REQUEST_OPEN = 1, /* undecided */
+    REQUEST_BLOCKED,  /* denied for good: only id, root and name are left */
+};
+struct rec_request { /* key: id; one for each root */
+    uint32_t id;
+    uint8_t state;
+    uint8_t root[WIRE_ID], device[WIRE_ID], stat[32];
+    struct blob cert;
+    uint8_t box[32];
+    uint64_t box_time;
+    uint8_t pair[32];             /* the pair's secret, once it is accepted */
+    char name[WIRE_NAME_MAX + 1]; /* what they call themselves */
+    struct blob text;             /* their line, perhaps empty */
+    uint8_t addr[ADDR_WIRE6];     /* where they listen, a wire address */
+    uint8_t addr_len;
+    uint64_t time_ms;
 };
 
 enum conv_kind { CONV_PAIR = 1, CONV_GROUP = 2 };
@@ -206,6 +227,8 @@ enum event_what {
     EVENT_UNREAD, /* our read mark moved: a conversation has no unread messages */
     EVENT_NETWORK_LEFT = 40, /* text: its name; value: contacts made through it */
     EVENT_NETWORK_LIMIT,     /* too many new members lately; text: its name */
+    EVENT_REQUEST = 50,      /* somebody nearby asks; value: the request's id */
+    EVENT_REQUEST_ACCEPTED,  /* somebody we asked has accepted */
 };
 struct rec_event {
     uint8_t topic, what;
@@ -225,6 +248,7 @@ struct rec {
         struct rec_device device;
         struct rec_invite invite;
         struct rec_adding adding;
+        struct rec_request request;
         struct rec_conv conv;
         struct rec_feed feed;
         struct rec_have have;

@@ -141,6 +141,27 @@ static int put_adding(struct store *s, const struct rec_adding *v, bool del)
     return bind_run(&b);
 }
 
+static int put_request(struct store *s, const struct rec_request *v, bool del)
+{
+    struct bind b = bind_start(s, del ? ST_REQUEST_DEL : ST_REQUEST_PUT);
+    bind_int(&b, v->id);
+    if (!del) {
+        bind_int(&b, v->state);
+        bind_bytes(&b, v->root, sizeof v->root);
+        bind_bytes(&b, v->device, sizeof v->device);
+        bind_bytes(&b, v->stat, sizeof v->stat);
+        bind_bytes(&b, v->cert.p, v->cert.n);
+        bind_bytes(&b, v->box, sizeof v->box);
+        bind_int(&b, v->box_time);
+        bind_bytes(&b, v->pair, sizeof v->pair);
+        bind_name(&b, v->name, sizeof v->name);
+        bind_bytes(&b, v->text.p, v->text.n);
+        bind_bytes(&b, v->addr, v->addr_len);
+        bind_int(&b, v->time_ms);
+    }
+    return bind_run(&b);
+}
+
 static int put_conv(struct store *s, const struct rec_conv *v, bool del)
 {
     struct bind b = bind_start(s, del ? ST_CONV_DEL : ST_CONV_PUT);
@@ -526,6 +547,8 @@ static int apply_rec(struct work *w, const struct rec *r)
         return put_invite(w->s, &r->u.invite, r->del);
     case REC_ADDING:
         return put_adding(w->s, &r->u.adding, r->del);
+    case REC_REQUEST:
+        return put_request(w->s, &r->u.request, r->del);
     case REC_CONV:
         return put_conv(w->s, &r->u.conv, r->del);
     case REC_FEED:

@@ -79,6 +79,31 @@ static bool load_adding(sqlite3_stmt *st, struct rec *r)
            col_fixed(st, 1, v->root, sizeof v->root);
 }
 
+static bool load_request(sqlite3_stmt *st, struct rec *r)
+{
+    struct rec_request *v = &r->u.request;
+    struct blob addr = col_blob(st, 11);
+    v->id = (uint32_t)col_int(st, 0);
+    v->state = (uint8_t)col_int(st, 1);
+    v->cert = col_blob(st, 5);
+    v->box_time = col_int(st, 7);
+    col_name(st, 9, v->name, sizeof v->name);
+    v->text = col_blob(st, 10);
+    v->time_ms = col_int(st, 12);
+    if (addr.n > sizeof v->addr) {
+        return false;
+    }
+    if (addr.n > 0) {
+        memcpy(v->addr, addr.p, addr.n);
+    }
+    v->addr_len = (uint8_t)addr.n;
+    return col_fixed(st, 2, v->root, sizeof v->root) &&
+           col_fixed(st, 3, v->device, sizeof v->device) &&
+           col_fixed(st, 4, v->stat, sizeof v->stat) &&
+           col_fixed(st, 6, v->box, sizeof v->box) &&
+           col_fixed(st, 8, v->pair, sizeof v->pair);
+}
+
 static bool load_conv(sqlite3_stmt *st, struct rec *r)
 {
     struct rec_conv *v = &r->u.conv;
@@ -136,6 +161,7 @@ static const struct table {
     {REC_DEVICE, "SELECT * FROM device ORDER BY id", load_device},
     {REC_INVITE, "SELECT * FROM invite ORDER BY id", load_invite},
     {REC_ADDING, "SELECT * FROM adding ORDER BY started_ms, secret", load_adding},
+    {REC_REQUEST, "SELECT * FROM request ORDER BY id", load_request},
     {REC_CONV, "SELECT * FROM conv ORDER BY id", load_conv},
     {REC_FEED, "SELECT * FROM feed ORDER BY id", load_feed},
     {REC_HAVE, "SELECT * FROM have ORDER BY device, feed", load_have},

@@ -49,6 +49,8 @@ enum stmt_id {
     ST_INVITE_DEL,
     ST_ADDING_PUT,
     ST_ADDING_DEL,
+    ST_REQUEST_PUT,
+    ST_REQUEST_DEL,
     ST_CONV_PUT,
     ST_CONV_DEL,
     ST_FEED_PUT,

@@ -69,7 +69,13 @@ const char *const store_steps[STORE_SCHEMA] = {
     "CREATE TABLE zone(n INTEGER PRIMARY KEY, first_ms INTEGER NOT NULL,"
     "  last_ms INTEGER NOT NULL) STRICT;"
     /* and the secret network that a contact came through */
-    "ALTER TABLE contact ADD COLUMN network TEXT NOT NULL DEFAULT '';",
+    "ALTER TABLE contact ADD COLUMN network TEXT NOT NULL DEFAULT '';"
+    /* strangers who ask, or must not any more */
+    "CREATE TABLE request(id INTEGER PRIMARY KEY, state INTEGER NOT NULL,"
+    "  root BLOB NOT NULL, device BLOB NOT NULL, stat BLOB NOT NULL, cert BLOB NOT NULL,"
+    "  box BLOB NOT NULL, box_time INTEGER NOT NULL, pair BLOB NOT NULL,"
+    "  name TEXT NOT NULL, text BLOB NOT NULL, addr BLOB NOT NULL,"
+    "  time_ms INTEGER NOT NULL) STRICT;",
 };
 
 #define MSG_COLS                                                                         \
@@ -93,6 +99,9 @@ const char *const store_sql[ST_COUNT] = {
     [ST_INVITE_DEL] = "DELETE FROM invite WHERE id = ?",
     [ST_ADDING_PUT] = "REPLACE INTO adding VALUES(?, ?, ?, ?, ?)",
     [ST_ADDING_DEL] = "DELETE FROM adding WHERE secret = ?",
+    [ST_REQUEST_PUT] =
+        "REPLACE INTO request VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_REQUEST_DEL] = "DELETE FROM request WHERE id = ?",
     [ST_CONV_PUT] = "REPLACE INTO conv VALUES(?, ?, ?, ?, ?, ?)",
     [ST_CONV_DEL] = "DELETE FROM conv WHERE id = ?",
     [ST_FEED_PUT] =

@@ -249,3 +249,34 @@ void wire_paired_put(struct wr *w)
     wr_ben_dict(w);
     wr_ben_end(w);
 }
+
+void wire_request_put(struct wr *w, const struct wire_request *v)
+{
+    size_t len = strnlen(v->line, WIRE_LINE_MAX + 1);
+    if (v->port == 0 || !wire_line_ok((const uint8_t *)v->line, len)) {
+        w->bad = true;
+        return;
+    }
+    wr_ben_dict(w);
+    wr_ben_key(w, "l");
+    wr_ben_int(w, v->port);
+    wr_ben_key(w, "s");
+    wr_ben_str(w, v->line, len);
+    wr_ben_end(w);
+}
+
+bool wire_request_get(const uint8_t *p, size_t len, struct wire_request *v)
+{
+    struct ben d;
+    uint64_t port;
+    const uint8_t *line;
+    size_t n;
+    if (!get_dict(p, len, &d) || !ben_uint(ben_get(d, "l"), &port) || port == 0 ||
+        port > UINT16_MAX || !ben_str(ben_get(d, "s"), &line, &n) ||
+        !wire_line_ok(line, n)) {
+        return false;
+    }
+    *v = (struct wire_request){.port = (uint16_t)port};
+    memcpy(v->line, line, n);
+    return true;
+}

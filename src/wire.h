@@ -86,6 +86,7 @@ enum frame_type {
     FRAME_PAIR = 17,
     FRAME_PAIRED = 18,
     FRAME_MEMBERS = 19, /* of the network that both are in */
+    FRAME_REQUEST = 21,
     /* 32..47: feeds */
     FRAME_DIGEST = 32,
     FRAME_HAVE = 33,
@@ -180,6 +181,14 @@ struct wire_members {
 };
 void wire_members_put(struct wr *w, const struct wire_members *v);
 bool wire_members_get(const uint8_t *p, size_t len, struct wire_members *v);
+/* REQUEST {l: link port of the sender, s: a line of text}: before PAIR, from a stranger
+ * who dials. s is wire_line_ok(), perhaps empty; l is not 0. */
+struct wire_request {
+    uint16_t port;
+    char line[WIRE_LINE_MAX + 1];
+};
+void wire_request_put(struct wr *w, const struct wire_request *v);
+bool wire_request_get(const uint8_t *p, size_t len, struct wire_request *v);
 
 /* An entry's header, canonical bencode: b hash of the box, c conversation, d device,
  * g generation, k first seq of the chain (`keys` entry), o order, p prev, q seq,

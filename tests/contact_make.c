@@ -115,6 +115,9 @@ static void drain_events(struct side *s)
         case CONTACTS_EV_STORED:
             s->stored++;
             break;
+        case CONTACTS_EV_ASKED:
+            s->asked++;
+            break;
         case CONTACTS_EV_CLOSE:
             s->closed++;
             s->close_code = ev.code;
@@ -149,6 +152,7 @@ void side_crash(struct side *s)
 
 void side_forget(struct side *s)
 {
+    s->asked = 0;
     s->changed = s->gone = s->invites = s->paired = s->stored = s->failed = 0;
     s->closed = s->close_code = s->fail_code = 0;
 }
@@ -222,6 +226,47 @@ void sim_up(struct wire_sim *w, struct side *a, struct side *b, uint32_t conn,
     collect(w, false);
 }
 
+static int stranger_end(struct wire_sim *w, bool at_a, uint32_t slot,
+                        const struct addr *from)
+{
+    struct side *me = at_a ? w->a : w->b, *peer = at_a ? w->b : w->a;
+    uint8_t hash[64];
+    memset(hash, 0x50, sizeof hash);
+    memcpy(hash, &w->conn, sizeof w->conn);
+    struct contacts_stranger s = {.conn = w->conn,
+                                  .dialler = at_a,
+                                  .slot = slot,
+                                  .port = 7679,
+                                  .addr = from,
+                                  .cert = &peer->cert,
+                                  .cert_bytes = peer->cert_bytes,
+                                  .cert_len = peer->cert_len,
+                                  .hash = hash};
+    return contacts_stranger_up(me->c, &s, me->now_ms);
+}
+
+void sim_up_stranger(struct wire_sim *w, struct side *a, struct side *b, uint32_t conn,
+                     uint32_t slot, const struct addr *from)
+{
+    static const struct addr usual = {.family = 4, .ip = {10, 0, 0, 1}, .port = 40000};
+    memset(w, 0, sizeof *w);
+    w->a = a;
+    w->b = b;
+    w->conn = conn;
+    from = from == NULL ? &usual : from;
+    w->err[0] = stranger_end(w, true, slot, from);
+    collect(w, true);
+    w->down = w->down || w->err[0] != 0;
+    if (w->down || w->err[0] != 0) {
+        return;
+    }
+    w->err[1] = stranger_end(w, false, 0, from);
+    collect(w, false);
+    if (w->err[1] != 0) {
+        sim_down(w);
+    }
+}
+
 bool sim_step(struct wire_sim *w, bool to_b)
 {
     size_t dir = to_b ? 0 : 1;
@@ -274,6 +319,22 @@ uint32_t side_add(struct side *s, const char *code, const char *as)
     MUST(contacts_add(s->c, &s->txn, code, strlen(code), as, &slot) == 0);
     side_commit(s);
     return slot;
+}
+
+uint32_t side_ask(struct side *s, const struct side *other, const char *as,
+                  const char *line)
+{
+    uint8_t hash[32];
+    uint32_t slot = 0;
+    cert_hash(other->cert_bytes, other->cert_len, hash);
+    MUST(contacts_ask(s->c, hash, as, line, &slot) == 0);
+    return slot;
+}
+
+const struct rec_request *side_request(const struct side *s)
+{
+    size_t pos = 0;
+    return contacts_request_next(s->c, &pos);
 }
 
 unsigned side_judge(const struct side *s, uint32_t id, const struct side *who)

@@ -20,7 +20,7 @@ struct side {
     struct store_events events; /* of all commits */
     uint64_t now_ms;
     /* what it asked for since side_forget() */
-    unsigned changed, gone, invites, paired, stored, failed, closed;
+    unsigned changed, gone, invites, paired, stored, asked, failed, closed;
     unsigned close_code, fail_code;
     uint32_t close_conn;
 };
@@ -57,6 +57,10 @@ struct wire_sim {
 /* Both are up; frames wait. fresh: another handshake hash for each number. */
 void sim_up(struct wire_sim *w, struct side *a, struct side *b, uint32_t conn,
             uint32_t slot, uint32_t invite);
+/* The same between strangers: a asks with the slot of contacts_ask(). from: where b sees
+ * it; NULL: 10.0.0.1. */
+void sim_up_stranger(struct wire_sim *w, struct side *a, struct side *b, uint32_t conn,
+                     uint32_t slot, const struct addr *from);
 /* Delivers the next frame in one direction. False when there is none. */
 bool sim_step(struct wire_sim *w, bool to_b);
 /* Delivers until nothing is left, the link is closed, or `steps` are done. Returns the
@@ -69,6 +73,11 @@ void side_invite(struct side *s, uint64_t expires_s, char code[WIRE_CODE_MAX + 1
                  uint32_t *id);
 /* Returns the slot. as NULL: the announced name. */
 uint32_t side_add(struct side *s, const char *code, const char *as);
+/* Asks who has the certificate of other; returns the slot. */
+uint32_t side_ask(struct side *s, const struct side *other, const char *as,
+                  const char *line);
+/* The first request that waits, or NULL. */
+const struct rec_request *side_request(const struct side *s);
 /* What contacts_invite_judge says now. */
 unsigned side_judge(const struct side *s, uint32_t id, const struct side *who);
 /* Pairs x, who adds under that name, with y by a code of their own; x's contact. */

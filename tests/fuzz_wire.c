@@ -23,6 +23,7 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
         struct wire_hello hello;
         struct wire_pair pair;
         struct wire_members members;
+        struct wire_request request;
         struct wire_header header;
         struct wire_entry entry;
         struct wire_have have;
@@ -58,6 +59,9 @@ static bool pass(uint8_t which, const uint8_t *p, size_t n, struct wr *w)
         return wire_have_get(p, n, &v.have) && (wire_have_put(w, &v.have), true);
     case FRAME_WANT:
         return wire_want_get(p, n, &v.want) && (wire_want_put(w, &v.want), true);
+    case FRAME_REQUEST:
+        return wire_request_get(p, n, &v.request) &&
+               (wire_request_put(w, &v.request), true);
     case FRAME_READ:
         v.read.feeds = read_feeds;
         return wire_read_get(p, n, &v.read) && (wire_read_put(w, &v.read), true);

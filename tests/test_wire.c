@@ -430,3 +430,45 @@ Test(wire, paired)
     wire_paired_put(&w);
     check_text(&w, "de");
 }
+
+Test(wire, request)
+{
+    struct wire_request v = {.port = 7679, .line = "hi, zo\xc3\xab here"}, got;
+    uint8_t buf[512];
+    struct wr w = wr_init(buf, sizeof buf);
+    wire_request_put(&w, &v);
+    cr_assert(wr_ok(&w));
+    static const char want[] = "d1:li7679e1:s13:hi, zo\xc3\xab heree";
+    cr_assert_eq(w.len, sizeof want - 1);
+    cr_assert_arr_eq(buf, want, w.len);
+    cr_assert(wire_request_get(buf, w.len, &got));
+    cr_assert(got.port == 7679 && strcmp(got.line, v.line) == 0);
+    for (size_t i = 0; i < w.len; i++) {
+        cr_assert_not(wire_request_get(buf, i, &got), "taken at %zu", i);
+    }
+}
+
+static bool takes_request(const char *s)
+{
+    struct wire_request got;
+    return wire_request_get((const uint8_t *)s, strlen(s), &got);
+}
+
+Test(wire, request_refusals)
+{
+    char line[WIRE_LINE_MAX + 32];
+    cr_assert(takes_request("d1:li1e1:s0:e"));
+    cr_assert_not(takes_request("d1:li0e1:s0:e"), "no port");
+    cr_assert_not(takes_request("d1:li65536e1:s0:e"));
+    cr_assert_not(takes_request("d1:li1ee"));
+    cr_assert_not(takes_request("d1:s0:e"));
+    cr_assert_not(takes_request("d1:li1e1:s3:a\nbe"), "two lines");
+    cr_assert_not(takes_request("d1:li1e1:s1:\xff"
+                                "e"));
+    (void)snprintf(line, sizeof line, "d1:li1e1:s%d:%0*de", WIRE_LINE_MAX, WIRE_LINE_MAX,
+                   7);
+    cr_assert(takes_request(line));
+    (void)snprintf(line, sizeof line, "d1:li1e1:s%d:%0*de", WIRE_LINE_MAX + 1,
+                   WIRE_LINE_MAX + 1, 7);
+    cr_assert_not(takes_request(line), "too long");
+}
