@@ -179,7 +179,9 @@ static void on_presence(void *ctx, int node, const struct node_event *ev)
 {
     struct office *o = ctx;
 
-    o->online[node][contact_node(node, ev->contact)] = ev->online;
+    if (ev->contact != 0) { /* 0: of itself */
+        o->online[node][contact_node(node, ev->contact)] = ev->online;
+    }
 }
 
 static void rolled_back(void *ctx, int node)
