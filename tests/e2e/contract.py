@@ -180,7 +180,7 @@ def global_options(lab):
             rows = cli(lab, "--home", there, "--json", "config", "get").json
             equal({r["key"] for r in rows if r["v"] == 1},
                   {"name", "interfaces", "subnets", "peer", "scope", "port", "log_level",
-                   "network", "network-secret-file"})
+                   "away_after", "network", "network-secret-file"})
             ends(DONE, cli(lab, "--home", there, "id"))
             equal(cli(lab, "--home", there, "--json", "config", "get").json, rows)
             for key, value in (("port", "0"), ("scope", "moon"), ("peer", "a:b"), ("name", "a\nb"),
