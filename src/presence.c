@@ -11,7 +11,7 @@
 /* Every contact is always in the heap, so that only adding one can fail. */
 #define NEVER (DEADLINE_NONE - 1)
 
-enum { FRAME_BUF = WIRE_TEXT_MAX + 512, TOKEN = 1000 };
+enum { FRAME_BUF = WIRE_TEXT_MAX + 512, SECOND_MS = 1000 };
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -19,20 +19,6 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 }
 
 /* ---- small things ---- */
-
-bool presence_take(struct presence_bucket *b, uint64_t now_ms, uint64_t burst,
-                   uint64_t per_s, uint64_t *at_ms)
-{
-    uint64_t passed = now_ms > b->at_ms ? now_ms - b->at_ms : 0;
-    b->spent = passed > b->spent / per_s ? 0 : b->spent - passed * per_s;
-    b->at_ms = now_ms;
-    if (b->spent + TOKEN > burst * TOKEN) {
-        *at_ms = now_ms + (b->spent + TOKEN - burst * TOKEN + per_s - 1) / per_s;
-        return false;
-    }
-    b->spent += TOKEN;
-    return true;
-}
 
 int presence_text_set(struct presence_text *t, const void *p, size_t len)
 {
@@ -375,14 +361,16 @@ static void compare(struct presence_contact *k)
 /* Lets events through, as many as may be told now; returns when the next may. */
 static uint64_t release(struct presence *p, struct presence_contact *k, uint64_t now_ms)
 {
+    static const struct bucket_rate rate = {PRESENCE_EVENTS_BURST, PRESENCE_EVENTS_PER_S,
+                                            SECOND_MS};
     uint64_t at = NEVER;
     for (unsigned bit = DIRTY_STATE; bit <= DIRTY_LIVE; bit <<= 1) {
         if ((k->dirty & ~k->ready & bit) == 0) {
             k->dirty &= ~bit; /* the one that waits tells this too */
             continue;
         }
-        if (!presence_take(&k->events, now_ms, PRESENCE_EVENTS_BURST,
-                           PRESENCE_EVENTS_PER_S, &at)) {
+        if (!bucket_take(&k->events, &rate, 1, now_ms)) {
+            at = now_ms + SECOND_MS / PRESENCE_EVENTS_PER_S;
             break;
         }
         k->dirty &= ~bit;

@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "presence_priv.h"
 
+enum { SECOND_MS = 1000 };
+
 static struct presence_contact *find(const struct presence *p, uint32_t contact)
 {
     return map_get(&p->contacts, &contact);
@@ -214,9 +216,9 @@ void presence_heard(struct presence *p, uint32_t contact, uint64_t now_ms)
 /* Whether the device may tell one more now. */
 static bool allowed(struct presence_device *d, uint64_t now_ms)
 {
-    uint64_t at;
-    return presence_take(&d->frames, now_ms, PRESENCE_FRAMES_BURST, PRESENCE_FRAMES_PER_S,
-                         &at);
+    static const struct bucket_rate rate = {PRESENCE_FRAMES_BURST, PRESENCE_FRAMES_PER_S,
+                                            SECOND_MS};
+    return bucket_take(&d->frames, &rate, 1, now_ms);
 }
 
 int presence_recv_typing(struct presence *p, struct presence_device *d,

@@ -2,14 +2,10 @@
 #ifndef LINNET_PRESENCE_PRIV_H
 #define LINNET_PRESENCE_PRIV_H
 
+#include "base/bucket.h"
 #include "base/deadline.h"
 #include "base/map.h"
 #include "presence.h"
-
-/* A token bucket that counts what was spent, so that a zeroed one is full. */
-struct presence_bucket {
-    uint64_t at_ms, spent; /* spent: thousandths of a token */
-};
 
 enum presence_out_bit { OUT_PRESENCE = 1, OUT_TYPING = 2, OUT_LIVE = 4 };
 enum presence_dirty { DIRTY_STATE = 1, DIRTY_TYPING = 2, DIRTY_LIVE = 4 };
@@ -43,7 +39,7 @@ struct presence_device {
     struct presence_text text;
     bool typing;
     uint64_t typing_until_ms;
-    struct presence_bucket frames;
+    struct bucket frames;
 
     unsigned out; /* enum presence_out_bit */
     bool in_outs;
@@ -67,7 +63,7 @@ struct presence_contact {
     enum presence_state told_state;
     bool told_typing;
     unsigned dirty, ready; /* enum presence_dirty; ready: may be told now */
-    struct presence_bucket events;
+    struct bucket events;
     bool in_events;
     struct presence_contact *next_event;
 };
@@ -90,9 +86,6 @@ struct presence {
     uint8_t *buf; /* of one frame */
 };
 
-/* Takes one token. False: none is there; *at_ms is when. */
-bool presence_take(struct presence_bucket *b, uint64_t now_ms, uint64_t burst,
-                   uint64_t per_s, uint64_t *at_ms);
 /* 0 or ERR_NOMEM; len 0 drops it. */
 int presence_text_set(struct presence_text *t, const void *p, size_t len);
 bool presence_text_is(const struct presence_text *t, const void *p, size_t len);
