@@ -189,8 +189,13 @@ int node_presence_set(struct node *n, uint64_t tag, enum presence_state state,
 
 void node_activity(struct node *n, uint64_t now_ms)
 {
+    struct presence_own own;
+
+    presence_own(n->presence, &own);
     presence_active(n->presence, now_ms, now_ms);
-    node_settle(n, now_ms);
+    if (own.automatic) { /* else nobody has to be told, however often this is called */
+        node_settle(n, now_ms);
+    }
 }
 
 void node_away_after(struct node *n, uint64_t ms, uint64_t now_ms)
