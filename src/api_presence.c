@@ -148,7 +148,7 @@ void api_note_activity(struct app *a, const char *method, const json_t *params)
         "add",    "contact.block",   "contact.remove", "contact.rename",
         "edit",   "contact.unblock", "invite",         "live",
         "nearby", "react",           "read",           "redact",
-        "search", "requests.accept", "requests.deny",  "requests.block",
+        "search", "requests.accept", "requests.deny",  "requests.unblock",
         "send",   "typing",          "verify",         "visible"};
     bool active = true;
     if (a->node == NULL || param_bool(params, "active", &active) < 0 || !active) {
