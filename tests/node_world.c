@@ -59,6 +59,7 @@ static void push(struct nw_world *w, enum nw_kind kind, size_t carrier, int side
     if (from != NULL) {
         e->from = *from;
     }
+    e->due_ms = w->now_ms + w->latency_ms;
     e->len = len;
     if (len > 0) {
         memcpy(e->bytes, p, len);
@@ -69,23 +70,42 @@ static void push(struct nw_world *w, enum nw_kind kind, size_t carrier, int side
 
 static size_t carrier_new(struct nw_world *w, int from, int to)
 {
-    assert(w->n_carriers < NW_CARRIERS);
+    assert(w->n_carriers < w->cap_carriers);
     w->carriers[w->n_carriers] = (struct nw_carrier){.node = {from, to}};
     return w->n_carriers++;
 }
 
 static struct nw_carrier *carrier_of(struct nw_world *w, int node, uint32_t id, int *side)
 {
-    for (size_t i = w->n_carriers; i-- > 0;) {
-        for (int s = 0; s < 2; s++) {
-            struct nw_carrier *c = &w->carriers[i];
-            if (c->open[s] && c->node[s] == node && c->id[s] == id) {
-                *side = s;
-                return c;
-            }
+    const struct nw_node *n = &w->n[node];
+    if (id >= n->cap_conns || n->by_conn[id] == 0) {
+        return NULL;
+    }
+    struct nw_carrier *c = &w->carriers[n->by_conn[id] - 1];
+    for (int s = 0; s < 2; s++) {
+        if (c->open[s] && c->node[s] == node && c->id[s] == id) {
+            *side = s;
+            return c;
         }
     }
     return NULL;
+}
+
+/* One side of a carrier has a number. */
+static void carrier_open(struct nw_world *w, size_t carrier, int side, uint32_t id)
+{
+    struct nw_carrier *c = &w->carriers[carrier];
+    struct nw_node *n = &w->n[c->node[side]];
+    c->id[side] = id;
+    c->open[side] = id != 0;
+    if (id >= n->cap_conns) {
+        size_t cap = 2 * (size_t)id + 64;
+        n->by_conn = realloc(n->by_conn, cap * sizeof *n->by_conn);
+        assert(n->by_conn != NULL);
+        memset(n->by_conn + n->cap_conns, 0, (cap - n->cap_conns) * sizeof *n->by_conn);
+        n->cap_conns = cap;
+    }
+    n->by_conn[id] = carrier + 1;
 }
 
 /* ---- what a node gives ---- */
@@ -94,8 +114,7 @@ static void out_dial(struct nw_world *w, int i, const struct node_out *out)
 {
     int to = out->dst.ip[3] - 1;
     size_t c = carrier_new(w, i, to);
-    w->carriers[c].id[0] = out->conn;
-    w->carriers[c].open[0] = true;
+    carrier_open(w, c, 0, out->conn);
     bool there = out->dst.family == 4 && !w->n[i].refuse && to >= 0 && to < w->count &&
                  w->n[to].node != NULL && out->dst.ip[2] == w->n[to].vlan;
     push(w, there ? NW_CONNECT : NW_END, c, 0, NULL, NULL, 0);
@@ -127,6 +146,7 @@ static void out_datagram(struct nw_world *w, const struct node_out *out)
         bool near = out->source.ip[2] == w->n[i].vlan;
         bool meant = out->dst.ip[3] == i + 1 && out->dst.ip[2] == w->n[i].vlan;
         if (w->n[i].node != NULL && (all ? near : meant)) {
+            w->n[i].udp_in += out->len + NW_UDP_HEAD;
             push(w, NW_DATAGRAM, 0, i, &out->source, out->data, out->len);
         }
     }
@@ -161,6 +181,8 @@ static void apply(struct nw_node *n, const struct rec *r)
         memcpy(n->text, r->u.msg.text.p, len);
     } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_NETWORK_LIMIT) {
         n->told_limit++;
+    } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_CONTACT_REPAIRED) {
+        n->repaired++;
     } else if (r->kind == REC_CONTACT) {
         memcpy(n->announced, r->u.contact.announced, sizeof n->announced);
     }
@@ -212,6 +234,9 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
             assert(n->txns != NULL);
         }
         n->txns[n->n_txns++] = ev->txn;
+        if (w->latency_ms > 0) {
+            push(w, NW_COMMIT, 0, i, NULL, NULL, 0);
+        }
         break;
     case NODE_EV_LOAD:
         answer_load(w, i, ev);
@@ -252,6 +277,7 @@ void nw_drain(struct nw_world *w, int i)
                 break;
             case NODE_OUT_UDP:
                 n->beacons++;
+                n->udp_out += out.len + NW_UDP_HEAD;
                 n->unicasts += addr_is_multicast(&out.dst) ? 0 : 1;
                 if (!n->no_multicast || !addr_is_multicast(&out.dst)) {
                     out_datagram(w, &out);
@@ -263,7 +289,7 @@ void nw_drain(struct nw_world *w, int i)
             any = true;
             take_event(w, i, &ev);
         }
-        if (!n->hold && n->n_txns > 0) {
+        if (!n->hold && n->n_txns > 0 && w->latency_ms == 0) {
             nw_commit(w, i);
             any = true;
         }
@@ -279,8 +305,8 @@ static void happen_connect(struct nw_world *w, struct nw_carrier *c)
     if (!c->open[0]) {
         return;
     }
-    c->id[1] = node_accepted(w->n[c->node[1]].node, &from, w->now_ms);
-    c->open[1] = c->id[1] != 0;
+    carrier_open(w, (size_t)(c - w->carriers), 1,
+                 node_accepted(w->n[c->node[1]].node, &from, w->now_ms));
     nw_drain(w, c->node[1]);
     if (c->open[1]) {
         node_connected(w->n[c->node[0]].node, c->id[0], w->now_ms);
@@ -302,6 +328,7 @@ static void happen_data(struct nw_world *w, struct nw_carrier *c,
         w->heard(w->heard_ctx, e->carrier, e->bytes, e->len);
     }
     if (to != NW_STRANGER && c->open[e->side]) {
+        w->n[to].tcp_in += e->len;
         node_recv(w->n[to].node, c->id[e->side], e->bytes, e->len, w->now_ms);
         nw_drain(w, to);
     }
@@ -310,7 +337,7 @@ static void happen_data(struct nw_world *w, struct nw_carrier *c,
 bool nw_step(struct nw_world *w)
 {
     struct nw_event *e = w->first;
-    if (e == NULL) {
+    if (e == NULL || e->due_ms > w->now_ms) {
         return false;
     }
     w->first = e->next;
@@ -332,6 +359,12 @@ bool nw_step(struct nw_world *w)
             }
         }
         break;
+    case NW_COMMIT:
+        if (w->n[e->side].node != NULL && !w->n[e->side].hold) {
+            nw_commit(w, e->side);
+            nw_drain(w, e->side);
+        }
+        break;
     case NW_DATAGRAM:
         if (w->n[e->side].node == NULL) {
             break;
@@ -350,7 +383,7 @@ void nw_run(struct nw_world *w, uint64_t ms)
     for (;;) {
         while (nw_step(w)) {
         }
-        uint64_t at = end;
+        uint64_t at = w->first != NULL && w->first->due_ms < end ? w->first->due_ms : end;
         for (int i = 0; i < w->count; i++) {
             uint64_t due = w->n[i].node != NULL ? node_deadline(w->n[i].node) : end;
             at = due < at ? due : at;
@@ -362,7 +395,7 @@ void nw_run(struct nw_world *w, uint64_t ms)
                 nw_drain(w, i);
             }
         }
-        if (w->first == NULL && w->now_ms >= end) {
+        if ((w->first == NULL || w->first->due_ms > end) && w->now_ms >= end) {
             return;
         }
     }
@@ -411,6 +444,9 @@ void nw_init_of(struct nw_world *w, int count)
     assert(count <= NW_NODES_MAX);
     memset(w, 0, sizeof *w);
     w->count = count;
+    w->cap_carriers = NW_CARRIERS + 8 * (size_t)count * (size_t)count;
+    w->carriers = calloc(w->cap_carriers, sizeof *w->carriers);
+    assert(w->carriers != NULL);
     w->now_ms = 1000;
     w->rng = 7;
 }
@@ -441,7 +477,9 @@ void nw_release(struct nw_world *w)
         }
         free(n->entries);
         free(n->txns);
+        free(n->by_conn);
     }
+    free(w->carriers);
     while (w->first != NULL) {
         struct nw_event *e = w->first;
         w->first = e->next;
@@ -478,8 +516,7 @@ size_t nw_connect(struct nw_world *w, int to, const struct addr *from)
 {
     size_t c = carrier_new(w, NW_STRANGER, to);
     w->carriers[c].open[0] = true;
-    w->carriers[c].id[1] = node_accepted(w->n[to].node, from, w->now_ms);
-    w->carriers[c].open[1] = w->carriers[c].id[1] != 0;
+    carrier_open(w, c, 1, node_accepted(w->n[to].node, from, w->now_ms));
     nw_drain(w, to);
     return w->carriers[c].open[1] ? c : SIZE_MAX;
 }

@@ -7,14 +7,15 @@
 #include "node.h"
 
 enum {
-    NW_NODES = 3,      /* of nw_init() */
-    NW_NODES_MAX = 32, /* of nw_init_of() */
-    NW_CARRIERS = 8192,
+    NW_NODES = 3,       /* of nw_init() */
+    NW_NODES_MAX = 250, /* of nw_init_of() */
+    NW_CARRIERS = 8192, /* and 16 for each two nodes */
+    NW_UDP_HEAD = 28,   /* of IP and UDP, before a datagram */
     NW_TAGS = 64,
     NW_STRANGER = -1, /* the other end of a carrier: the test itself */
 };
 
-enum nw_kind { NW_CONNECT = 1, NW_DATA, NW_END, NW_DATAGRAM };
+enum nw_kind { NW_CONNECT = 1, NW_DATA, NW_END, NW_DATAGRAM, NW_COMMIT };
 
 struct nw_event {
     struct nw_event *next;
@@ -22,6 +23,7 @@ struct nw_event {
     size_t carrier;
     int side; /* of the carrier; or the node of a datagram */
     struct addr from;
+    uint64_t due_ms;
     size_t len;
     uint8_t bytes[];
 };
@@ -48,6 +50,9 @@ struct nw_node {
     const char *name, *network; /* NULL: user-made up; none */
     uint8_t secret;             /* makes the network's key */
     uint64_t told_limit;        /* events of that sort */
+    size_t *by_conn, cap_conns; /* 1 + carrier of each of its numbers */
+    size_t udp_out, udp_in;     /* bytes of datagrams, with NW_UDP_HEAD each */
+    size_t tcp_in, repaired;    /* repaired: events of that sort */
     struct txn **txns;
     size_t n_txns, cap_txns;
     struct rec_entry *entries;
@@ -71,8 +76,9 @@ struct nw_world {
     uint64_t now_ms, rng;
     int count;
     struct nw_node n[NW_NODES_MAX];
-    struct nw_carrier carriers[NW_CARRIERS];
-    size_t n_carriers;
+    struct nw_carrier *carriers;
+    size_t n_carriers, cap_carriers;
+    uint64_t latency_ms; /* of bytes and commits; 0: at once */
     struct nw_event *first, *last;
     /* Told what strangers get; may do nothing with the world. */
     void (*heard)(void *ctx, size_t carrier, const uint8_t *p, size_t len);
