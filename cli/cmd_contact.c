@@ -22,6 +22,7 @@ static const char *trust(const json_t *k)
            : cli_true(k, "asked")    ? "asked"
            : cli_true(k, "conflict") ? "conflict"
            : cli_true(k, "verified") ? "verified"
+           : cli_str(k, "like")[0]   ? "lookalike"
                                      : "unverified";
 }
 
@@ -61,6 +62,19 @@ static void print_rest(struct cli *c, const json_t *k, size_t column)
     free(status);
 }
 
+/* Whom the name could be taken for. */
+static void print_claims(const json_t *k)
+{
+    const char *like = cli_str(k, "like"), *rival = cli_str(k, "rival");
+    if (like[0] != '\0' || rival[0] != '\0') {
+        char *other = cli_shown(rival[0] != '\0' ? rival : like);
+        (void)printf(rival[0] != '\0' ? "%*s%s claims the same name\n"
+                                      : "%*slooks like %s\n",
+                     STATUS_INDENT, "", other);
+        free(other);
+    }
+}
+
 static void print_contact(struct cli *c, json_t *k, size_t columns)
 {
     const char *presence = cli_str(k, "presence");
@@ -88,6 +102,7 @@ static void print_contact(struct cli *c, json_t *k, size_t columns)
                  cli_true(k, "conflict") ? cli_bold(c) : cli_dim(c), TRUST_COLUMNS,
                  trust(k), cli_plain(c));
     print_rest(c, k, 2 + columns + 2 + PRESENCE_COLUMNS + 2 + TRUST_COLUMNS);
+    print_claims(k);
     free(name);
 }
 
@@ -117,7 +132,8 @@ int cmd_contacts(struct cli *c)
         cli_say("Nobody yet. Meet somebody: linnet invite");
     }
     if (conflict && c->tty_err) {
-        cli_say("Two identities claim the same name. See who is who: linnet verify NAME");
+        cli_say("Two identities claim the same name: nothing is sent to them before you "
+                "say who is who. How: linnet verify --help");
     }
     json_decref(o);
     return 0;
@@ -268,15 +284,21 @@ int cmd_verify(struct cli *c)
     if (c->json) {
         cli_json(o);
     } else if (cli_true(o, "verified")) {
-        cli_say(
-            "%s is verified. Should another identity come under this name, you will be "
-            "told.",
-            name);
+        cli_say("%s is verified. Should another identity come under this name, you will "
+                "be told.",
+                name);
+        if (cli_str(o, "rival")[0] != '\0') {
+            char *rival = cli_shown(cli_str(o, "rival"));
+            cli_say("%s still claims this name. Remove it, or give it another name:\n"
+                    "    linnet contact remove %s\n"
+                    "    linnet contact rename %s NEW",
+                    rival, rival, rival);
+            free(rival);
+        }
     } else if (cli_true(o, "conflict")) {
         cli_say("Not verified: another identity has come under this name, and nothing is "
-                "sent "
-                "to it before you say which one you mean. If the numbers match: linnet "
-                "verify %s --yes",
+                "sent to it before you say which one you mean. If the numbers match: "
+                "linnet verify %s --yes",
                 name);
     } else {
         cli_say("%s is not verified. If the numbers match: linnet verify %s --yes", name,

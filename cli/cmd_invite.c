@@ -7,6 +7,7 @@
 #include "cmd.h"
 #include "fmt.h"
 #include "qr.h"
+#include "show.h"
 
 enum {
     EXPIRES_MIN_MS = 1000,
@@ -234,8 +235,12 @@ int cmd_add(struct cli *c)
         cli_json(o);
     } else {
         char *name = cli_shown(cli_str(o, "name"));
+        const json_t *contact = json_object_get(o, "contact");
         (void)puts(name);
-        if (c->tty_err) {
+        if (cli_true(contact, "conflict") || cli_str(contact, "like")[0] != '\0') {
+            (void)cli_flush();
+            show_claims(contact);
+        } else if (c->tty_err) {
             cli_say("%s is your contact now. Say hello:\n    linnet send %s hello\n"
                     "Make sure that it is really them: linnet verify %s",
                     name, name, name);

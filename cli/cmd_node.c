@@ -84,6 +84,9 @@ static void print_status(struct cli *c, const json_t *s)
     say_addresses(s);
     (void)printf("contacts  %llu, %llu online, %llu linked\n", contacts, online, links);
     (void)printf("unread    %llu\n", unread);
+    if (cli_int(s, "conflicts") > 0) {
+        (void)printf("careful   identities claim one name: linnet contacts\n");
+    }
     print_network(json_object_get(s, "network"));
     if (cli_int(s, "requests") > 0) {
         (void)printf("requests  %llu: linnet requests\n",

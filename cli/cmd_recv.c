@@ -95,14 +95,18 @@ static int recv_all(struct recv *v, uint64_t up_to)
 /* Something is known of a contact that whoever reads should see at once. */
 static int recv_contact(struct recv *v, const char *topic, json_t *e)
 {
-    if (strcmp(cli_str(e, "what"), "conflict") != 0) {
+    bool conflict = strcmp(cli_str(e, "what"), "conflict") == 0;
+    if (!conflict && cli_str(e, "like")[0] == '\0') {
         return 0;
     }
     if (v->cli->json) {
         show_event(v->cli, topic, e);
         return cli_flush();
     }
-    if (cli_str(e, "other")[0] != '\0') { /* the newcomer has an event of its own */
+    if (!conflict) {
+        show_like(cli_str(e, "name"), cli_str(e, "like"));
+    } else if (cli_str(e, "other")[0] !=
+               '\0') { /* the newcomer has an event of its own */
         show_conflict(cli_str(e, "name"), cli_str(e, "other"));
     }
     return 0;
@@ -310,13 +314,25 @@ static int history_last(struct history *h, struct show *s)
     return rc;
 }
 
+/* A conversation with somebody whose name another claims, too, says so. */
+static int history_claims(struct cli *c, const char *name)
+{
+    json_t *o;
+    int rc = c->json ? 0 : cli_call(c, "verify", json_pack("{s:s}", "name", name), &o);
+    if (rc == 0 && !c->json) {
+        show_claims(o);
+        json_decref(o);
+    }
+    return rc;
+}
+
 int cmd_history(struct cli *c)
 {
     struct history h = {.cli = c, .name = c->args.words[0], .left = UINT64_MAX};
     struct show s = {.cli = c};
     const char *n = args_value(&c->args, "--number");
     const char *since = args_value(&c->args, "--since");
-    if (n != NULL && (!fmt_number(n, INT64_MAX, &h.left) || h.left == 0)) {
+    if (n != NULL && !fmt_number(n, INT64_MAX, &h.left)) {
         return cli_misused(c, "-n wants a number of messages.");
     }
     h.since = since != NULL;
@@ -331,6 +347,9 @@ int cmd_history(struct cli *c)
     int rc = h.left == UINT64_MAX ? history_all(&h, &s) : history_last(&h, &s);
     if (rc == 0 && s.day[0] == '\0' && c->tty_out && !c->json) {
         cli_say(h.since ? "Nothing since then." : "Nothing was said yet.");
+    }
+    if (rc == 0) {
+        rc = history_claims(c, h.name);
     }
     return rc;
 }

@@ -190,7 +190,15 @@ static const struct cmd table[] = {
      "the same name.\n"
      "\n"
      "    linnet verify bob\n"
-     "    linnet verify bob --yes\n"},
+     "    linnet verify bob --yes\n"
+     "\n"
+     "When bob lost everything and began anew, he comes as bob-2. If the numbers match:\n"
+     "    linnet verify bob-2 --yes\n"
+     "    linnet contact remove bob\n"
+     "    linnet contact rename bob-2 bob\n"
+     "The same, when bob gave you a new code: linnet add CODE --as bob, then\n"
+     "linnet contact remove bob-2. Two people with one name need two names:\n"
+     "    linnet contact rename bob-2 'bob sales'\n"},
     {{"send", send_options, 1, 2,
       "NAME TEXT|- [--reply ID] [--wait sent|stored|delivered|read]\n"
       "                   [--timeout 30s]",

@@ -153,10 +153,14 @@ void show_conflict(const char *name, const char *other)
 {
     char *a = cli_shown(name), *b = cli_shown(other);
     cli_say("Careful: %s and %s claim the same name. Somebody began anew, or pretends to "
-            "be them. Nothing is sent to either until you say who is who:\n"
+            "be them: nothing is sent to either before you say who is who. Compare the "
+            "numbers, face to face or by voice:\n"
             "    linnet verify %s\n"
-            "    linnet verify --help",
-            a, b, a);
+            "    linnet verify %s\n"
+            "Then remove the one that is gone or wrong, or give it another name:\n"
+            "    linnet contact remove NAME\n"
+            "    linnet contact rename NAME NEW",
+            a, b, a, b);
     free(a);
     free(b);
 }
@@ -181,6 +185,28 @@ static void show_presence_text(const json_t *e)
     if (more[0] != '\0') {
         (void)fputs(": ", stdout);
         fmt_put(stdout, more, FMT_LINE);
+    }
+}
+
+void show_like(const char *name, const char *like)
+{
+    char *a = cli_shown(name), *b = cli_shown(like);
+    cli_say(
+        "Careful: %s looks like %s, but is written with other letters and is somebody "
+        "else. Make sure who it is: linnet verify %s",
+        a, b, a);
+    free(a);
+    free(b);
+}
+
+void show_claims(const json_t *contact)
+{
+    const char *name = cli_str(contact, "name");
+    if (cli_true(contact, "conflict")) {
+        const char *rival = cli_str(contact, "rival");
+        show_conflict(name, rival[0] != '\0' ? rival : "another");
+    } else if (cli_str(contact, "like")[0] != '\0') {
+        show_like(name, cli_str(contact, "like"));
     }
 }
 

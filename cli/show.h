@@ -22,6 +22,10 @@ void show_message(struct show *s, json_t *m);
 void show_event(struct cli *c, const char *topic, json_t *event);
 /* Says on standard error that two identities claim one name, and what to do. */
 void show_conflict(const char *name, const char *other);
+/* The same of a name that looks like another. */
+void show_like(const char *name, const char *like);
+/* Either, when a contact (docs/API.md) needs it. */
+void show_claims(const json_t *contact);
 /* "queued", … and how it is drawn. */
 const char *show_mark(const char *state);
 

@@ -462,6 +462,21 @@ static void show_verify(struct app *a, struct api_req *r, const struct rec_conta
     jout_kstr(o, "number", number);
     jout_kbool(o, "verified", (c->flags & CONTACT_VERIFIED) != 0);
     jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
+    jout_key(o, "rival");
+    const struct rec_contact *rival = contacts_rival(node_contacts(a->node), c->id);
+    bool open = rival != NULL && ((c->flags | rival->flags) & CONTACT_CONFLICT) != 0;
+    if (open) {
+        jout_str(o, rival->name);
+    } else {
+        jout_null(o);
+    }
+    const struct rec_contact *like = node_contact_like(a->node, c->id);
+    jout_key(o, "like");
+    if (like != NULL) {
+        jout_str(o, like->name);
+    } else {
+        jout_null(o);
+    }
     jout_close(o, '}');
     api_end(r);
 }

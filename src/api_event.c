@@ -158,6 +158,24 @@ void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
     api_show_message(a, o, &v, NULL);
 }
 
+/* A contact's name, or null. */
+static void show_name(struct jout *o, const char *key, const struct rec_contact *c)
+{
+    jout_key(o, key);
+    if (c != NULL) {
+        jout_str(o, c->name);
+    } else {
+        jout_null(o);
+    }
+}
+
+const struct rec_contact *api_rival(const struct app *a, const struct rec_contact *c)
+{
+    return (c->flags & CONTACT_CONFLICT) == 0
+               ? NULL
+               : contacts_rival(node_contacts(a->node), c->id);
+}
+
 void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c,
                       uint64_t unread)
 {
@@ -172,6 +190,8 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
     jout_kbool(o, "blocked", (c->flags & CONTACT_BLOCKED) != 0);
     jout_kbool(o, "conflict", (c->flags & CONTACT_CONFLICT) != 0);
     jout_kbool(o, "asked", (c->flags & CONTACT_ASKED) != 0);
+    show_name(o, "rival", api_rival(a, c));
+    show_name(o, "like", node_contact_like(a->node, c->id));
     jout_ku64(o, "unread", unread);
     jout_ku64(o, "created_ms", c->created_ms);
     jout_key(o, "network");
@@ -293,12 +313,10 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
             const struct rec_contact *other =
                 e->value == 0 ? NULL
                               : contacts_get(node_contacts(a->node), (uint32_t)e->value);
-            jout_key(o, "other");
-            if (other != NULL) {
-                jout_str(o, other->name);
-            } else {
-                jout_null(o);
-            }
+            show_name(o, "other", other);
+        }
+        if (e->what == EVENT_CONTACT_ADDED) {
+            show_name(o, "like", c == NULL ? NULL : node_contact_like(a->node, c->id));
         }
         if (e->what == EVENT_UNREAD) {
             jout_ku64(o, "unread", 0);

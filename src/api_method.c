@@ -201,6 +201,31 @@ const struct rec_contact *api_want_contact(struct app *a, struct api_req *r,
 
 /* ---- what errors become ---- */
 
+/* Nothing is sent to a name that two claim. */
+static void fail_conflict(struct app *a, struct api_req *r, const char *name)
+{
+    const struct rec_contact *c = NULL, *o = NULL;
+    if (contacts_find(node_contacts(a->node), name, &c) == 0) {
+        o = contacts_rival(node_contacts(a->node), c->id);
+    }
+    if (o == NULL) {
+        api_fail(
+            r, CODE_IDENTITY,
+            "Another identity has come under the name %s. Nothing is sent before you "
+            "say which one you mean: linnet verify %s",
+            name, name);
+        return;
+    }
+    const char *old = c->id < o->id ? c->name : o->name;
+    const char *fresh = c->id < o->id ? o->name : c->name;
+    api_fail(r, CODE_IDENTITY,
+             "%s and %s claim the same name: nothing is sent before you say who is who. "
+             "Compare the numbers (linnet verify %s). If %s began anew as %s: linnet "
+             "contact remove %s. If both are people you know: linnet contact rename %s "
+             "NEW. If %s is right: linnet verify %s --yes",
+             old, fresh, name, old, fresh, old, fresh, old, old);
+}
+
 void api_fail_err(struct app *a, struct api_req *r, int err, const char *name)
 {
     const char *who = name == NULL ? "that contact" : name;
@@ -213,12 +238,7 @@ void api_fail_err(struct app *a, struct api_req *r, int err, const char *name)
         api_fail(r, CODE_UNKNOWN, "There is no such thing: %s.", who);
         break;
     case ERR_AUTH:
-        api_fail(
-            r, CODE_IDENTITY,
-            "Somebody else has come under the name %s. Nothing is sent until you say "
-            "which one you mean: compare the numbers with `verify`, or add the right "
-            "one with a new invite.",
-            who);
+        fail_conflict(a, r, who);
         break;
     case ERR_REFUSED:
         api_fail(r, CODE_REFUSED, "%s is blocked. Unblock them first.", who);

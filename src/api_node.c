@@ -51,6 +51,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     jout_ku64(o, "links", s.links);
     jout_ku64(o, "unread", unread);
     api_show_presence(a, o);
+    jout_ku64(o, "conflicts", s.conflicts);
     api_show_visible(a, o);
     show_network(a, o);
     jout_ku64(o, "requests", api_open_requests(a));

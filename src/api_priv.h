@@ -122,6 +122,8 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
                       uint64_t unread);
 /* The conversation with a contact; one that does not exist rather than 0 (all). */
 uint32_t api_conv_of(const struct app *a, const struct rec_contact *c);
+/* Somebody else who claims the name of a contact in conflict, or NULL. */
+const struct rec_contact *api_rival(const struct app *a, const struct rec_contact *c);
 const char *api_conv_name(const struct app *a, uint32_t conv);
 const char *api_contact_name(const struct app *a, uint32_t contact);
 

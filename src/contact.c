@@ -550,32 +550,6 @@ static struct contact *present(const struct contacts *c, uint32_t id)
     return k != NULL && (k->r.flags & CONTACT_REMOVED) == 0 ? k : NULL;
 }
 
-int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *name)
-{
-    struct contact *k = present(c, id);
-    if (k == NULL) {
-        return ERR_NOTFOUND;
-    }
-    size_t len = strlen(name);
-    if (len > WIRE_NAME_MAX || !wire_name_ok((const uint8_t *)name, len)) {
-        return ERR_ARG;
-    }
-    if (strcmp(k->r.name, name) == 0) {
-        return 0;
-    }
-    if (contacts_named(c, name, k) != NULL) {
-        return ERR_EXISTS;
-    }
-    if (contacts_room(c) != 0) {
-        return ERR_NOMEM;
-    }
-    memset(k->r.name, 0, sizeof k->r.name);
-    memcpy(k->r.name, name, len);
-    contacts_event_add(c, (struct contacts_event){CONTACTS_EV_CHANGED, id, 0, 0, 0});
-    int err = contacts_put(c, t, k);
-    return err != 0 ? err : contacts_tell(t, EVENT_CONTACT_CHANGED, id, 0, name);
-}
-
 int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t set,
                        uint32_t clear)
 {
@@ -611,7 +585,7 @@ int contacts_set_flags(struct contacts *c, struct txn *t, uint32_t id, uint32_t 
         contacts_pairings_drop_root(c, k->r.root);
         err = contacts_addings_drop_root(c, t, k->r.root);
     }
-    return err;
+    return err == 0 && blocked ? contacts_settle(c, t, k, k->r.name) : err;
 }
 
 /* What makes a device reachable goes; its row, id and keys of identity stay. */
@@ -649,7 +623,10 @@ int contacts_remove(struct contacts *c, struct txn *t, uint32_t id)
     if (err == 0) {
         err = contacts_addings_drop_root(c, t, k->r.root);
     }
-    return err != 0 ? err : contacts_tell(t, EVENT_CONTACT_REMOVED, id, 0, k->r.name);
+    if (err == 0) {
+        err = contacts_tell(t, EVENT_CONTACT_REMOVED, id, 0, k->r.name);
+    }
+    return err == 0 ? contacts_settle(c, t, k, k->r.name) : err;
 }
 
 /* ---- devices ---- */

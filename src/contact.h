@@ -213,7 +213,12 @@ const struct rec_contact *contacts_like(struct contacts *c, const char *name,
                                         uint32_t except);
 /* The contact, not removed, one of whose devices has the certificate of that hash. */
 const struct rec_contact *contacts_by_cert(struct contacts *c, const uint8_t hash[32]);
-/* 0, ERR_NOTFOUND, ERR_ARG (name), ERR_EXISTS (taken), ERR_NOMEM. */
+/* Somebody else who claims the name of this contact, one that is in conflict if there is
+ * one; NULL: nobody. */
+const struct rec_contact *contacts_rival(const struct contacts *c, uint32_t id);
+/* Also tells the contact apart from others who claim the old name: its conflict ends, and
+ * so does that of the last one which is left. 0, ERR_NOTFOUND, ERR_ARG (name), ERR_EXISTS
+ * (taken), ERR_NOMEM. */
 int contacts_rename(struct contacts *c, struct txn *t, uint32_t id, const char *name);
 /* CONTACT_VERIFIED, _BLOCKED, _CONFLICT, _LIVE. Setting VERIFIED clears CONFLICT;
  * blocking gives up codes of theirs. 0, ERR_NOTFOUND, ERR_ARG, ERR_NOMEM. */

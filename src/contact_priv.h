@@ -4,6 +4,7 @@
  *   contact_invite.c  invites we gave out, codes we hold
  *   contact_pair.c    pairing links
  *   contact_request.c strangers: whom we ask, who asks us
+ *   contact_name.c    who claims which name
  *   contact_like.c    who somebody nearby is, or looks like */
 #ifndef LINNET_CONTACT_PRIV_H
 #define LINNET_CONTACT_PRIV_H
@@ -165,6 +166,13 @@ int contacts_room(struct contacts *c);
 void contacts_event_add(struct contacts *c, struct contacts_event ev);
 void contacts_out_add(struct contacts *c, uint32_t conn, enum frame_type type,
                       uint8_t *bytes, size_t len);
+
+/* ---- contact_name.c ---- */
+/* Our user has told k apart, which was known as `name` (renamed, blocked or removed it):
+ * when only one other claims the name without being told apart, that one is meant from
+ * now on. 0, ERR_NOMEM. */
+int contacts_settle(struct contacts *c, struct txn *t, const struct contact *k,
+                    const char *name);
 
 /* ---- contact_invite.c ---- */
 int contacts_load_invite(struct contacts *c, const struct rec_invite *r);

@@ -249,9 +249,12 @@ const struct rec_contact *node_nearby_like(const struct node *n,
 const struct rec_contact *node_like(const struct node *n, const char *name,
                                     uint32_t except);
 struct node_stats {
-    unsigned links, half_open, contacts, online, conns;
+    unsigned links, half_open, contacts, online, conns, conflicts;
     uint64_t unstored_bytes, last_txn, durable_txn;
 };
 void node_stats(const struct node *n, struct node_stats *out);
+/* Somebody known before this contact, whose name its name looks like to a reader (other
+ * letters, the same shapes), unless the contact is verified; NULL: nobody. */
+const struct rec_contact *node_contact_like(struct node *n, uint32_t contact);
 
 #endif

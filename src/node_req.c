@@ -217,6 +217,18 @@ const struct contacts *node_contacts(const struct node *n)
     return n->contacts;
 }
 
+const struct rec_contact *node_contact_like(struct node *n, uint32_t contact)
+{
+    const struct rec_contact *c = contacts_get(n->contacts, contact);
+
+    if (c == NULL || (c->flags & CONTACT_VERIFIED) != 0) {
+        return NULL;
+    }
+    const struct rec_contact *o = contacts_like(n->contacts, c->name, contact);
+
+    return o != NULL && o->id < contact ? o : NULL;
+}
+
 bool node_linked(const struct node *n, uint32_t contact)
 {
     const struct rec_device *d;
@@ -270,6 +282,7 @@ void node_stats(const struct node *n, struct node_stats *out)
         if ((c->flags & CONTACT_REMOVED) == 0) {
             out->contacts++;
             out->online += node_online(n, c->id) ? 1 : 0;
+            out->conflicts += (c->flags & CONTACT_CONFLICT) != 0 ? 1 : 0;
         }
     }
     out->unstored_bytes = n->unstored;

@@ -295,6 +295,97 @@ Test(contact, a_second_bob_is_told_apart_and_both_are_marked)
     side_release(&d);
 }
 
+/* alice, who met two or three that call themselves bob. */
+static void side_bobs(struct side v[4], size_t n)
+{
+    side_init(&v[0], 1, "alice");
+    for (size_t i = 1; i <= n; i++) {
+        side_init(&v[i], (uint8_t)(i + 1), "bob");
+        (void)side_meet(&v[0], &v[i], NULL);
+        cr_assert_eq(side_contact(&v[0], &v[i])->flags, i > 1 ? CONTACT_CONFLICT : 0);
+    }
+}
+
+static void bobs_release(struct side v[4], size_t n)
+{
+    for (size_t i = 0; i <= n; i++) {
+        side_release(&v[i]);
+    }
+}
+
+Test(contact, another_name_tells_two_apart)
+{
+    struct side v[4];
+    side_bobs(v, 2);
+    struct contacts *c = v[0].c;
+    uint32_t id = side_contact(&v[0], &v[2])->id;
+    cr_assert_eq(contacts_rival(c, id)->id, side_contact(&v[0], &v[1])->id);
+    unsigned told = side_told(&v[0], EVENT_CONTACT_CHANGED);
+    cr_assert_eq(contacts_rename(c, &v[0].txn, id, "bob sales"), 0);
+    side_commit(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[1])->flags, 0);
+    cr_assert_eq(side_contact(&v[0], &v[2])->flags, 0);
+    cr_assert_eq(side_told(&v[0], EVENT_CONTACT_CHANGED), told + 2);
+    side_crash(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[1])->flags, 0, "it is durable");
+    cr_assert_str_eq(side_contact(&v[0], &v[2])->name, "bob sales");
+    bobs_release(v, 2);
+}
+
+Test(contact, of_three_two_are_left_to_tell_apart)
+{
+    struct side v[4];
+    side_bobs(v, 3);
+    uint32_t id = side_contact(&v[0], &v[2])->id;
+    cr_assert_eq(contacts_rename(v[0].c, &v[0].txn, id, "bob sales"), 0);
+    side_commit(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[1])->flags, CONTACT_CONFLICT);
+    cr_assert_eq(side_contact(&v[0], &v[2])->flags, 0);
+    cr_assert_eq(side_contact(&v[0], &v[3])->flags, CONTACT_CONFLICT);
+    cr_assert_eq(contacts_remove(v[0].c, &v[0].txn, side_contact(&v[0], &v[1])->id), 0);
+    side_commit(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[3])->flags, 0);
+    bobs_release(v, 3);
+}
+
+Test(contact, who_is_left_when_the_other_is_removed_or_blocked_is_meant)
+{
+    for (int blocked = 0; blocked < 2; blocked++) {
+        for (size_t gone = 1; gone <= 2; gone++) {
+            struct side v[4];
+            side_bobs(v, 2);
+            uint32_t id = side_contact(&v[0], &v[gone])->id;
+            int err = blocked
+                          ? contacts_set_flags(v[0].c, &v[0].txn, id, CONTACT_BLOCKED, 0)
+                          : contacts_remove(v[0].c, &v[0].txn, id);
+            cr_assert_eq(err, 0);
+            side_commit(&v[0]);
+            cr_assert_eq(side_contact(&v[0], &v[3 - gone])->flags, 0);
+            if (blocked) {
+                cr_assert_eq(side_contact(&v[0], &v[gone])->flags,
+                             CONTACT_BLOCKED | CONTACT_CONFLICT);
+            }
+            bobs_release(v, 2);
+        }
+    }
+}
+
+Test(contact, to_verify_one_says_nothing_of_the_other)
+{
+    struct side v[4];
+    side_bobs(v, 2);
+    uint32_t id = side_contact(&v[0], &v[1])->id;
+    uint32_t other = side_contact(&v[0], &v[2])->id;
+    cr_assert_eq(contacts_set_flags(v[0].c, &v[0].txn, id, CONTACT_VERIFIED, 0), 0);
+    cr_assert_eq(contacts_rename(v[0].c, &v[0].txn, id, "bob the first"), 0);
+    side_commit(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[2])->flags, CONTACT_CONFLICT);
+    cr_assert_eq(contacts_rename(v[0].c, &v[0].txn, other, "bob"), 0);
+    side_commit(&v[0]);
+    cr_assert_eq(side_contact(&v[0], &v[2])->flags, 0);
+    bobs_release(v, 2);
+}
+
 Test(contact, a_root_under_a_name_that_a_contact_had_is_a_conflict_too)
 {
     struct side a, b, c;
