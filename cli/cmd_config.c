@@ -133,10 +133,12 @@ int cmd_config(struct cli *c)
     if (key != NULL && config_key_find(key) == CONFIG_KEYS) {
         return unknown_key(c, key);
     }
-    if (home_init(&h, c->args.home, true, why) != 0) {
+    /* Only what writes makes a home. */
+    int found = home_init(&h, c->args.home, set, why);
+    if (found != 0 && (found != ERR_NOTFOUND || h.config[0] == '\0')) {
         return cli_fail(CLI_ERROR, "%s", why);
     }
-    bool running = client_running(&h);
+    bool running = found == 0 && client_running(&h);
     int rc = 0;
     if (get) {
         rc = running ? get_from_node(c, key) : get_from_file(c, &h, key);

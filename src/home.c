@@ -134,6 +134,9 @@ int home_init(struct home *h, const char *dir, bool create, char why[HOME_WHY_MA
     if (realpath(dir, h->dir) == NULL) {
         int e = errno;
         (void)snprintf(h->dir, sizeof h->dir, "%s", dir);
+        if (!config_path(h, named)) {
+            h->config[0] = '\0';
+        }
         (void)snprintf(why, HOME_WHY_MAX, "There is no home at %.200s: %s.", dir,
                        strerror(e));
         return e == ENOENT ? ERR_NOTFOUND : ERR_IO;

@@ -35,8 +35,8 @@ struct home {
 
 /* Fills in the paths. dir NULL: $LINNET_HOME, else $XDG_DATA_HOME/linnet, else
  * ~/.local/share/linnet. With create the folder is made (0700); without, a missing one is
- * ERR_NOTFOUND (only dir is then set, as asked for). 0, ERR_NOTFOUND, ERR_IO, ERR_LIMIT
- * (a path is too long); why gets a sentence. */
+ * ERR_NOTFOUND (only dir, as asked for, and config are then set). 0, ERR_NOTFOUND,
+ * ERR_IO, ERR_LIMIT (a path is too long); why gets a sentence. */
 int home_init(struct home *h, const char *dir, bool create, char why[HOME_WHY_MAX]);
 /* Gives the lock back. Tolerates a zeroed struct only when lock_fd is -1. */
 void home_release(struct home *h);

@@ -254,6 +254,7 @@ static void tell_interfaces(struct loop *l, uint64_t now_ms)
     l->ifaces_told = true;
     scope_set_interfaces(&l->scope, l->ifaces, l->n_ifaces);
     join_all(l);
+    loop_tcp_stranded(l, now_ms);
     l->h->interfaces(l->h->ctx, l->ifaces, l->n_ifaces, now_ms);
 }
 

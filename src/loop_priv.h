@@ -81,6 +81,8 @@ void loop_tcp_turn(struct loop *l, uint64_t now_ms); /* ends carriers that faile
 void loop_tcp_timer(struct loop *l,
                     uint64_t now_ms); /* dials and lingering that are over */
 void loop_tcp_reading(struct loop *l);
+/* Ends carriers whose address at our side is gone: nothing gets through them any more. */
+void loop_tcp_stranded(struct loop *l, uint64_t now_ms);
 void loop_watch_close(struct watch *w);
 /* Watches fd for reading; on false fd stays the caller's. */
 bool loop_watch(struct loop *l, struct watch *w, uv_poll_cb cb);

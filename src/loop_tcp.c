@@ -10,7 +10,12 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "loop_priv.h"
+#include "netif.h"
 #include "sock.h"
+
+enum {
+    ADDRESSES_MAX = 512 /* of this host; with more, no carrier is ended for its own */
+};
 
 static void on_carrier(uv_poll_t *p, int status, int events);
 
@@ -405,6 +410,36 @@ void loop_tcp_turn(struct loop *l, uint64_t now_ms)
     for (struct carrier *c = l->first, *next; c != NULL; c = next) {
         next = c->next;
         if (c->failed) {
+            end(c, now_ms);
+        }
+    }
+}
+
+/* Whether the address that the carrier has at our side is none of these. */
+static bool stranded(const struct carrier *c, const struct addr *v, size_t n)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t len = sizeof sa;
+    struct addr a;
+    if (getsockname(c->fd, (struct sockaddr *)&sa, &len) != 0 ||
+        addr_from_sockaddr((struct sockaddr *)&sa, &a) != 0 || addr_is_loopback(&a)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (addr_eq_ip(&a, &v[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void loop_tcp_stranded(struct loop *l, uint64_t now_ms)
+{
+    struct addr v[ADDRESSES_MAX];
+    int n = l->first == NULL ? -1 : netif_addresses(v, ADDRESSES_MAX);
+    for (struct carrier *c = n < 0 ? NULL : l->first, *next; c != NULL; c = next) {
+        next = c->next;
+        if (stranded(c, v, (size_t)n)) {
             end(c, now_ms);
         }
     }

@@ -164,3 +164,24 @@ size_t netif_list(const struct config_view *c, struct lan_interface *out, size_t
     default_first(out, n, 4);
     return n;
 }
+
+int netif_addresses(struct addr *out, size_t max)
+{
+    struct ifaddrs *all = NULL;
+    size_t n = 0;
+    bool fits = true;
+    if (getifaddrs(&all) != 0) {
+        return -1;
+    }
+    for (const struct ifaddrs *i = all; i != NULL && fits; i = i->ifa_next) {
+        struct addr a = {0};
+        if (i->ifa_addr != NULL && addr_from_sockaddr(i->ifa_addr, &a) == 0) {
+            fits = n < max;
+            if (fits) {
+                out[n++] = a;
+            }
+        }
+    }
+    freeifaddrs(all);
+    return fits ? (int)n : -1;
+}

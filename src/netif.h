@@ -22,4 +22,8 @@ bool netif_counts(const struct config_view *c, unsigned ifindex);
  * Returns how many. Sends nothing. */
 size_t netif_list(const struct config_view *c, struct lan_interface *out, size_t max);
 
+/* All addresses of this host, whether their interfaces count or are up, without ports.
+ * Negative: they cannot be listed, or are more than max. */
+int netif_addresses(struct addr *out, size_t max);
+
 #endif

@@ -193,6 +193,12 @@ def global_options(lab):
             equal(cli(lab, "--home", there, "id", "--json").json[0]["name"], "\u738b\u5c0f\u660e")
             path = cli(lab, "--home", there, "config", "path").out.strip()
             check("interfaces = lo" in open(path, encoding="utf-8").read())
+        with case("to look at settings makes no home"):
+            none = os.path.join(lab.dir, "not", "yet")
+            equal(cli(lab, "--home", none, "config", "path").out.strip(),
+                  os.path.join(none, "config.ini"))
+            ends(DONE, cli(lab, "--home", none, "config", "get"))
+            check(not os.path.exists(os.path.dirname(none)), "a home was made")
 
 
 def starting(lab):

@@ -16,7 +16,7 @@ import traceback
 
 import zmq
 
-from harness import (Api, Lab, Skip, case, check, delivered, equal, finish, free_port, invite,
+from harness import (Api, Lab, Skip, case, check, delivered, equal, finish, invite,
                      namespaces, pair, until)
 
 RECORD1 = 192  # bytes of a link's first record
