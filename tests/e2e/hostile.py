@@ -18,41 +18,18 @@ import zmq
 
 from harness import (Api, Lab, Skip, case, check, delivered, equal, finish, invite,
                      namespaces, pair, until)
+from bounds import bounded, fds, rss
 
 RECORD1 = 192  # bytes of a link's first record
 BEACON, BEACON_PORT = 40, 7678
 SILENT_S = 12  # longer than a handshake may take
 FLOOD = 3000  # half-open connections at one time
-GROWTH = 64 << 20  # bytes that the node's memory may grow by, whatever comes
-SANITIZED = 4  # times as much with AddressSanitizer, whose heap gives little back
 FDS = 1500  # descriptors that the node may have open, whatever comes
 RNG = random.Random(1)
 
 
-def rss(node):
-    with open(f"/proc/{node.process.pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmRSS"))
-
-
-def fds(node):
-    return len(os.listdir(f"/proc/{node.process.pid}/fd"))
-
-
 def port(node):
     return node.status["port"]
-
-
-@contextlib.contextmanager
-def bounded(node):
-    """The node's memory grows by less than GROWTH meanwhile, and it lives."""
-    before = rss(node)
-    yield
-    node.alive()
-    after = rss(node)
-    print(f"# memory of {node.name}: {before >> 10} KiB before, {after >> 10} after", flush=True)
-    with open(f"/proc/{node.process.pid}/maps", encoding="utf-8") as f:
-        most = GROWTH * (SANITIZED if "libasan" in f.read() else 1)
-    check(after - before < most, "memory grew by", after - before)
 
 
 # ---- strangers ----
