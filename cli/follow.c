@@ -75,17 +75,51 @@ static int meet_again(struct follow *f)
     return rc;
 }
 
+/* Whether the node's store fails at present. */
+static bool store_failing(struct follow *f)
+{
+    struct client_fail fail;
+    json_t *o;
+    if (client_call(f->cli->client, "status", NULL, CLIENT_ANSWER_MS, &o, &fail) != 0) {
+        return false;
+    }
+    const char *store = cli_str(o, "store");
+    bool bad = store[0] != '\0' && strcmp(store, "ok") != 0;
+    json_decref(o);
+    return bad;
+}
+
+/* Waits until the store works again, or the node has ended. What is dropped here is asked
+ * for again. */
+static int await_store(struct follow *f, const char *why)
+{
+    cli_say("%s Waiting until the node can go on.", why);
+    f->behind = true;
+    for (bool ok = false; !ok;) {
+        char topic[CLIENT_TOPIC_MAX];
+        json_t *e;
+        int got = client_event(f->cli->client, UINT64_MAX, topic, &e);
+        if (got < 0) {
+            return meet_again(f);
+        }
+        ok = got > 0 && strcmp(cli_str(e, "what"), "store_ok") == 0;
+        json_decref(got > 0 ? e : NULL);
+    }
+    return 0;
+}
+
 int follow_call(struct follow *f, const char *method, json_t *params, json_t **result)
 {
     struct client_fail fail;
     for (;;) {
         int rc = client_call(f->cli->client, method, json_incref(params),
                              CLIENT_ANSWER_MS, result, &fail);
-        if (rc != CLI_NO_NODE) {
+        bool waits = rc == CLI_ERROR && store_failing(f);
+        if (rc != CLI_NO_NODE && !waits) {
             json_decref(params);
             return rc == 0 ? 0 : cli_fail(fail.code, "%s", fail.message);
         }
-        rc = meet_again(f);
+        rc = waits ? await_store(f, fail.message) : meet_again(f);
         if (rc != 0) {
             json_decref(params);
             return rc;

@@ -32,7 +32,8 @@ int follow_start(struct follow *f, struct cli *c, const char *const *topics,
  * caller's), or an exit code, told. *event is NULL when the node was met again after it
  * had ended: what is not an event has to be asked for again. */
 int follow_next(struct follow *f, char topic[CLIENT_TOPIC_MAX], json_t **event);
-/* A request, repeated when the node ends before it has answered. params is taken. */
+/* A request, repeated when the node ends before it has answered, or when its store (a
+ * full disk) works again. params is taken. */
 int follow_call(struct follow *f, const char *method, json_t *params, json_t **result);
 void follow_end(struct follow *f);
 

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 
+from frontends_follow import Follower
 from harness import (ERROR, NO_NODE, Lab, case, check, delivered, equal, exactly_once, finish,
                      namespaces, pair, until)
 
@@ -80,9 +81,15 @@ def full(lab, ann):
             if bob.run("send", "ann", "-", stdin=f"b{i} ".ljust(PIECE, "y")).code != 0:
                 break
         check(bob.json("status")[0]["store"] != "ok")
+        ann.ok("send", "bob", "for who follows")
+        follower = Follower(bob, "recv", "-f")
+        follower.hears("Waiting until the node can go on")
         os.unlink(filler)
         until(lambda: bob.json("status")[0]["store"] == "ok", "by itself")
         delivered(bob, "ann", "by itself", timeout=60)
+        follower.wait(lambda lines: "for who follows" in follower.texts(), "the follower goes on")
+        equal(len(set(follower.texts())), len(follower.texts()), "nothing is doubled")
+        follower.end()
         until(lambda: ann.texts("bob") == bob.texts("ann"), "they agree")
     bob.stop()
     return bob
