@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +259,38 @@ char *cli_shown(const char *s)
         _exit(cli_fail(CLI_ERROR, "Memory is exhausted."));
     }
     return shown;
+}
+
+static bool plain(unsigned char c)
+{
+    return isalnum(c) || c >= 0x80 || strchr("._+-@", c) != NULL;
+}
+
+char *cli_word(const char *s)
+{
+    char *shown = cli_shown(s);
+    size_t n = 0, quotes = 0;
+    bool bare = shown[0] != '\0' && shown[0] != '-';
+    for (; shown[n] != '\0'; n++) {
+        bare = bare && plain((unsigned char)shown[n]);
+        quotes += shown[n] == '\'' ? 1 : 0;
+    }
+    if (bare) {
+        return shown;
+    }
+    char *out = malloc(n + 3 * quotes + sizeof "''"), *at = out;
+    if (out == NULL) {
+        _exit(cli_fail(CLI_ERROR, "Memory is exhausted."));
+    }
+    *at++ = '\'';
+    for (size_t i = 0; i < n; i++) {
+        const char *piece = shown[i] == '\'' ? "'\\''" : (char[]){shown[i], '\0'};
+        at = stpcpy(at, piece);
+    }
+    *at++ = '\'';
+    *at = '\0';
+    free(shown);
+    return out;
 }
 
 uint64_t cli_now_ms(void)

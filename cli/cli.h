@@ -90,6 +90,9 @@ bool cli_true(const json_t *o, const char *key);
 /* A name or other text of somebody else, safe on one line; freed by the caller. Never
  * NULL: without memory the program ends. */
 char *cli_shown(const char *s);
+/* The same as a word of a command that is shown to be copied: in quotes where the shell
+ * needs them. */
+char *cli_word(const char *s);
 uint64_t cli_now_ms(void);
 
 #endif

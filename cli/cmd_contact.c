@@ -173,24 +173,25 @@ static int contact_change(struct cli *c, const char *verb, const char *name)
         if (rc != 0) {
             return rc;
         }
-        char *shown = cli_shown(name);
+        char *shown = cli_shown(name), *word = cli_word(name);
         if (c->json) {
             (void)json_object_set_new(o, "name", json_string(name));
             cli_json(o);
         } else if (i == 0) {
             cli_say(
                 "%s is blocked: nothing of theirs gets through, and they are not told.\n"
-                "Undo it with: linnet contact unblock %s",
-                shown, shown);
+                "Undo it with:\n    linnet contact unblock %s",
+                shown, word);
         } else if (i == 1) {
-            cli_say("%s is not blocked any more. Write: linnet send %s TEXT", shown,
-                    shown);
+            cli_say("%s is not blocked any more. Write:\n    linnet send %s TEXT", shown,
+                    word);
         } else {
             cli_say("%s is not your contact any more.\n"
                     "To meet again you need a new invite: linnet invite",
                     shown);
         }
         free(shown);
+        free(word);
         json_decref(o);
         return 0;
     }
@@ -280,7 +281,7 @@ int cmd_verify(struct cli *c)
             return rc;
         }
     }
-    char *name = cli_shown(cli_str(o, "name"));
+    char *name = cli_shown(cli_str(o, "name")), *word = cli_word(cli_str(o, "name"));
     if (c->json) {
         cli_json(o);
     } else if (cli_true(o, "verified")) {
@@ -289,21 +290,24 @@ int cmd_verify(struct cli *c)
                 name);
         if (cli_str(o, "rival")[0] != '\0') {
             char *rival = cli_shown(cli_str(o, "rival"));
+            char *other = cli_word(cli_str(o, "rival"));
             cli_say("%s still claims this name. Remove it, or give it another name:\n"
                     "    linnet contact remove %s\n"
                     "    linnet contact rename %s NEW",
-                    rival, rival, rival);
+                    rival, other, other);
             free(rival);
+            free(other);
         }
     } else if (cli_true(o, "conflict")) {
         cli_say("Not verified: another identity has come under this name, and nothing is "
-                "sent to it before you say which one you mean. If the numbers match: "
-                "linnet verify %s --yes",
-                name);
+                "sent to it before you say which one you mean. If the numbers match:\n"
+                "    linnet verify %s --yes",
+                word);
     } else {
-        cli_say("%s is not verified. If the numbers match: linnet verify %s --yes", name,
-                name);
+        cli_say("%s is not verified. If the numbers match:\n    linnet verify %s --yes",
+                name, word);
     }
+    free(word);
     free(name);
     json_decref(o);
     return 0;

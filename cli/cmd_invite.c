@@ -234,7 +234,7 @@ int cmd_add(struct cli *c)
     if (c->json) {
         cli_json(o);
     } else {
-        char *name = cli_shown(cli_str(o, "name"));
+        char *name = cli_shown(cli_str(o, "name")), *word = cli_word(cli_str(o, "name"));
         const json_t *contact = json_object_get(o, "contact");
         (void)puts(name);
         if (cli_true(contact, "conflict") || cli_str(contact, "like")[0] != '\0') {
@@ -242,10 +242,11 @@ int cmd_add(struct cli *c)
             show_claims(contact);
         } else if (c->tty_err) {
             cli_say("%s is your contact now. Say hello:\n    linnet send %s hello\n"
-                    "Make sure that it is really them: linnet verify %s",
-                    name, name, name);
+                    "Make sure that it is really them:\n    linnet verify %s",
+                    name, word, word);
         }
         free(name);
+        free(word);
     }
     json_decref(o);
     return 0;

@@ -152,6 +152,7 @@ void show_message(struct show *s, json_t *m)
 void show_conflict(const char *name, const char *other)
 {
     char *a = cli_shown(name), *b = cli_shown(other);
+    char *x = cli_word(name), *y = cli_word(other);
     cli_say("Careful: %s and %s claim the same name. Somebody began anew, or pretends to "
             "be them: nothing is sent to either before you say who is who. Compare the "
             "numbers, face to face or by voice:\n"
@@ -160,9 +161,11 @@ void show_conflict(const char *name, const char *other)
             "Then remove the one that is gone or wrong, or give it another name:\n"
             "    linnet contact remove NAME\n"
             "    linnet contact rename NAME NEW",
-            a, b, a, b);
+            a, b, x, y);
     free(a);
     free(b);
+    free(x);
+    free(y);
 }
 
 static void show_presence_text(const json_t *e)
@@ -190,13 +193,14 @@ static void show_presence_text(const json_t *e)
 
 void show_like(const char *name, const char *like)
 {
-    char *a = cli_shown(name), *b = cli_shown(like);
+    char *a = cli_shown(name), *b = cli_shown(like), *x = cli_word(name);
     cli_say(
         "Careful: %s looks like %s, but is written with other letters and is somebody "
-        "else. Make sure who it is: linnet verify %s",
-        a, b, a);
+        "else. Make sure who it is:\n    linnet verify %s",
+        a, b, x);
     free(a);
     free(b);
+    free(x);
 }
 
 void show_claims(const json_t *contact)

@@ -110,6 +110,7 @@ def resolved(lab, ann, bob, new):
         ann.fails(IDENTITY, "send", "bob-2", "x")
         ann.ok("contact", "rename", "bob-2", "bob sales")
         settled(ann, "bob", "bob sales")
+        check("linnet verify 'bob sales' --yes" in ann.ok("verify", "bob sales").err, "quotes")
         delivered(ann, "bob", "you are bob")
         delivered(ann, "bob sales", "and you sell")
         check("and you sell" in bob.texts("ann") and "you are bob" in newer.texts("ann"))
