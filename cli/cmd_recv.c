@@ -318,7 +318,9 @@ static int history_last(struct history *h, struct show *s)
 static int history_claims(struct cli *c, const char *name)
 {
     json_t *o;
-    int rc = c->json ? 0 : cli_call(c, "verify", json_pack("{s:s}", "name", name), &o);
+    int rc = c->json ? 0
+                     : cli_call(c, "verify",
+                                json_pack("{s:s,s:b}", "name", name, "active", 0), &o);
     if (rc == 0 && !c->json) {
         show_claims(o);
         json_decref(o);

@@ -168,6 +168,7 @@ void show_conflict(const char *name, const char *other)
     free(y);
 }
 
+/* How somebody is, or what they write. */
 static void show_presence_text(const json_t *e)
 {
     const char *what = cli_str(e, "what"), *more = "";
