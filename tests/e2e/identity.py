@@ -1,5 +1,7 @@
 """A changed identity: somebody began anew, or pretends to be somebody. Every front end says
 so, nothing is sent to the name, and each way out of it works."""
+import os
+
 from harness import (IDENTITY, UNKNOWN, Lab, case, check, delivered, equal, finish, invite,
                      namespaces, pair, until)
 
@@ -163,6 +165,39 @@ def lookalikes(lab, ann, newer):
         equal(ann.contact("bob")["conflict"], False)
 
 
+def member(lab, name):
+    """A node in the office network, which pairs with the others by itself."""
+    read, write = os.pipe()
+    os.write(write, b"one secret for the office, of some length\n")
+    os.close(write)
+    node = lab.node(name).start("--network", "office", "--network-secret-fd", read,
+                                pass_fds=[read])
+    os.close(read)
+    return node
+
+
+def network(lab):
+    with case("a second bob in the office network is marked, and nothing is sent to him"):
+        ann, bob = member(lab, "ann"), member(lab, "bob")
+        until(lambda: ann.contact("bob") and bob.contact("ann"), "they pair by themselves")
+        delivered(ann, "bob", "one network")
+        bob.stop()
+        ann.ok("send", "bob", "for the old one")
+        events = ann.events("contact")
+        new = member(lab, "bob")
+        event = events.wait("contact", lambda e: e["what"] == "conflict")
+        equal((event["name"], event["other"]), ("bob", "bob-2"))
+        events.close()
+        for name in ("bob", "bob-2"):
+            ann.fails(IDENTITY, "send", name, "who?")
+        until(lambda: new.contact("ann"), "at both ends")
+        delivered(new, "ann", "hello from the new one")
+        check("for the old one" not in new.texts("ann"), "the new one got it")
+        ann.ok("contact", "remove", "bob")
+        settled(ann, "bob-2")
+        delivered(ann, "bob-2", "the old one is gone for ever")
+
+
 def main():
     namespaces("identity")
     with Lab() as lab:
@@ -170,6 +205,9 @@ def main():
         pair(ann, bob)
         new = loud(lab, ann, bob)
         lookalikes(lab, ann, resolved(lab, ann, bob, new))
+        ann.stop()
+        bob.stop()
+        network(lab)
     finish()
 
 
