@@ -13,20 +13,21 @@ enum {
     SLICE_US = 4000,      /* from here on a slice ends */
     ROWS_A_LOOK = 16,     /* messages between two looks at the clock */
     SCAN_ROWS = 1024,     /* messages read without the index at once */
-    SPAN_FIRST = 1 << 14, /* rows that the index is asked for at once: at first, */
-    SPAN_MIN = 1 << 10,   /* at least, */
+    SPAN_FIRST = 1 << 17, /* rows that the index is asked for at once: at first, */
+    SPAN_MIN = 1 << 16,   /* at least, since asking has its price, */
     SPAN_MAX = 1 << 24,   /* and at most */
-    SPAN_FAST_US = 500,   /* took no longer: the next span is wider */
+    SPAN_FAST_US = 4000,  /* of processor time, or less: the next span is wider */
+    SPAN_SLOW_US = 10000, /* or more: it is narrower */
     SAMPLES = 256,        /* messages that are looked at for how common a prefix is, */
     SAMPLED_ROWS = 4096,  /* where there are so many at least; */
     SAMPLES_COMMON = 4,   /* it is, when so many of them have it */
     EXPR_MAX = SEARCH_WORDS_MAX * (WORD_BYTES_MAX + 8) + SEARCH_FILTERS_MAX * 32 + 256,
 };
 
-static uint64_t now_us(void)
+static uint64_t now_us(clockid_t clock)
 {
     struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
@@ -309,7 +310,8 @@ static int look_at(struct hunt *h, struct bind *b)
             person_fits(h->q, SEARCH_FROM, m.author) &&
             person_fits(h->q, SEARCH_IN, m.conv) && text_fits(&h->finder, &m.text);
         rc = fits ? h->cb(h->ctx, &m, h->finder.v, h->finder.n) : 0;
-        h->late = ++n % ROWS_A_LOOK == 0 && now_us() - h->begun_us >= SLICE_US;
+        h->late =
+            ++n % ROWS_A_LOOK == 0 && now_us(CLOCK_MONOTONIC) - h->begun_us >= SLICE_US;
         if (rc != 0) {
             break;
         }
@@ -375,16 +377,16 @@ static int next_rows(struct hunt *h, bool *scan, uint64_t *from, uint64_t *to)
 static void next_span(struct search_at *at, uint64_t took_us)
 {
     if (took_us <= SPAN_FAST_US && at->span < SPAN_MAX) {
-        at->span *= 4;
-    } else if (took_us > SLICE_US && at->span > SPAN_MIN) {
-        at->span /= 4;
+        at->span *= 8;
+    } else if (took_us > SPAN_SLOW_US && at->span > SPAN_MIN) {
+        at->span /= 2;
     }
 }
 
 /* Looks through the next rows. As look_at. */
 static int window(struct hunt *h)
 {
-    uint64_t from = 1, to = 0, t0 = now_us();
+    uint64_t from = 1, to = 0, t0 = now_us(CLOCK_THREAD_CPUTIME_ID);
     bool scan = true;
     int rc = next_rows(h, &scan, &from, &to);
     if (rc != 0) {
@@ -405,7 +407,7 @@ static int window(struct hunt *h)
         h->at->below = from;
         h->at->done = from <= 1;
         if (!scan) {
-            next_span(h->at, now_us() - t0);
+            next_span(h->at, now_us(CLOCK_THREAD_CPUTIME_ID) - t0);
         }
     }
     return rc;
@@ -451,7 +453,7 @@ int store_search(struct store *s, const struct search *q, struct search_at *at,
 {
     struct hunt h = {.s = s, .q = q, .at = at, .cb = cb, .ctx = ctx};
     int rc = 0;
-    h.begun_us = now_us();
+    h.begun_us = now_us(CLOCK_MONOTONIC);
     h.times = times_of(q);
     finder_init(&h.finder, q);
     if (!at->sampled) {
@@ -469,7 +471,7 @@ int store_search(struct store *s, const struct search *q, struct search_at *at,
     }
     while (rc == 0 && !at->done && !h.late) {
         rc = window(&h);
-        h.late = h.late || now_us() - h.begun_us >= SLICE_US;
+        h.late = h.late || now_us(CLOCK_MONOTONIC) - h.begun_us >= SLICE_US;
     }
     return rc;
 }
