@@ -674,6 +674,19 @@ int diff_loaded(struct feeds *f, struct txn *t, struct feed *fd, enum load_kind 
     return kind == LOAD_DIFF ? ours_loaded(f, t, d, v, n) : chain_loaded(f, t, d, v, n);
 }
 
+/* Somebody else who is linked told of the feed meanwhile, and is asked next: they will
+ * not say it again. */
+static bool others_told(const struct feed *fd)
+{
+    for (size_t i = 0; i < fd->n_haves; i++) {
+        const struct have *h = fd->haves[i];
+        if (h != NULL && h->pending && h->seat->dev->up) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void diff_timer(struct feeds *f, struct feed *fd)
 {
     struct diff *d = fd->diff;
@@ -687,7 +700,9 @@ void diff_timer(struct feeds *f, struct feed *fd)
     uint64_t n = d->n;
     diff_stop(f, fd);
     if (fd->r.id == 0 && fd->dev == f->own) {
-        feed_stub_drop(f, fd);
+        if (!others_told(fd)) {
+            feed_stub_drop(f, fd);
+        }
         return;
     }
     (void)diff_start(f, h, n);
