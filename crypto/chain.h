@@ -36,6 +36,9 @@ int chain_seal(struct chain *c, const struct env *env, const uint8_t *ad, size_t
 int chain_open(struct chain *c, const uint8_t *ad, size_t ad_len, const uint8_t *box,
                size_t len, uint8_t *body);
 
+/* Steps over an entry whose box is gone. 0 or ERR_LIMIT. */
+int chain_skip(struct chain *c);
+
 /* Sealing a chain's first secret to one device's box key:
  * key = HKDF(X25519(eph, box) ‖ X25519(author static, box) ‖ pair secret or nothing),
  * AEAD with AD = ad (in groups: the signing key; always the conversation and author).

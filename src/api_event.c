@@ -92,6 +92,32 @@ static void show_matches(struct jout *o, const struct msg_view *m)
     jout_close(o, ']');
 }
 
+/* Null for 0. */
+static void put_time(struct jout *o, const char *key, uint64_t ms)
+{
+    jout_key(o, key);
+    if (ms != 0) {
+        jout_u64(o, ms);
+    } else {
+        jout_null(o);
+    }
+}
+
+static void show_changes(struct app *a, struct jout *o, const struct msg_view *m)
+{
+    put_time(o, "edited", m->edited_ms);
+    jout_kbool(o, "redacted", (m->flags & MSG_REDACTED) != 0);
+    jout_key(o, "reactions");
+    jout_open(o, '[');
+    for (size_t i = 0; i < m->n_reactions; i++) {
+        jout_open(o, '{');
+        jout_kstr(o, "from", api_contact_name(a, m->reactions[i].author));
+        jout_kstr(o, "emoji", m->reactions[i].emoji);
+        jout_close(o, '}');
+    }
+    jout_close(o, ']');
+}
+
 void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
                       const char *topic)
 {
@@ -121,6 +147,7 @@ void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
     jout_kbool(o, "mine", mine);
     jout_ku64(o, "row", m->row);
     jout_kbool(o, "gap", (m->flags & MSG_GAP) != 0);
+    show_changes(a, o, m);
     if (m->omitted) {
         jout_kbool(o, "omitted", true);
     }
@@ -154,6 +181,9 @@ void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
         .text_len = m->text.n,
         .matches = found,
         .n_matches = n,
+        .edited_ms = m->edited_ms,
+        .reactions = m->reactions,
+        .n_reactions = m->n_reactions,
     };
     api_show_message(a, o, &v, NULL);
 }
@@ -325,6 +355,43 @@ static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
     }
 }
 
+/* A word of a message, or what a change did to it. */
+static void show_state(struct app *a, struct jout *o, const struct store_event *e,
+                       bool brief)
+{
+    static const char *const whats[] = {[0] = "state",
+                                        [CHANGE_EDIT] = "edited",
+                                        [CHANGE_REACTION] = "reaction",
+                                        [CHANGE_REDACTION] = "redacted"};
+    bool known = e->change < sizeof whats / sizeof whats[0];
+    jout_kstr(o, "what", known ? whats[e->change] : "state");
+    jout_khex(o, "id", e->mid, WIRE_MID);
+    jout_kstr(o, "conversation", api_conv_name(a, e->conv));
+    jout_kstr(o, "state", state_word(e->state));
+    if (e->change == 0) {
+        return;
+    }
+    jout_kstr(o, "from", api_contact_name(a, e->by));
+    jout_kbool(o, "mine", e->by == 0);
+    jout_ku64(o, "row", e->row);
+    if (e->change == CHANGE_EDIT) {
+        bool omitted = brief && e->text.n > API_UNREAD_SHORT && api_behind(a->api);
+        put_time(o, "edited", e->changed_ms);
+        jout_key(o, "text");
+        jout_strn(o, e->text.p, omitted ? 0 : e->text.n);
+        if (omitted) {
+            jout_kbool(o, "omitted", true);
+        }
+    } else if (e->change == CHANGE_REACTION) {
+        jout_key(o, "emoji");
+        if (e->text.n > 0) {
+            jout_strn(o, e->text.p, e->text.n);
+        } else {
+            jout_null(o);
+        }
+    }
+}
+
 static void show_event(struct app *a, struct jout *o, const struct store_event *e,
                        bool with_topic)
 {
@@ -341,9 +408,7 @@ static void show_event(struct app *a, struct jout *o, const struct store_event *
     }
     open_event(o, e->n, topic);
     if (e->topic == TOPIC_STATE) {
-        jout_khex(o, "id", e->mid, WIRE_MID);
-        jout_kstr(o, "conversation", api_conv_name(a, e->conv));
-        jout_kstr(o, "state", state_word(e->state));
+        show_state(a, o, e, topic == NULL);
     } else {
         show_other(a, o, &e->event);
     }

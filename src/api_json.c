@@ -34,7 +34,7 @@ static bool room(struct jout *o, size_t n)
 
 static void put(struct jout *o, const char *s, size_t n)
 {
-    if (room(o, n)) {
+    if (n > 0 && room(o, n)) { /* s may be NULL when there is nothing */
         memcpy(o->p + o->len, s, n);
         o->len += n;
     }

@@ -67,6 +67,8 @@ void api_publish_visible(struct app *a);
 api_method_fn api_send, api_read, api_history, api_export, api_message;
 /* api_search.c */
 api_method_fn api_search;
+/* api_change.c */
+api_method_fn api_edit, api_react, api_redact;
 /* api_recv.c */
 api_method_fn api_recv, api_recv_ack;
 void api_recv_reset(struct app *a);
@@ -114,6 +116,9 @@ struct msg_view {
     bool omitted;                       /* the text, since too much is unread */
     const struct search_match *matches; /* of a search; NULL: none */
     size_t n_matches;
+    uint64_t edited_ms; /* 0: never */
+    const struct store_reaction *reactions;
+    size_t n_reactions;
 };
 void api_view_event(const struct store_event *e, struct msg_view *out);
 void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
@@ -139,7 +144,7 @@ void api_welcome(struct app *a);
 /* ---- rows that a query has copied ---- */
 
 struct row {
-    struct store_msg m; /* text is the row's own */
+    struct store_msg m; /* text and reactions are the row's own */
 };
 struct rows {
     struct row *v;
@@ -154,6 +159,35 @@ void api_show_row(struct app *a, struct jout *o, const struct store_msg *m);
 /* The same with the places that a search found. */
 void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
                     const struct search_match *v, size_t n);
+
+/* ---- one message by its id (api_talk.c) ---- */
+
+enum { API_ID_DIGITS = 2 * WIRE_MID, API_ID_DIGITS_MIN = 8 };
+struct find {
+    struct app *app;
+    uint64_t tag;
+    char prefix[API_ID_DIGITS + 1];
+    struct rows rows;
+    /* an answer's recipient, the kind of a change; their text */
+    uint32_t contact;
+    uint8_t change;
+    char *text;
+    size_t text_len;
+};
+/* Looks up the id that params give (8 to 32 digits), then calls done with q; what q holds
+ * beside the id is copied, but for text, which is taken over (also on failure). */
+void api_find_message(struct app *a, struct api_req *r, const json_t *params,
+                      const struct find *q, void (*done)(void *ctx, int rc));
+/* The same for a whole id. */
+void api_find_mid(struct app *a, struct api_req *r, const uint8_t mid[WIRE_MID],
+                  void (*done)(void *ctx, int rc));
+/* Exactly one was found; otherwise r has been answered. */
+bool api_found_one(struct app *a, struct api_req *r, const struct find *q, int rc);
+/* Answers with the message that was found. */
+void api_found_show(void *ctx, int rc);
+void api_find_free(struct find *q);
+/* True when the text can be sent or edited to; otherwise r has been answered. */
+bool api_text_ok(struct api_req *r, const char *text, size_t len);
 
 /* Numbers of unread messages: of one contact, or of all (contact 0), then done. */
 struct unread {

@@ -8,7 +8,7 @@
 #include "api_priv.h"
 #include "base/err.h"
 
-enum { ID_DIGITS = 2 * WIRE_MID, ID_DIGITS_MIN = 8, CURSOR_MAX = 64 };
+enum { CURSOR_MAX = 64 };
 
 /* ---- rows ---- */
 
@@ -25,11 +25,18 @@ int api_rows_add(struct rows *rows, const struct store_msg *m)
     }
     struct row *r = &rows->v[rows->n];
     r->m = *m;
+    struct blob reactions = {0};
+    size_t size = m->n_reactions * sizeof *m->reactions;
     if (!blob_set(&r->m.text, m->text.p, m->text.n)) {
         return ERR_NOMEM;
     }
+    if (!blob_set(&reactions, m->reactions, size)) {
+        blob_release(&r->m.text);
+        return ERR_NOMEM;
+    }
+    r->m.reactions = (const void *)reactions.p;
     rows->n++;
-    rows->bytes += m->text.n;
+    rows->bytes += m->text.n + size;
     return 0;
 }
 
@@ -37,6 +44,7 @@ void api_rows_release(struct rows *rows)
 {
     for (size_t i = 0; i < rows->n; i++) {
         blob_release(&rows->v[i].m.text);
+        free((void *)(uintptr_t)rows->v[i].m.reactions);
     }
     free(rows->v);
     memset(rows, 0, sizeof *rows);
@@ -48,17 +56,6 @@ bool api_rows_full(const struct rows *rows, size_t limit)
 }
 
 /* ---- one message by its id ---- */
-
-struct find {
-    struct app *app;
-    uint64_t tag;
-    char prefix[ID_DIGITS + 1];
-    struct rows rows;
-    /* an answer's recipient and text, when the id is what is answered to */
-    uint32_t contact;
-    char *text;
-    size_t text_len;
-};
 
 static int find_row(void *ctx, const struct store_msg *m)
 {
@@ -72,15 +69,14 @@ static int find_run(void *ctx, struct store *s)
     return store_find(s, q->prefix, find_row, q);
 }
 
-static void find_free(struct find *q)
+void api_find_free(struct find *q)
 {
     api_rows_release(&q->rows);
     free(q->text);
     free(q);
 }
 
-/* Exactly one was found; otherwise r has been answered. */
-static bool found_one(struct app *a, struct api_req *r, const struct find *q, int rc)
+bool api_found_one(struct app *a, struct api_req *r, const struct find *q, int rc)
 {
     if (rc != 0 || a->node == NULL) {
         api_fail_err(a, r, rc, NULL);
@@ -95,21 +91,21 @@ static bool found_one(struct app *a, struct api_req *r, const struct find *q, in
     return false;
 }
 
-static void find_done(void *ctx, int rc)
+void api_found_show(void *ctx, int rc)
 {
     struct find *q = ctx;
     struct api_req *r = api_find(q->app->api, q->tag);
-    if (r != NULL && found_one(q->app, r, q, rc)) {
+    if (r != NULL && api_found_one(q->app, r, q, rc)) {
         api_show_row(q->app, api_begin(r), &q->rows.v[0].m);
         api_end(r);
     }
-    find_free(q);
+    api_find_free(q);
 }
 
 /* Digits of an id into out, lower case. */
-static bool take_id(const char *s, size_t len, char out[ID_DIGITS + 1])
+static bool take_id(const char *s, size_t len, char out[API_ID_DIGITS + 1])
 {
-    if (len < ID_DIGITS_MIN || len > ID_DIGITS) {
+    if (len < API_ID_DIGITS_MIN || len > API_ID_DIGITS) {
         return false;
     }
     for (size_t i = 0; i < len; i++) {
@@ -124,26 +120,23 @@ static bool take_id(const char *s, size_t len, char out[ID_DIGITS + 1])
     return true;
 }
 
-/* Looks the id up, then calls done. Takes text over (also on failure). */
-static void find_start(struct app *a, struct api_req *r, const char *prefix,
-                       uint32_t contact, char *text, size_t text_len,
+/* Looks up the id of prefix in v, then calls done. Takes v's text over (also on failure).
+ */
+static void find_start(struct app *a, struct api_req *r, const struct find *v,
                        void (*done)(void *ctx, int rc))
 {
-    struct find *q = calloc(1, sizeof *q);
+    struct find *q = malloc(sizeof *q);
     if (q == NULL) {
-        free(text);
+        free(v->text);
         api_fail_err(a, r, ERR_NOMEM, NULL);
         return;
     }
+    *q = *v;
     q->app = a;
     q->tag = r->tag;
-    q->contact = contact;
-    q->text = text;
-    q->text_len = text_len;
-    memcpy(q->prefix, prefix, sizeof q->prefix);
     int rc = app_query(a, find_run, done, q);
     if (rc != 0) {
-        find_free(q);
+        api_find_free(q);
         api_fail_err(a, r, rc, NULL);
     }
 }
@@ -153,19 +146,36 @@ static void fail_id(struct api_req *r)
     api_fail(r, CODE_USAGE, "A message's id is 8 to 32 hexadecimal digits.");
 }
 
-void api_message(struct app *a, struct api_req *r, const json_t *params)
+void api_find_message(struct app *a, struct api_req *r, const json_t *params,
+                      const struct find *q, void (*done)(void *ctx, int rc))
 {
     const char *id;
     size_t len;
-    char prefix[ID_DIGITS + 1] = "";
+    struct find v = *q;
     if (!api_want_str(r, params, "id", &id, &len)) {
+        free(v.text);
         return;
     }
-    if (!take_id(id, len, prefix)) {
+    if (!take_id(id, len, v.prefix)) {
+        free(v.text);
         fail_id(r);
         return;
     }
-    find_start(a, r, prefix, 0, NULL, 0, find_done);
+    find_start(a, r, &v, done);
+}
+
+void api_find_mid(struct app *a, struct api_req *r, const uint8_t mid[WIRE_MID],
+                  void (*done)(void *ctx, int rc))
+{
+    struct find v = {0};
+    (void)sodium_bin2hex(v.prefix, sizeof v.prefix, mid, WIRE_MID);
+    find_start(a, r, &v, done);
+}
+
+void api_message(struct app *a, struct api_req *r, const json_t *params)
+{
+    const struct find v = {0};
+    api_find_message(a, r, params, &v, api_found_show);
 }
 
 /* ---- send ---- */
@@ -180,9 +190,7 @@ static void sent(struct app *a, struct api_req *r, const struct node_event *ev)
     }
     const struct store_event *e = app_fresh_message(a, ev->mid);
     if (e == NULL) {
-        char id[ID_DIGITS + 1];
-        (void)sodium_bin2hex(id, sizeof id, ev->mid, WIRE_MID);
-        find_start(a, r, id, 0, NULL, 0, find_done);
+        api_find_mid(a, r, ev->mid, api_found_show);
         return;
     }
     struct msg_view v;
@@ -208,10 +216,23 @@ static void reply_done(void *ctx, int rc)
 {
     struct find *q = ctx;
     struct api_req *r = api_find(q->app->api, q->tag);
-    if (r != NULL && found_one(q->app, r, q, rc)) {
+    if (r != NULL && api_found_one(q->app, r, q, rc)) {
         send_now(q->app, r, q->contact, q->text, q->text_len, q->rows.v[0].m.mid);
     }
-    find_free(q);
+    api_find_free(q);
+}
+
+bool api_text_ok(struct api_req *r, const char *text, size_t len)
+{
+    if (len > 0 && len <= WIRE_TEXT_MAX && wire_text_ok((const uint8_t *)text, len)) {
+        return true;
+    }
+    api_fail(r, CODE_USAGE,
+             len == 0              ? "The text is empty."
+             : len > WIRE_TEXT_MAX ? "The text is longer than 32,768 bytes. Send it in "
+                                     "parts, or as a file."
+                                   : "The text is not UTF-8.");
+    return false;
 }
 
 void api_send(struct app *a, struct api_req *r, const json_t *params)
@@ -223,32 +244,26 @@ void api_send(struct app *a, struct api_req *r, const json_t *params)
         !api_may_str(r, params, "reply_to", &reply, &reply_len)) {
         return;
     }
-    if (len == 0 || len > WIRE_TEXT_MAX || !wire_text_ok((const uint8_t *)text, len)) {
-        api_fail(r, CODE_USAGE,
-                 len == 0 ? "The text is empty."
-                 : len > WIRE_TEXT_MAX
-                     ? "The text is longer than 32,768 bytes. Send it in "
-                       "parts, or as a file."
-                     : "The text is not UTF-8.");
+    if (!api_text_ok(r, text, len)) {
         return;
     }
-    char prefix[ID_DIGITS + 1] = "";
+    struct find v = {.contact = c->id, .text_len = len};
     if (reply == NULL) {
         send_now(a, r, c->id, text, len, NULL);
-    } else if (!take_id(reply, reply_len, prefix)) {
+    } else if (!take_id(reply, reply_len, v.prefix)) {
         fail_id(r);
-    } else if (reply_len == ID_DIGITS) {
+    } else if (reply_len == API_ID_DIGITS) {
         uint8_t mid[WIRE_MID];
-        (void)sodium_hex2bin(mid, sizeof mid, prefix, ID_DIGITS, NULL, NULL, NULL);
+        (void)sodium_hex2bin(mid, sizeof mid, v.prefix, API_ID_DIGITS, NULL, NULL, NULL);
         send_now(a, r, c->id, text, len, mid);
     } else {
-        char *copy = malloc(len);
-        if (copy == NULL) {
+        v.text = malloc(len);
+        if (v.text == NULL) {
             api_fail_err(a, r, ERR_NOMEM, NULL);
             return;
         }
-        memcpy(copy, text, len);
-        find_start(a, r, prefix, c->id, copy, len, reply_done);
+        memcpy(v.text, text, len);
+        find_start(a, r, &v, reply_done);
     }
 }
 

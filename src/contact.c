@@ -268,6 +268,7 @@ int contacts_load(struct contacts *c, const struct rec *r)
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
+    case REC_CHANGE:
     case REC_STATE:
     case REC_EVENT:
         break;

@@ -592,6 +592,7 @@ int feeds_load(struct feeds *f, const struct rec *r)
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
+    case REC_CHANGE:
     case REC_STATE:
     case REC_EVENT:
         break;

@@ -97,6 +97,19 @@ bool feeds_box_rotate(struct feeds *f, struct txn *t, uint64_t wall_s);
 int feeds_send_text(struct feeds *f, struct txn *t, uint32_t conv, const uint8_t *text,
                     size_t len, const uint8_t *reply_mid, uint8_t mid[WIRE_MID],
                     uint64_t now_ms);
+/* Appends an edit, a reaction or a redaction of a message. That it is there and whose it
+ * is is the caller's to know: what does not fit has no effect anywhere. 0, ERR_ARG (an
+ * edit's text, an emoji), ERR_NOTFOUND (conv, or the author is no member), ERR_LIMIT,
+ * ERR_NOMEM. */
+struct feeds_change {
+    enum change_kind kind;
+    uint8_t target[WIRE_MID];
+    uint32_t author;     /* reaction: the message's, a contact or 0 for us */
+    const uint8_t *text; /* edit: new text; reaction: emoji, or none to take it back */
+    size_t len;
+};
+int feeds_change(struct feeds *f, struct txn *t, uint32_t conv,
+                 const struct feeds_change *v, uint64_t now_ms);
 /* Appends a `device` body to a conversation of two. */
 int feeds_send_device(struct feeds *f, struct txn *t, uint32_t conv,
                       const struct wire_device *d, uint64_t now_ms);

@@ -11,12 +11,12 @@
 
 /* ---- accounts and devices ---- */
 
-static struct account *account_by_root(const struct feeds *f, const uint8_t root[WIRE_ID])
+struct account *account_by_root(const struct feeds *f, const uint8_t root[WIRE_ID])
 {
     return map_get(&f->account_by_root, root);
 }
 
-static struct account *account_by_contact(const struct feeds *f, uint32_t contact)
+struct account *account_by_contact(const struct feeds *f, uint32_t contact)
 {
     return map_get(&f->account_by_contact, &contact);
 }

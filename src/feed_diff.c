@@ -243,8 +243,12 @@ static int judge_fork(struct feeds *f, struct txn *t, struct diff *d,
     struct entry theirs;
     size_t body_len = 0;
     struct feed *fd = d->feed;
-    bool proven = entry_of_fork(d, &theirs) &&
-                  entry_judge(f, fd, &d->cur, &theirs, &body_len) == JUDGED_OK;
+    bool group = fd->conv->r.kind == CONV_GROUP;
+    enum judged how = entry_of_fork(d, &theirs)
+                          ? entry_judge(f, fd, &d->cur, &theirs, &body_len)
+                          : JUDGED_FORGED;
+    /* Between two nothing but its box vouches for an entry. */
+    bool proven = how == JUDGED_OK || (how == JUDGED_EMPTY && group);
     sodium_memzero(f->body, body_len);
     if (proven) {
         return frozen(f, t, d, ours);
@@ -427,11 +431,12 @@ static int take_back(struct feeds *f, struct txn *t, struct diff *d,
     } else {
         err = close_own(f, t, fd);
     }
-    if (err == 0 && body_len > 0) {
-        err = talk_taken(f, t, fd, e, body_len, mid);
-    }
+    talk_mid(f, body_len, mid);
     if (err == 0) {
         err = entry_store(t, fd, e, mid);
+    }
+    if (err == 0 && body_len > 0) { /* behind the entry, whose box may have to go */
+        err = talk_taken(f, t, fd, e, body_len);
     }
     fd->r.head = fd->r.opened = e->h.seq;
     fd->r.head_order = fd->r.opened_order = e->h.order;
@@ -461,7 +466,8 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
     if (in_feed && memcmp(e->h.prev, fd->r.head_id, WIRE_ID) != 0) {
         return step_back(f, d);
     }
-    if (entry_judge(f, fd, &d->cur, e, &body_len) != JUDGED_OK) {
+    enum judged how = entry_judge(f, fd, &d->cur, e, &body_len);
+    if (how != JUDGED_OK && how != JUDGED_EMPTY) {
         if (in_feed && e->h.chain <= fd->r.head && d->derived != e->h.chain) {
             /* Interrupted before: the chain is found again from its start. */
             return follow_chain(f, d, e->h.chain, e->h.seq);
@@ -643,7 +649,8 @@ static int chain_loaded(struct feeds *f, struct txn *t, struct diff *d,
         if (!mine && e.h.seq == d->at) {
             return judge_fork(f, t, d, &e);
         }
-        if (entry_judge(f, d->feed, &d->cur, &e, &body_len) != JUDGED_OK) {
+        enum judged how = entry_judge(f, d->feed, &d->cur, &e, &body_len);
+        if (how != JUDGED_OK && how != JUDGED_EMPTY) {
             d->cur.seq = e.h.seq;
             d->cur.chain_start = e.h.chain;
             d->cur.has_chain = false;

@@ -268,6 +268,18 @@ static int other_version(struct feeds *f, struct seat *s, struct feed *fd)
     return h == NULL ? ERR_NOMEM : diff_start(f, h, fd->r.head);
 }
 
+/* What we cannot open is taken from the author's own device and from devices of our own
+ * account. What has no box any more also from another device of the author's account: it
+ * has checked the self MAC. From nobody else: who relays could make any message
+ * disappear (docs/PROTOCOL.md, "Edits,
+ * reactions, redactions"). */
+static bool may_vouch(const struct feeds *f, const struct dev *from,
+                      const struct dev *author, enum judged how)
+{
+    return from == author || from->acc == f->own->acc ||
+           (how == JUDGED_EMPTY && from->acc == author->acc);
+}
+
 static int feed_accept(struct feeds *f, struct txn *t, struct seat *s, struct feed *fd,
                        const struct entry *e)
 {
@@ -301,7 +313,7 @@ static int feed_accept(struct feeds *f, struct txn *t, struct seat *s, struct fe
     enum judged how = entry_judge(f, fd, &at, e, &body_len);
     if (how == JUDGED_FORGED) {
         err = ERR_AUTH;
-    } else if (how == JUDGED_OK || s->dev == fd->dev || s->dev->acc == f->own->acc) {
+    } else if (how == JUDGED_OK || may_vouch(f, s->dev, fd->dev, how)) {
         err = take_entry(f, t, s, fd, e, &at, how, body_len);
     }
     /* Else a relay brings what we cannot check: the author itself has to. */
@@ -320,7 +332,7 @@ int entry_recv(struct feeds *f, struct txn *t, struct dev *from, const uint8_t *
     struct conv *c = conv_by_cid(f, e.h.conv);
     struct seat *s = c == NULL ? NULL : seat_of(c, from);
     struct dev *author = dev_by_id(f, e.h.device);
-    if (s == NULL || author == NULL || !author->known || e.w.box == NULL ||
+    if (s == NULL || author == NULL || !author->known ||
         !conv_has(c, author->acc->root)) {
         return 0; /* not ours to know, or no longer */
     }

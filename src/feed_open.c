@@ -61,7 +61,7 @@ enum judged entry_judge(struct feeds *f, const struct feed *fd, struct cursor *c
     bool group = fd->conv->r.kind == CONV_GROUP;
     *body_len = 0;
     if (e->h.chain == e->h.seq) {
-        return judge_keys(f, fd, c, e);
+        return e->w.box == NULL ? JUDGED_FORGED : judge_keys(f, fd, c, e);
     }
     if (e->h.chain != c->chain_start) {
         return JUDGED_FORGED;
@@ -72,6 +72,13 @@ enum judged entry_judge(struct feeds *f, const struct feed *fd, struct cursor *c
     }
     if (group && !(e->w.has_sig && sign_ok(c->sign_pub, e->id, e->w.sig))) {
         return JUDGED_FORGED;
+    }
+    if (e->w.box == NULL) {
+        if (chain_skip(&c->chain) != 0) {
+            return JUDGED_FORGED;
+        }
+        c->seq = e->h.seq;
+        return JUDGED_EMPTY;
     }
     struct wr ad = wr_init(f->ad, sizeof f->ad);
     wire_header_put(&ad, &e->h, false);
@@ -223,7 +230,7 @@ static void lag_closed(struct feeds *f, struct feed *fd, const struct entry *e)
 static void lag_judged(struct feeds *f, struct feed *fd, const struct entry *e,
                        enum judged how)
 {
-    if (how != JUDGED_OK) {
+    if (how != JUDGED_OK && how != JUDGED_EMPTY) {
         lag_closed(f, fd, e);
     } else if (fd->lag->closed != 0 && fd->lag->jump == 0) {
         fd->lag->jump = e->h.seq; /* a `keys` entry: nothing else opens there */
@@ -337,7 +344,8 @@ static int lag_open(struct feeds *f, struct txn *t, struct feed *fd,
     }
     cursor_from_row(&fd->r, &at);
     int err = 0;
-    if (entry_judge(f, fd, &at, e, &body_len) == JUDGED_OK) {
+    enum judged how = entry_judge(f, fd, &at, e, &body_len);
+    if (how == JUDGED_OK || how == JUDGED_EMPTY) {
         err = open_entry(f, t, fd, e, &at, body_len, p != PARENTS_THERE);
     } else {
         /* Judging goes over the rest again, for the next `keys` entry that opens. */
@@ -357,7 +365,7 @@ int entry_accepted(struct feeds *f, struct txn *t, struct feed *fd, const struct
                    const struct cursor *after, enum judged how, size_t body_len)
 {
     struct wire_parent missing;
-    if (fd->lag == NULL && how == JUDGED_OK) {
+    if (fd->lag == NULL && (how == JUDGED_OK || how == JUDGED_EMPTY)) {
         enum parents p = parents_state(f, fd->conv, &e->h, &missing);
         if (p != PARENTS_WAIT) {
             return open_entry(f, t, fd, e, after, body_len, p == PARENTS_GAP);

@@ -288,6 +288,9 @@ struct feeds {
 /* ---- feed_conv.c: accounts, devices, conversations, seats ---- */
 struct account *account_get(struct feeds *f, uint32_t contact,
                             const uint8_t root[WIRE_ID]);
+/* NULL: nobody whose devices were told. */
+struct account *account_by_root(const struct feeds *f, const uint8_t root[WIRE_ID]);
+struct account *account_by_contact(const struct feeds *f, uint32_t contact);
 struct dev *dev_new(struct feeds *f, uint32_t ref);
 /* t NULL: it is in the store already. */
 int conv_make(struct feeds *f, struct txn *t, const struct rec_conv *r,
@@ -344,6 +347,9 @@ int entry_recv(struct feeds *f, struct txn *t, struct dev *from, const uint8_t *
 /* ---- feed_open.c: judging, parents, opening in order ---- */
 enum judged {
     JUDGED_OK,     /* authentic and open */
+    JUDGED_EMPTY,  /* its box was dropped: the chain steps over it. In groups authentic by
+                    * its signature; between two as far as who brought it is believed, or
+                    * an entry behind it opens, which names its id */
     JUDGED_CLOSED, /* under a chain that we cannot open: nothing is known */
     JUDGED_FORGED, /* not by the author */
 };
@@ -475,11 +481,13 @@ int answers_run(struct feeds *f, struct txn *t);
 /* Something of others was opened; the body is in f->body. */
 int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
                 size_t body_len, bool gap);
-/* A message of ours was taken back; mid gets its id or zeros. */
+/* The id of the message that the body in f->body is, or zeros. */
+void talk_mid(const struct feeds *f, size_t body_len, uint8_t mid[WIRE_MID]);
+/* An entry of ours was taken back and stored. */
 int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
-               size_t body_len, uint8_t mid[WIRE_MID]);
-/* Appends the text in f->body once more; nothing when it is no text, or its message is in
- * mids already (which may be NULL). */
+               size_t body_len);
+/* Appends the body in f->body once more: a text, or a change of one; nothing when it is
+ * something else, or its id is in mids already (which may be NULL). */
 int talk_repeat(struct feeds *f, struct txn *t, struct conv *c, const struct entry *e,
                 size_t body_len, struct map *mids);
 int read_recv(struct feeds *f, struct txn *t, struct dev *d, const uint8_t *p,

@@ -97,6 +97,9 @@ static int repeat_entry(struct feeds *f, struct txn *t, struct repeat *r,
         r->addressed = r->answer == NULL || keys_box_has(e, r->answer->seat->dev->id);
     }
     enum judged how = entry_judge(f, r->feed, &r->at, e, &body_len);
+    if (how == JUDGED_EMPTY) {
+        return 0; /* taken back by a redaction, which is repeated itself */
+    }
     if (how != JUDGED_OK) { /* the box key is gone: not ours to repeat any more */
         r->at.has_chain = false;
         r->at.chain_start = e->h.chain;

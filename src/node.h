@@ -22,6 +22,7 @@
 #include "base/env.h"
 #include "contact.h"
 #include "crypto/keyfile.h"
+#include "feed.h"
 #include "lan.h"
 #include "nearby.h"
 #include "peer.h"
@@ -141,7 +142,7 @@ struct node_event {
     unsigned close_code;          /* RESULT of add: enum close_code when ERR_REFUSED */
     uint32_t contact;             /* RESULT of add, PRESENCE */
     uint32_t id;                  /* RESULT of invite */
-    uint8_t mid[WIRE_MID];        /* RESULT of send */
+    uint8_t mid[WIRE_MID];        /* RESULT of send, change */
     char code[WIRE_CODE_MAX + 1]; /* RESULT of invite */
     bool online;
     struct nearby_person person; /* NEARBY */
@@ -166,6 +167,10 @@ int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t
  * group commands and the simulator build on. members are roots, our own included. */
 int node_send_conv(struct node *n, uint64_t tag, uint32_t conv, const uint8_t *text,
                    size_t len, const uint8_t *reply_mid, uint64_t now_ms);
+/* Edits, reacts to or redacts a message of a conversation (feeds_change); the result's
+ * mid is the message's. ERR_REFUSED, ERR_AUTH as above. */
+int node_change(struct node *n, uint64_t tag, uint32_t conv, const struct feeds_change *v,
+                uint64_t now_ms);
 int node_group(struct node *n, const uint8_t cid[WIRE_ID],
                const uint8_t (*members)[WIRE_ID], size_t count, uint32_t *conv,
                uint64_t now_ms);

@@ -132,6 +132,7 @@ int node_load(struct node *n, const struct rec *r)
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
+    case REC_CHANGE:
     case REC_STATE:
     case REC_EVENT:
         return 0;

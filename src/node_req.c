@@ -96,6 +96,28 @@ int node_send_text(struct node *n, uint64_t tag, uint32_t contact, const uint8_t
                           now_ms);
 }
 
+int node_change(struct node *n, uint64_t tag, uint32_t conv, const struct feeds_change *v,
+                uint64_t now_ms)
+{
+    uint32_t contact = feeds_conv_contact(n->feeds, conv);
+    const struct rec_contact *c = NULL;
+    struct node_event ev = {.contact = contact};
+    int err = contact == 0 ? 0 : known(n, contact, &c);
+
+    if (err != 0) {
+        return err;
+    }
+    if (c != NULL && (c->flags & CONTACT_BLOCKED) != 0) {
+        return ERR_REFUSED;
+    }
+    if (c != NULL && (c->flags & CONTACT_CONFLICT) != 0) {
+        return ERR_AUTH;
+    }
+    memcpy(ev.mid, v->target, sizeof(ev.mid));
+    err = feeds_change(n->feeds, &n->txn, conv, v, now_ms);
+    return node_done(n, err, &ev, tag, now_ms);
+}
+
 int node_group(struct node *n, const uint8_t cid[WIRE_ID],
                const uint8_t (*members)[WIRE_ID], size_t count, uint32_t *conv,
                uint64_t now_ms)

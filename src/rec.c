@@ -66,6 +66,9 @@ static size_t rec_blobs(struct rec *r, struct blob *out[2])
     case REC_MSG:
         out[0] = &r->u.msg.text;
         return 1;
+    case REC_CHANGE:
+        out[0] = &r->u.change.text;
+        return 1;
     case REC_BOXKEY:
     case REC_CONTACT:
     case REC_INVITE:
@@ -117,6 +120,7 @@ static bool same_row(const struct rec *a, const struct rec *b)
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
+    case REC_CHANGE:
     case REC_STATE:
     case REC_EVENT:
         return false;

@@ -34,8 +34,11 @@ enum rec_kind {
     REC_FORK,  /* proof of a fork; not given back */
     /* what people see; not given back */
     REC_MSG, /* a message: inserted unless (conv, author, mid) is there; makes an event */
-    REC_STATE, /* our entries from..to reached a state; makes events where it is news */
-    REC_EVENT, /* any other durable event */
+    REC_CHANGE, /* an edit, a reaction or a redaction: applied to its message when it is
+                 * newer than what was applied before, kept when the message is not there
+                 * yet; makes an event when something that people see changes */
+    REC_STATE,  /* our entries from..to reached a state; makes events where it is news */
+    REC_EVENT,  /* any other durable event */
 };
 
 enum { REC_META_KEY_MAX = 31 };
@@ -174,6 +177,10 @@ struct rec_fork { /* key: (feed, seq) */
 enum msg_kind { MSG_TEXT = 1 };
 enum msg_flag {
     MSG_GAP = 1, /* a parent is missing */
+    /* the store's own, set by changes: */
+    MSG_REDACTED = 2, /* taken back: there is no text any more, and will not be */
+    MSG_EDITED = 4,
+    MSG_REACTED = 8, /* there are reactions, or were */
 };
 /* Words of a message of ours, in order; never go back. */
 enum msg_state {
@@ -195,6 +202,21 @@ struct rec_msg {
     bool has_reply;
     uint8_t reply[WIRE_MID];
     uint64_t time_ms, order;
+};
+
+enum change_kind { CHANGE_EDIT = 1, CHANGE_REACTION, CHANGE_REDACTION };
+/* Of two edits of one message, and of two reactions of one account to it, the one with
+ * the greater (order, first 8 bytes of the device's id, mid) counts; a redaction is
+ * final. It takes the texts out of the message, its edits' entries and all entries that
+ * carried it (they lose their boxes). */
+struct rec_change {
+    uint8_t kind;
+    uint8_t mid[WIRE_MID];    /* its own id */
+    uint8_t target[WIRE_MID]; /* the message's */
+    uint32_t conv, feed, author, device;
+    uint32_t target_author; /* as author: of edits and redactions the same one */
+    uint64_t seq, order, time_ms;
+    struct blob text; /* edit: the new text; reaction: emoji, none: taken back */
 };
 
 struct rec_state {
@@ -255,6 +277,7 @@ struct rec {
         struct rec_entry entry;
         struct rec_fork fork;
         struct rec_msg msg;
+        struct rec_change change;
         struct rec_state state;
         struct rec_event event;
     } u;

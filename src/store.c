@@ -462,6 +462,10 @@ static int prepare(struct store *s, const char *path, char *why, size_t why_len)
     if (err == 0) {
         err = store_index_open(s);
     }
+    if (err == 0) {
+        err = get_int(s->db, "SELECT count(*) FROM pending", &last);
+        s->pending_n = (uint64_t)last;
+    }
     if (err == ERR_STATE) {
         err = ERR_CORRUPT; /* a table is missing or has other columns */
     }
@@ -530,19 +534,22 @@ void store_close(struct store *s)
     store_vfs_release(&s->vfs);
     store_merge_release(s);
     free(s->unread);
+    free(s->reactions);
     free(s);
 }
 
 bool store_checkpoint_due(const struct store *s)
 {
-    return s->wal_pages >= STORE_WAL_SOFT;
+    return s->wal_pages >= STORE_WAL_SOFT || s->scrub;
 }
 
 int store_checkpoint(struct store *s)
 {
+    /* What was taken away is to leave the WAL's file as well. */
+    int mode = s->scrub ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     s->wal_pages = 0;
-    return store_err(
-        sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+    s->scrub = false;
+    return store_err(sqlite3_wal_checkpoint_v2(s->db, NULL, mode, NULL, NULL));
 }
 
 /* Snapshots */

@@ -41,7 +41,12 @@ struct store_event {
     uint32_t conv, author, device;
     uint8_t kind, state;
     uint32_t flags;
-    struct blob text; /* message only */
+    /* state: 0 a word, else an enum change_kind, by whom, and when they say it was (of a
+     * reaction: 0 in what store_events_since gives) */
+    uint8_t change;
+    uint32_t by;
+    uint64_t changed_ms;
+    struct blob text; /* message; the new text of an edit, the emoji of a reaction */
     bool has_reply;
     uint8_t reply[WIRE_MID];
     uint64_t time_ms, order, row;
@@ -76,6 +81,10 @@ int store_entries(struct store *s, uint32_t feed, uint64_t from, uint64_t to, si
 void store_entries_release(struct store_entries *e);
 
 /* Messages, as the API shows them. */
+struct store_reaction {
+    uint32_t author; /* contact, 0 ours */
+    char emoji[WIRE_EMOJI_MAX + 1];
+};
 struct store_msg {
     uint64_t row; /* arrival: grows with each message stored here */
     uint8_t mid[WIRE_MID];
@@ -87,6 +96,9 @@ struct store_msg {
     bool has_reply;
     uint8_t reply[WIRE_MID];
     uint64_t time_ms, order;
+    uint64_t edited_ms; /* MSG_EDITED: when, as the author says */
+    const struct store_reaction *reactions;
+    size_t n_reactions;
 };
 /* Called for each row; non-zero stops the query. The struct dies with the call. */
 typedef int store_msg_cb(void *ctx, const struct store_msg *m);

@@ -8,12 +8,6 @@
 
 enum { RISE_ROWS = 128, EVENTS_CAP_MIN = 16 };
 
-/* One commit under way. */
-struct work {
-    struct store *s;
-    struct store_events events;
-};
-
 void store_events_release(struct store_events *e)
 {
     for (size_t i = 0; i < e->n; i++) {
@@ -231,8 +225,10 @@ static int del_entries(struct store *s, uint64_t k)
 {
     uint64_t last = k | ((UINT64_C(1) << STORE_SEQ_BITS) - 1);
     int err = 0;
-    for (int i = 0; err == 0 && i < 2; i++) {
-        struct bind b = bind_start(s, i == 0 ? ST_ENTRY_DEL : ST_CARRIES_DEL);
+    static const enum stmt_id all[] = {ST_ENTRY_DEL, ST_CARRIES_DEL, ST_ALSO_DEL,
+                                       ST_EDITED_BY_CUT};
+    for (size_t i = 0; err == 0 && i < sizeof all / sizeof all[0]; i++) {
+        struct bind b = bind_start(s, all[i]);
         bind_int(&b, k);
         bind_int(&b, last);
         err = bind_run(&b);
@@ -329,7 +325,7 @@ static int put_event_row(struct store *s, uint64_t n, uint8_t topic, uint8_t sta
     return bind_run(&b);
 }
 
-static int put_event(struct work *w, const struct rec_event *v)
+static int put_event(struct store_work *w, const struct rec_event *v)
 {
     struct store_event *e = store_events_add(&w->events);
     if (e == NULL) {
@@ -350,10 +346,11 @@ static int put_event(struct work *w, const struct rec_event *v)
     return bind_run(&b);
 }
 
-static int msg_event(struct work *w, const struct rec_msg *m, uint64_t row)
+static int msg_event(struct store_work *w, const struct rec_msg *m, uint64_t row,
+                     bool gone)
 {
     struct store_event *e = store_events_add(&w->events);
-    if (e == NULL || !blob_set(&e->text, m->text.p, m->text.n)) {
+    if (e == NULL || (!gone && !blob_set(&e->text, m->text.p, m->text.n))) {
         return ERR_NOMEM;
     }
     e->n = ++w->s->event_last;
@@ -364,7 +361,7 @@ static int msg_event(struct work *w, const struct rec_msg *m, uint64_t row)
     e->device = m->device;
     e->kind = m->kind;
     e->state = m->state;
-    e->flags = m->flags;
+    e->flags = m->flags | (gone ? MSG_REDACTED : 0);
     e->has_reply = m->has_reply;
     memcpy(e->reply, m->reply, sizeof e->reply);
     e->time_ms = m->time_ms;
@@ -373,8 +370,22 @@ static int msg_event(struct work *w, const struct rec_msg *m, uint64_t row)
     return put_event_row(w->s, e->n, e->topic, e->state, row);
 }
 
-/* A message that is there already: another entry carries it. */
-static int move_msg(struct store *s, const struct rec_msg *m, uint64_t *row)
+/* Of a message that more than one entry carries, all of them are kept in `also`. */
+static int carried_also(struct store *s, uint64_t row, uint32_t feed, uint64_t seq)
+{
+    uint64_t k = 0;
+    if (!store_key(feed, seq, &k)) {
+        return ERR_LIMIT;
+    }
+    struct bind b = bind_start(s, ST_ALSO_PUT);
+    bind_int(&b, k);
+    bind_int(&b, row);
+    return bind_run(&b);
+}
+
+/* A message that is there already: another entry carries it. *gone when it was redacted.
+ */
+static int move_msg(struct store *s, const struct rec_msg *m, uint64_t *row, bool *gone)
 {
     struct bind b = bind_start(s, ST_MSG_SAME);
     bind_bytes(&b, m->mid, sizeof m->mid);
@@ -385,10 +396,19 @@ static int move_msg(struct store *s, const struct rec_msg *m, uint64_t *row)
         return rc < 0 ? rc : ERR_CORRUPT; /* the index has it, the table has not */
     }
     *row = col_int(b.st, 0);
-    bool moved = col_int(b.st, 1) != m->feed || col_int(b.st, 2) != m->seq;
+    uint32_t feed = (uint32_t)col_int(b.st, 1);
+    uint64_t seq = col_int(b.st, 2);
+    *gone = (col_int(b.st, 3) & MSG_REDACTED) != 0;
     (void)sqlite3_reset(b.st);
-    if (!moved) {
+    if (feed == m->feed && seq == m->seq) {
         return 0;
+    }
+    int err = carried_also(s, *row, feed, seq);
+    if (err == 0) {
+        err = carried_also(s, *row, m->feed, m->seq);
+    }
+    if (err != 0) {
+        return err;
     }
     b = bind_start(s, ST_MSG_MOVE);
     bind_int(&b, m->feed);
@@ -397,14 +417,11 @@ static int move_msg(struct store *s, const struct rec_msg *m, uint64_t *row)
     return bind_run(&b);
 }
 
-static int put_msg(struct work *w, const struct rec_msg *m)
+/* The row of a message, unless it is there. A redaction that came first has taken its
+ * text. */
+static int insert_msg(struct store *s, const struct rec_msg *m, uint64_t row, bool gone)
 {
-    struct store *s = w->s;
     int64_t rank = 0;
-    uint64_t k = 0, row = s->row_last + 1;
-    if (!store_key(m->feed, m->seq, &k)) {
-        return ERR_LIMIT;
-    }
     int err = store_rank(s, m->device, &rank);
     if (err != 0) {
         return err;
@@ -420,20 +437,33 @@ static int put_msg(struct work *w, const struct rec_msg *m)
     bind_int(&b, m->feed);
     bind_int(&b, m->seq);
     bind_int(&b, m->kind);
-    bind_int(&b, m->flags);
+    bind_int(&b, m->flags | (gone ? MSG_REDACTED : 0));
     bind_bytes_if(&b, m->has_reply, m->reply, sizeof m->reply);
     bind_int(&b, m->time_ms);
     bind_int(&b, m->order);
-    bind_text(&b, m->text.p, m->text.n);
-    err = bind_run(&b);
+    bind_text(&b, m->text.p, gone ? 0 : m->text.n);
+    return bind_run(&b);
+}
+
+static int put_msg(struct store_work *w, const struct rec_msg *m)
+{
+    struct store *s = w->s;
+    uint64_t k = 0, row = s->row_last + 1;
+    if (!store_key(m->feed, m->seq, &k)) {
+        return ERR_LIMIT;
+    }
+    int waits = store_change_gone(s, m);
+    bool gone = waits == 1, fresh = false;
+    int err = waits < 0 ? waits : insert_msg(s, m, row, gone);
     if (err != 0) {
         return err;
     }
-    if (sqlite3_changes(s->db) == 0) {
-        err = move_msg(s, m, &row);
+    fresh = sqlite3_changes(s->db) != 0;
+    if (!fresh) {
+        err = move_msg(s, m, &row, &gone);
     } else {
         s->row_last = row;
-        err = msg_event(w, m, row);
+        err = msg_event(w, m, row, gone);
         if (err == 0 && m->author != 0 && m->state == STATE_RECEIVED) {
             err = unread_add(s, m->conv, 1);
         }
@@ -441,15 +471,20 @@ static int put_msg(struct work *w, const struct rec_msg *m)
     if (err != 0) {
         return err;
     }
-    b = bind_start(s, ST_CARRIES_PUT);
+    struct bind b = bind_start(s, ST_CARRIES_PUT);
     bind_int(&b, k);
     bind_int(&b, row);
-    return bind_run(&b);
+    err = bind_run(&b);
+    if (err == 0 && gone) {
+        err = store_drop_entry(s, m->feed, m->seq);
+    }
+    return err == 0 && fresh ? store_change_arrived(w, m) : err;
 }
 
 /* Reads the next messages of a key range whose state rises, as events without numbers.
  * *k is the key of the last one. The number of them, or an error. */
-static int rising(struct work *w, uint64_t *k, uint64_t last, bool others, uint8_t state)
+static int rising(struct store_work *w, uint64_t *k, uint64_t last, bool others,
+                  uint8_t state)
 {
     struct bind b = bind_start(w->s, others ? ST_MSG_READ : ST_MSG_RISE);
     int n = 0, rc = 0;
@@ -473,7 +508,7 @@ static int rising(struct work *w, uint64_t *k, uint64_t last, bool others, uint8
 }
 
 /* Stores the state of the last n events' messages and the events themselves. */
-static int raise_states(struct work *w, size_t n)
+static int raise_states(struct store_work *w, size_t n)
 {
     struct store *s = w->s;
     int err = 0;
@@ -496,7 +531,7 @@ static int raise_states(struct work *w, size_t n)
 
 /* Raises the states of one direction's messages in a key range, a bounded number of rows
  * at a time. */
-static int raise_range(struct work *w, uint64_t first, uint64_t last, bool others,
+static int raise_range(struct store_work *w, uint64_t first, uint64_t last, bool others,
                        uint8_t state)
 {
     int n = RISE_ROWS;
@@ -513,7 +548,7 @@ static int raise_range(struct work *w, uint64_t first, uint64_t last, bool other
     return 0;
 }
 
-static int put_state(struct work *w, const struct rec_state *v)
+static int put_state(struct store_work *w, const struct rec_state *v)
 {
     uint64_t seq_last = (UINT64_C(1) << STORE_SEQ_BITS) - 1, first = 0, last = 0;
     if (v->state > STATE_READ || v->from > v->to || v->from > seq_last) {
@@ -532,7 +567,7 @@ static int put_state(struct work *w, const struct rec_state *v)
 
 /* Transactions */
 
-static int apply_rec(struct work *w, const struct rec *r)
+static int apply_rec(struct store_work *w, const struct rec *r)
 {
     switch (r->kind) {
     case REC_META:
@@ -561,6 +596,8 @@ static int apply_rec(struct work *w, const struct rec *r)
         return put_fork(w->s, &r->u.fork, r->del);
     case REC_MSG:
         return r->del ? ERR_STATE : put_msg(w, &r->u.msg);
+    case REC_CHANGE:
+        return r->del ? ERR_STATE : store_change_put(w, &r->u.change);
     case REC_STATE:
         return r->del ? ERR_STATE : put_state(w, &r->u.state);
     case REC_EVENT:
@@ -575,7 +612,7 @@ static int run_one(struct store *s, enum stmt_id id)
     return bind_run(&b);
 }
 
-static int apply_all(struct work *w, const struct txn *const *txns, size_t n,
+static int apply_all(struct store_work *w, const struct txn *const *txns, size_t n,
                      struct store_events *events)
 {
     int err = run_one(w->s, ST_BEGIN);
@@ -594,7 +631,8 @@ static int apply_all(struct work *w, const struct txn *const *txns, size_t n,
 }
 
 /* Undoes what a failed commit did to the database and to our counters. */
-static void undo(struct store *s, uint64_t row_last, uint64_t event_last)
+static void undo(struct store *s, uint64_t row_last, uint64_t event_last,
+                 uint64_t pending_n)
 {
     if (sqlite3_get_autocommit(s->db) == 0) {
         (void)run_one(s, ST_ROLLBACK);
@@ -602,21 +640,23 @@ static void undo(struct store *s, uint64_t row_last, uint64_t event_last)
     s->row_last = row_last;
     s->event_last = event_last;
     s->n_unread = 0;
+    s->pending_n = pending_n;
     memset(s->device, 0, sizeof s->device);
 }
 
 int store_commit(struct store *s, const struct txn *const *txns, size_t n,
                  struct store_events *events)
 {
-    struct work w = {.s = s};
+    struct store_work w = {.s = s};
     uint64_t row_last = s->row_last, event_last = s->event_last;
+    uint64_t pending_n = s->pending_n;
     s->n_unread = 0;
     int err = apply_all(&w, txns, n, events);
     if (err == 0 && s->wal_pages >= STORE_WAL_HARD) {
         (void)store_checkpoint(s);
     }
     if (err != 0) {
-        undo(s, row_last, event_last);
+        undo(s, row_last, event_last, pending_n);
     } else if (events != NULL && events->n == 0) {
         struct store_events empty = *events;
         *events = w.events;

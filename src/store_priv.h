@@ -19,6 +19,9 @@ enum {
     STORE_WAL_SOFT = 4096,     /* pages of WAL from which a checkpoint is due */
     STORE_WAL_HARD = 8192,     /* pages of WAL at which a commit makes one itself */
     STORE_DEVICES_CACHED = 64, /* slots, a power of two */
+    STORE_PENDING_MAX = 256,   /* changes of one author in one conversation that wait */
+    STORE_CHANGED = 32, /* event.what of a change: this and enum change_kind; of a state:
+                         * the state */
 
     /* An entry's key is feed << STORE_SEQ_BITS | seq, so that a feed's entries lie
      * together in one integer-keyed tree. */
@@ -61,6 +64,34 @@ enum stmt_id {
     ST_ENTRY_DEL,
     ST_CARRIES_PUT,
     ST_CARRIES_DEL,
+    ST_ALSO_PUT,
+    ST_ALSO_DEL,
+    ST_ENTRY_DROP,
+    ST_ENTRY_DROP_MSG,
+    ST_ENTRY_DROP_EDITS,
+    ST_EDITED_BY_PUT,
+    ST_EDITED_BY_DEL,
+    ST_EDITED_BY_CUT,
+    ST_EDIT_GET,
+    ST_EDIT_PUT,
+    ST_EDIT_DEL,
+    ST_EDIT_TIME,
+    ST_REACTION_GET,
+    ST_REACTION_PUT,
+    ST_REACTION_DEL,
+    ST_REACTION_NOW,
+    ST_REACTIONS,
+    ST_PENDING_GET,
+    ST_PENDING_PUT,
+    ST_PENDING_DEL,
+    ST_PENDING_DEL_EDIT,
+    ST_PENDING_DEL_N,
+    ST_PENDING_COUNT,
+    ST_PENDING_OLDEST,
+    ST_PENDING_NEXT,
+    ST_MSG_TARGET,
+    ST_MSG_FLAGS,
+    ST_MSG_TEXT,
     ST_FORK_PUT,
     ST_FORK_DEL,
     ST_MSG_PUT,
@@ -140,6 +171,16 @@ struct store {
     struct merge *merge;   /* of all conversations, for the next page (store_query.c) */
     struct unread *unread; /* changes of the open transaction */
     size_t n_unread, cap_unread;
+    uint64_t pending_n; /* rows of `pending`: mostly none, and then nobody asks */
+    bool scrub;         /* a text was taken away: the WAL still has it */
+    struct store_reaction *reactions; /* of the message being told */
+    size_t cap_reactions;
+};
+
+/* One commit under way. */
+struct store_work {
+    struct store *s;
+    struct store_events events;
 };
 
 /* The error for an SQLite result code (extended or not). */
@@ -194,6 +235,18 @@ int store_index_open(struct store *s);
  * the change, learn it with the new one after it, all in the transaction that is open. */
 int store_index_forget(struct store *s, uint64_t row);
 int store_index_learn(struct store *s, uint64_t row);
+/* store_change.c. A change: applied, or kept for its message. */
+int store_change_put(struct store_work *w, const struct rec_change *c);
+/* Whether a redaction waits for the message that is about to be stored: 1, 0, error. */
+int store_change_gone(struct store *s, const struct rec_msg *m);
+/* The message was stored: applies what waited for it. */
+int store_change_arrived(struct store_work *w, const struct rec_msg *m);
+/* An entry loses its box. */
+int store_drop_entry(struct store *s, uint32_t feed, uint64_t seq);
+/* Fills in what changes did to a message or event whose columns have been read. The
+ * reactions die with the next call. */
+int store_msg_changes(struct store *s, struct store_msg *m);
+int store_event_changes(struct store *s, struct store_event *e);
 
 /* Frees what is kept for the next page. */
 void store_merge_release(struct store *s);

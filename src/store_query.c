@@ -28,6 +28,7 @@ enum msg_col {
 
 void store_msg_cols(sqlite3_stmt *st, struct store_msg *m)
 {
+    memset(m, 0, sizeof *m);
     m->row = col_int(st, COL_ROW);
     (void)col_fixed(st, COL_MID, m->mid, sizeof m->mid);
     m->conv = (uint32_t)col_int(st, COL_CONV);
@@ -59,14 +60,22 @@ void store_event_cols(sqlite3_stmt *st, int i, struct store_event *e)
     e->order = col_int(st, i + COL_ORD);
 }
 
+/* Hands the current row to cb. */
+static int tell_msg(struct store *s, sqlite3_stmt *st, store_msg_cb *cb, void *ctx)
+{
+    struct store_msg m;
+    store_msg_cols(st, &m);
+    int rc = store_msg_changes(s, &m);
+    return rc == 0 ? cb(ctx, &m) : rc;
+}
+
 /* Hands each row of a bound statement to cb; left, when not NULL, counts down. */
-static int each_msg(struct bind *b, store_msg_cb *cb, void *ctx, size_t *left)
+static int each_msg(struct store *s, struct bind *b, store_msg_cb *cb, void *ctx,
+                    size_t *left)
 {
     int rc = 0;
     while ((rc = bind_row(b)) == 1) {
-        struct store_msg m;
-        store_msg_cols(b->st, &m);
-        rc = cb(ctx, &m);
+        rc = tell_msg(s, b->st, cb, ctx);
         if (rc != 0) {
             (void)sqlite3_reset(b->st);
             return rc;
@@ -296,10 +305,8 @@ static int merge_tell(struct store *s, const struct store_query *q, int64_t row,
     bind_i64(&b, row);
     int rc = bind_row(&b);
     if (rc == 1) {
-        struct store_msg m;
-        store_msg_cols(b.st, &m);
-        bool wanted = m.time_ms >= q->since_ms;
-        rc = wanted ? cb(ctx, &m) : 0;
+        bool wanted = col_int(b.st, COL_TIME) >= q->since_ms;
+        rc = wanted ? tell_msg(s, b.st, cb, ctx) : 0;
         *told += wanted;
         (void)sqlite3_reset(b.st);
     }
@@ -391,7 +398,7 @@ int store_history(struct store *s, const struct store_query *q, store_msg_cb *cb
     bind_place(&b, q->conv, &start);
     bind_int(&b, q->since_ms);
     bind_int(&b, limit);
-    return each_msg(&b, cb, ctx, NULL);
+    return each_msg(s, &b, cb, ctx, NULL);
 }
 
 int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t limit,
@@ -403,7 +410,7 @@ int store_arrivals(struct store *s, uint32_t conv, uint64_t after_row, size_t li
     if (conv != 0) {
         bind_int(&b, conv);
     }
-    return each_msg(&b, cb, ctx, NULL);
+    return each_msg(s, &b, cb, ctx, NULL);
 }
 
 /* The smallest and the largest id that begin with the given hex digits. */
@@ -468,7 +475,7 @@ int store_find(struct store *s, const char *prefix, store_msg_cb *cb, void *ctx)
         bind_bytes(&b, lo, sizeof lo);
         bind_bytes(&b, hi, sizeof hi);
         bind_int(&b, left);
-        rc = each_msg(&b, cb, ctx, &left);
+        rc = each_msg(s, &b, cb, ctx, &left);
         if (rc == 0) {
             rc = author_next(s, &conv, &author);
         }
@@ -509,7 +516,7 @@ int store_unread(struct store *s, uint32_t conv, uint64_t *out)
 
 /* Events */
 
-static int event_cols(sqlite3_stmt *st, struct store_event *e)
+static int event_cols(struct store *s, sqlite3_stmt *st, struct store_event *e)
 {
     memset(e, 0, sizeof *e);
     e->n = col_int(st, COL_MSG_END);
@@ -525,9 +532,18 @@ static int event_cols(sqlite3_stmt *st, struct store_event *e)
         return 0;
     }
     store_event_cols(st, 0, e);
-    e->state = what;
-    if (e->topic != TOPIC_MESSAGE) {
-        return 0;
+    if (what > STORE_CHANGED) {
+        e->change = (uint8_t)(what - STORE_CHANGED);
+        e->by = (uint32_t)col_int(st, COL_MSG_END + 4);
+        int err = store_event_changes(s, e);
+        if (err != 0 || e->change != CHANGE_EDIT) {
+            return err;
+        }
+    } else {
+        e->state = what;
+        if (e->topic != TOPIC_MESSAGE) {
+            return 0;
+        }
     }
     struct blob text = col_blob(st, COL_TEXT);
     return blob_set(&e->text, text.p, text.n) ? 0 : ERR_NOMEM;
@@ -548,7 +564,7 @@ int store_events_since(struct store *s, uint64_t since, size_t limit,
     int rc = 0;
     while ((rc = bind_row(&b)) == 1) {
         struct store_event *e = store_events_add(out);
-        rc = e == NULL ? ERR_NOMEM : event_cols(b.st, e);
+        rc = e == NULL ? ERR_NOMEM : event_cols(s, b.st, e);
         if (rc != 0) {
             (void)sqlite3_reset(b.st);
             break;

@@ -75,7 +75,29 @@ const char *const store_steps[STORE_SCHEMA] = {
     "  root BLOB NOT NULL, device BLOB NOT NULL, stat BLOB NOT NULL, cert BLOB NOT NULL,"
     "  box BLOB NOT NULL, box_time INTEGER NOT NULL, pair BLOB NOT NULL,"
     "  name TEXT NOT NULL, text BLOB NOT NULL, addr BLOB NOT NULL,"
-    "  time_ms INTEGER NOT NULL) STRICT;",
+    "  time_ms INTEGER NOT NULL) STRICT;"
+    /* and changes of messages (store_change.c); also: the entries of messages that more
+     * than one carries; edited_by: those that carry an edit. */
+    "CREATE TABLE also(k INTEGER PRIMARY KEY, msg INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX also_msg ON also(msg);"
+    "INSERT INTO also SELECT k, msg FROM carries WHERE msg IN"
+    "  (SELECT msg FROM carries GROUP BY msg HAVING count(*) > 1);"
+    "CREATE TABLE edit(msg INTEGER PRIMARY KEY, ord INTEGER NOT NULL,"
+    "  rank INTEGER NOT NULL, mid BLOB NOT NULL, time_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE edited_by(k INTEGER PRIMARY KEY, conv INTEGER NOT NULL,"
+    "  author INTEGER NOT NULL, mid BLOB NOT NULL) STRICT;"
+    "CREATE INDEX edited_by_mid ON edited_by(conv, author, mid);"
+    "CREATE TABLE reaction(msg INTEGER, author INTEGER, ord INTEGER NOT NULL,"
+    "  rank INTEGER NOT NULL, mid BLOB NOT NULL, emoji TEXT NOT NULL,"
+    "  PRIMARY KEY(msg, author)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE pending(n INTEGER PRIMARY KEY, conv INTEGER NOT NULL,"
+    "  target_author INTEGER NOT NULL, target BLOB NOT NULL, kind INTEGER NOT NULL,"
+    "  author INTEGER NOT NULL, device INTEGER NOT NULL, ord INTEGER NOT NULL,"
+    "  rank INTEGER NOT NULL, mid BLOB NOT NULL, time_ms INTEGER NOT NULL,"
+    "  text TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX pending_slot ON"
+    "  pending(conv, target_author, target, kind, author);"
+    "CREATE INDEX pending_author ON pending(conv, author);",
 };
 
 #define MSG_COLS                                                                         \
@@ -114,11 +136,57 @@ const char *const store_sql[ST_COUNT] = {
     [ST_ENTRY_DEL] = "DELETE FROM entry WHERE k BETWEEN ? AND ?",
     [ST_CARRIES_PUT] = "REPLACE INTO carries VALUES(?, ?)",
     [ST_CARRIES_DEL] = "DELETE FROM carries WHERE k BETWEEN ? AND ?",
+    [ST_ALSO_PUT] = "REPLACE INTO also VALUES(?, ?)",
+    [ST_ALSO_DEL] = "DELETE FROM also WHERE k BETWEEN ? AND ?",
+    [ST_ENTRY_DROP] = "UPDATE entry SET box = x'' WHERE k = ?",
+    /* An entry may have given way to another one since. */
+    [ST_ENTRY_DROP_MSG] = "UPDATE entry SET box = x'' WHERE k IN"
+                          " (SELECT feed << 40 | seq FROM msg WHERE row = ?1"
+                          "  UNION SELECT k FROM also WHERE msg = ?1)"
+                          " AND (SELECT msg FROM carries WHERE carries.k = entry.k) = ?1",
+    [ST_ENTRY_DROP_EDITS] =
+        "UPDATE entry SET box = x'' WHERE k IN"
+        " (SELECT k FROM edited_by WHERE conv = ? AND author = ? AND mid = ?)",
+    [ST_EDITED_BY_PUT] = "REPLACE INTO edited_by VALUES(?, ?, ?, ?)",
+    [ST_EDITED_BY_DEL] =
+        "DELETE FROM edited_by WHERE conv = ? AND author = ? AND mid = ?",
+    [ST_EDITED_BY_CUT] = "DELETE FROM edited_by WHERE k BETWEEN ? AND ?",
+    [ST_EDIT_GET] = "SELECT ord, rank, mid FROM edit WHERE msg = ?",
+    [ST_EDIT_PUT] = "REPLACE INTO edit VALUES(?, ?, ?, ?, ?)",
+    [ST_EDIT_DEL] = "DELETE FROM edit WHERE msg = ?",
+    [ST_EDIT_TIME] = "SELECT time_ms FROM edit WHERE msg = ?",
+    [ST_REACTION_GET] =
+        "SELECT ord, rank, mid FROM reaction WHERE msg = ? AND author = ?",
+    [ST_REACTION_PUT] = "REPLACE INTO reaction VALUES(?, ?, ?, ?, ?, ?)",
+    [ST_REACTION_DEL] = "DELETE FROM reaction WHERE msg = ?",
+    [ST_REACTION_NOW] = "SELECT emoji FROM reaction WHERE msg = ? AND author = ?",
+    [ST_REACTIONS] = "SELECT author, emoji FROM reaction WHERE msg = ? AND emoji <> ''"
+                     " ORDER BY ord, rank, mid",
+    [ST_PENDING_GET] = "SELECT ord, rank, mid FROM pending WHERE conv = ? AND"
+                       " target_author = ? AND target = ? AND kind = ? AND author = ?",
+    [ST_PENDING_PUT] =
+        "INSERT INTO pending(conv, target_author, target, kind, author, device, ord,"
+        " rank, mid, time_ms, text) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_PENDING_DEL] = "DELETE FROM pending WHERE conv = ? AND target_author = ?"
+                       " AND target = ? AND kind = ? AND author = ?",
+    [ST_PENDING_DEL_EDIT] = "DELETE FROM pending WHERE conv = ?1 AND target_author = ?2"
+                            " AND target = ?3 AND kind = 1",
+    [ST_PENDING_DEL_N] = "DELETE FROM pending WHERE n = ?",
+    [ST_PENDING_COUNT] = "SELECT count(*) FROM pending WHERE conv = ? AND author = ?",
+    [ST_PENDING_OLDEST] = "DELETE FROM pending WHERE n ="
+                          " (SELECT min(n) FROM pending WHERE conv = ? AND author = ?)",
+    [ST_PENDING_NEXT] =
+        "SELECT n, kind, author, device, ord, rank, mid, time_ms, text FROM pending"
+        " WHERE conv = ? AND target_author = ? AND target = ? LIMIT 1",
+    [ST_MSG_TARGET] = "SELECT row, flags FROM msg WHERE conv = ? AND author = ?"
+                      " AND mid = ?",
+    [ST_MSG_FLAGS] = "UPDATE msg SET flags = ? WHERE row = ?",
+    [ST_MSG_TEXT] = "UPDATE msg SET flags = ?, text = ? WHERE row = ?",
     [ST_FORK_PUT] = "INSERT OR IGNORE INTO fork VALUES(?, ?, ?)",
     [ST_FORK_DEL] = "DELETE FROM fork WHERE k = ?",
     [ST_MSG_PUT] = "INSERT INTO msg VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                    " ON CONFLICT(conv, author, mid) DO NOTHING",
-    [ST_MSG_SAME] = "SELECT row, feed, seq FROM msg WHERE mid = ? AND conv = ? AND"
+    [ST_MSG_SAME] = "SELECT row, feed, seq, flags FROM msg WHERE mid = ? AND conv = ? AND"
                     " author = ?",
     [ST_MSG_MOVE] = "UPDATE msg SET feed = ?, seq = ? WHERE row = ?",
     [ST_MSG_RISE] =

@@ -3,14 +3,19 @@
  * written before anything could tell the difference: before a sync (which is when a
  * commit becomes durable), a read, and whatever asks or changes the file's size. A
  * failed write is told by that call; SQLite then rolls back as after a failed one of its
- * own. All other files are the system's own. */
+ * own.
+ *
+ * The database, so that what was deleted is gone: `secure_delete` overwrites the cells of
+ * a page that are deleted, but not copies that stay behind in the middle of it when cells
+ * move to another page. That gap is zeroed in every page on its way into the file (in the
+ * log it can't be: checksums are over it). All other files are the system's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store_priv.h"
 
-enum { GATHER_MAX = 64 * 1024 };
+enum { GATHER_MAX = 64 * 1024, PAGE = 4096 };
 
 /* SQLite hands this around as a sqlite3_file; the system's file lies behind it. */
 struct wal_file {
@@ -73,6 +78,34 @@ static int wal_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
     memcpy(w->buf + w->n, p, (size_t)n);
     w->n += n;
     return SQLITE_OK;
+}
+
+/* Where the unused middle of a page of a tree is (the file format of SQLite, section
+ * 1.6): between the pointers to its cells and the first cell. False: there is none. */
+static bool page_gap(const uint8_t *p, sqlite3_int64 at, size_t *from, size_t *to)
+{
+    size_t head = at == 0 ? 100 : 0; /* the first page begins with the file's header */
+    uint8_t type = p[head];
+    bool leaf = type == 0x0a || type == 0x0d;
+    if (!leaf && type != 0x02 && type != 0x05) {
+        return false; /* of no tree */
+    }
+    size_t cells = (size_t)p[head + 3] << 8 | p[head + 4];
+    *from = head + (leaf ? 8 : 12) + 2 * cells;
+    *to = (size_t)p[head + 5] << 8 | p[head + 6];
+    return *from < *to && *to <= PAGE;
+}
+
+static int db_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+    uint8_t page[PAGE];
+    size_t from, to;
+    if (n == PAGE && at % PAGE == 0 && page_gap(p, at, &from, &to)) {
+        memcpy(page, p, PAGE);
+        memset(page + from, 0, to - from);
+        p = page;
+    }
+    return real_of(f)->pMethods->xWrite(real_of(f), p, n, at);
 }
 
 static int wal_truncate(sqlite3_file *f, sqlite3_int64 size)
@@ -140,17 +173,36 @@ static const sqlite3_io_methods wal_methods = {
     .xDeviceCharacteristics = wal_device,
 };
 
+/* The database: nothing is gathered, so the rest passes through. Never shared: it is
+ * locked for as long as it is open. */
+static const sqlite3_io_methods db_methods = {
+    .iVersion = 1,
+    .xClose = wal_close,
+    .xRead = wal_read,
+    .xWrite = db_write,
+    .xTruncate = wal_truncate,
+    .xSync = wal_sync,
+    .xFileSize = wal_size,
+    .xLock = wal_lock,
+    .xUnlock = wal_unlock,
+    .xCheckReservedLock = wal_locked,
+    .xFileControl = wal_control,
+    .xSectorSize = wal_sector,
+    .xDeviceCharacteristics = wal_device,
+};
+
 static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags,
                     int *out_flags)
 {
     struct store_vfs *sv = (struct store_vfs *)(void *)v;
-    if ((flags & SQLITE_OPEN_WAL) == 0) {
+    bool wal = (flags & SQLITE_OPEN_WAL) != 0;
+    if (!wal && (flags & SQLITE_OPEN_MAIN_DB) == 0) {
         return sv->real->xOpen(sv->real, name, f, flags, out_flags);
     }
     struct wal_file *w = wal_of(f);
     memset(w, 0, sizeof *w);
-    w->buf = malloc(GATHER_MAX);
-    if (w->buf == NULL) {
+    w->buf = wal ? malloc(GATHER_MAX) : NULL;
+    if (wal && w->buf == NULL) {
         return SQLITE_NOMEM;
     }
     int rc = sv->real->xOpen(sv->real, name, real_of(f), flags, out_flags);
@@ -163,7 +215,7 @@ static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags
         w->buf = NULL;
         return rc;
     }
-    w->base.pMethods = &wal_methods;
+    w->base.pMethods = wal ? &wal_methods : &db_methods;
     return SQLITE_OK;
 }
 

@@ -32,6 +32,43 @@ static int put_msg(struct txn *t, const struct feed *fd, uint64_t seq,
     return txn_add(t, &r);
 }
 
+static enum change_kind change_of(const struct wire_body *b)
+{
+    return b->kind == BODY_EDIT       ? CHANGE_EDIT
+           : b->kind == BODY_REACTION ? CHANGE_REACTION
+                                      : CHANGE_REDACTION;
+}
+
+/* The record of an edit, a reaction or a redaction at a place in a feed. Edits and
+ * redactions can only be of the author's own messages. */
+static int put_change(struct feeds *f, struct txn *t, const struct feed *fd, uint64_t seq,
+                      const struct wire_body *b, uint64_t order)
+{
+    struct rec r = {.kind = REC_CHANGE,
+                    .u.change = {.kind = (uint8_t)change_of(b),
+                                 .conv = fd->conv->r.id,
+                                 .feed = fd->r.id,
+                                 .author = fd->dev->acc->contact,
+                                 .target_author = fd->dev->acc->contact,
+                                 .device = fd->dev->ref,
+                                 .seq = seq,
+                                 .order = order,
+                                 .time_ms = b->time_ms}};
+    if (b->kind == BODY_REACTION) {
+        const struct account *a = account_by_root(f, b->author);
+        if (a == NULL || !conv_has(fd->conv, b->author)) {
+            return 0; /* to nobody's message */
+        }
+        r.u.change.target_author = a->contact;
+    }
+    memcpy(r.u.change.mid, b->mid, sizeof r.u.change.mid);
+    memcpy(r.u.change.target, b->target, sizeof r.u.change.target);
+    if (!blob_set(&r.u.change.text, b->text, b->text_len)) {
+        return ERR_NOMEM;
+    }
+    return txn_add(t, &r);
+}
+
 /* Where a message is shown: a repeat keeps the place of its original. */
 static uint64_t shown_order(const struct entry *e, const struct wire_body *b)
 {
@@ -71,32 +108,56 @@ int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct en
     }
     case BODY_DEVICE:
         return opened_device(f, fd, &b);
+    case BODY_EDIT:
+    case BODY_REACTION:
+    case BODY_REDACTION:
+        return put_change(f, t, fd, e->h.seq, &b, shown_order(e, &b));
     default:
         return 0;
     }
 }
 
-int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
-               size_t body_len, uint8_t mid[WIRE_MID])
+void talk_mid(const struct feeds *f, size_t body_len, uint8_t mid[WIRE_MID])
 {
     struct wire_body b;
     memset(mid, 0, WIRE_MID);
+    if (body_len > 0 && wire_body_get(f->body, body_len, &b) && b.kind == BODY_TEXT) {
+        memcpy(mid, b.mid, WIRE_MID);
+    }
+}
+
+/* What is a message or changes one, and so is repeated. */
+static bool is_talk(const struct wire_body *b)
+{
+    return b->kind == BODY_TEXT || b->kind == BODY_EDIT || b->kind == BODY_REACTION ||
+           b->kind == BODY_REDACTION;
+}
+
+/* The record of a body of ours. */
+static int put_own(struct feeds *f, struct txn *t, const struct feed *fd, uint64_t seq,
+                   const struct wire_body *b, uint64_t order, uint8_t state)
+{
+    return b->kind == BODY_TEXT ? put_msg(t, fd, seq, b, order, 0, state)
+                                : put_change(f, t, fd, seq, b, order);
+}
+
+int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
+               size_t body_len)
+{
+    struct wire_body b;
     if (!wire_body_get(f->body, body_len, &b)) {
         return 0;
     }
     if (b.kind == BODY_DEVICE && !box_known(f, b.device.box)) {
         box_gone(f, b.device.box_time);
     }
-    if (b.kind != BODY_TEXT) {
-        return 0;
-    }
-    memcpy(mid, b.mid, WIRE_MID);
-    return put_msg(t, fd, e->h.seq, &b, shown_order(e, &b), 0, STATE_STORED);
+    return is_talk(&b) ? put_own(f, t, fd, e->h.seq, &b, shown_order(e, &b), STATE_STORED)
+                       : 0;
 }
 
-/* Appends a text; its record stands at the new place. */
-static int append_text(struct feeds *f, struct txn *t, struct conv *c,
-                       const struct wire_body *b, uint8_t state)
+/* Appends a text or a change of one; its record stands at the new place. */
+static int append_talk(struct feeds *f, struct txn *t, struct conv *c,
+                       const struct wire_body *b)
 {
     struct wr w = wr_init(f->plain, sizeof f->plain);
     wire_body_put(&w, b);
@@ -104,10 +165,11 @@ static int append_text(struct feeds *f, struct txn *t, struct conv *c,
         return ERR_ARG;
     }
     uint64_t order = 0;
-    int err = conv_append(f, t, c, f->plain, w.len, b->mid, &order);
+    const uint8_t *mid = b->kind == BODY_TEXT ? b->mid : NULL;
+    int err = conv_append(f, t, c, f->plain, w.len, mid, &order);
     if (err == 0) {
         order = b->has_order ? b->order : order;
-        err = put_msg(t, c->own, c->own->r.head, b, order, 0, state);
+        err = put_own(f, t, c->own, c->own->r.head, b, order, STATE_QUEUED);
     }
     return err;
 }
@@ -117,7 +179,7 @@ int talk_repeat(struct feeds *f, struct txn *t, struct conv *c, const struct ent
 {
     struct wire_body b;
     static char seen;
-    if (!wire_body_get(f->body, body_len, &b) || b.kind != BODY_TEXT) {
+    if (!wire_body_get(f->body, body_len, &b) || !is_talk(&b)) {
         return 0;
     }
     int err = mids == NULL ? 0 : map_put(mids, b.mid, &seen);
@@ -126,7 +188,16 @@ int talk_repeat(struct feeds *f, struct txn *t, struct conv *c, const struct ent
     }
     b.order = shown_order(e, &b);
     b.has_order = true;
-    return append_text(f, t, c, &b, STATE_QUEUED);
+    return append_talk(f, t, c, &b);
+}
+
+/* Appends what is new: its id and time are given here. */
+static int say(struct feeds *f, struct txn *t, struct conv *c, struct wire_body *b)
+{
+    b->time_ms = env_wall_ms(f->self.env);
+    env_random(f->self.env, b->mid, sizeof b->mid);
+    int err = append_talk(f, t, c, b);
+    return err == 0 ? feeds_end(f, t) : err;
 }
 
 int feeds_send_text(struct feeds *f, struct txn *t, uint32_t conv, const uint8_t *text,
@@ -142,18 +213,56 @@ int feeds_send_text(struct feeds *f, struct txn *t, uint32_t conv, const uint8_t
     if (len == 0 || len > WIRE_TEXT_MAX || !wire_text_ok(text, len)) {
         return ERR_ARG;
     }
-    b.time_ms = env_wall_ms(f->self.env);
-    env_random(f->self.env, b.mid, sizeof b.mid);
     if (reply_mid != NULL) {
         b.has_reply = true;
         memcpy(b.reply, reply_mid, sizeof b.reply);
     }
-    int err = append_text(f, t, c, &b, STATE_QUEUED);
+    int err = say(f, t, c, &b);
     if (err == 0) {
         memcpy(mid, b.mid, sizeof b.mid);
-        err = feeds_end(f, t);
     }
     return err;
+}
+
+/* Whether the text of a change can go out. */
+static bool change_ok(const struct feeds_change *v)
+{
+    switch (v->kind) {
+    case CHANGE_EDIT:
+        return v->len > 0 && v->len <= WIRE_TEXT_MAX && wire_text_ok(v->text, v->len);
+    case CHANGE_REACTION:
+        return v->len == 0 || wire_emoji_ok(v->text, v->len);
+    case CHANGE_REDACTION:
+        return v->len == 0;
+    }
+    return false;
+}
+
+int feeds_change(struct feeds *f, struct txn *t, uint32_t conv,
+                 const struct feeds_change *v, uint64_t now_ms)
+{
+    static const enum body_kind kinds[] = {[CHANGE_EDIT] = BODY_EDIT,
+                                           [CHANGE_REACTION] = BODY_REACTION,
+                                           [CHANGE_REDACTION] = BODY_REDACTION};
+    struct conv *c = conv_by_id(f, conv);
+    f->now_ms = now_ms;
+    if (c == NULL) {
+        return ERR_NOTFOUND;
+    }
+    if (!change_ok(v)) {
+        return ERR_ARG;
+    }
+    struct wire_body b = {.kind = kinds[v->kind], .text = v->text, .text_len = v->len};
+    memcpy(b.target, v->target, sizeof b.target);
+    if (v->kind == CHANGE_REACTION) {
+        const struct account *a =
+            v->author == 0 ? f->own->acc : account_by_contact(f, v->author);
+        if (a == NULL || !conv_has(c, a->root)) {
+            return ERR_NOTFOUND;
+        }
+        memcpy(b.author, a->root, sizeof b.author);
+    }
+    return say(f, t, c, &b);
 }
 
 int feeds_send_device(struct feeds *f, struct txn *t, uint32_t conv,

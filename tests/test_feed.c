@@ -194,6 +194,9 @@ Test(feed, no_byte_can_be_changed)
     unsigned n = 1;
     size_t refused = 0, len = 1;
     for (size_t at = 0; at < len; at += 3, n++) {
+        /* At 3 is the key of the box: without it the author itself says that the box was
+         * dropped (test_feed_change.c). */
+        at = at == 3 ? 4 : at;
         tape_end(&t);
         t = (struct tape){.flip_at = at, .flip_entry = 1};
         size_t errors = h->node[1].n_errors;

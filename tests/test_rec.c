@@ -83,8 +83,8 @@ Test(rec, each_kind_has_its_own_key)
 
 Test(rec, what_happened_is_never_replaced)
 {
-    static const enum rec_kind kinds[] = {REC_ENTRY, REC_FORK, REC_MSG, REC_STATE,
-                                          REC_EVENT};
+    static const enum rec_kind kinds[] = {REC_ENTRY,  REC_FORK,  REC_MSG,
+                                          REC_CHANGE, REC_STATE, REC_EVENT};
     struct txn t = {0};
     for (int round = 0; round < 3; round++) {
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
