@@ -34,7 +34,7 @@ static bool room(struct jout *o, size_t n)
 
 static void put(struct jout *o, const char *s, size_t n)
 {
-    if (n > 0 && room(o, n)) { /* s may be NULL when there is nothing */
+    if (room(o, n)) {
         memcpy(o->p + o->len, s, n);
         o->len += n;
     }
@@ -113,7 +113,7 @@ static void put_escaped(struct jout *o, uint8_t c)
 
 void jout_strn(struct jout *o, const void *str, size_t len)
 {
-    const uint8_t *s = str;
+    const uint8_t *s = len > 0 ? str : (const void *)"";
     separate(o);
     put(o, "\"", 1);
     for (size_t i = 0, start = 0; i <= len;) {
