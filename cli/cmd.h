@@ -31,6 +31,12 @@ const char *presence_sign(const char *presence);
  * freed by the caller. */
 char *presence_words(const json_t *o);
 cli_run cmd_send, cmd_read;
+cli_run cmd_edit, cmd_react, cmd_redact;
 cli_run cmd_recv, cmd_history, cmd_search, cmd_export, cmd_events;
+
+/* Standard input up to its end, without its last line feed. malloc'ed; NULL: told. */
+char *cmd_read_text(size_t *len);
+/* Whether a text can be sent: 0, or CLI_USAGE and told. */
+int cmd_check_text(const char *text, size_t len);
 
 #endif

@@ -48,6 +48,23 @@ static void put_str(const json_t *m, const char *key)
     put_markdown(cli_str(m, key), json_string_length(json_object_get(m, key)));
 }
 
+static void print_reactions(const json_t *m)
+{
+    const json_t *list = json_object_get(m, "reactions");
+    json_t *r;
+    size_t i;
+    json_array_foreach(list, i, r)
+    {
+        (void)fputs(i == 0 ? "" : ", ", stdout);
+        put_str(r, "emoji");
+        (void)fputc(' ', stdout);
+        put_str(r, "from");
+    }
+    if (json_array_size(list) > 0) {
+        (void)printf("\n\n");
+    }
+}
+
 static void print_markdown(struct markdown *md, const json_t *m)
 {
     char day[FMT_TIME_MAX], iso[FMT_TIME_MAX];
@@ -72,9 +89,16 @@ static void print_markdown(struct markdown *md, const json_t *m)
     if (cli_str(m, "reply_to")[0] != '\0') {
         (void)printf(" to `%.*s`", CLI_ID_SHOWN, cli_str(m, "reply_to"));
     }
+    if (cli_int(m, "edited") != 0) {
+        (void)fputs(" (edited)", stdout);
+    }
     (void)printf("\n\n> ");
+    if (cli_true(m, "redacted")) {
+        (void)fputs("*redacted*", stdout);
+    }
     put_str(m, "text");
     (void)printf("\n\n");
+    print_reactions(m);
 }
 
 static int export_page(struct cli *c, json_t *after, json_t **o)

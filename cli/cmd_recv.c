@@ -1,6 +1,7 @@
 /* Reading: what arrives, the history, exports, events. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd.h"
 #include "fmt.h"
@@ -18,6 +19,7 @@ struct recv {
     struct cli *cli;
     struct show show;
     const char *from;      /* NULL: all */
+    char *from_name;       /* our name for them, in the end */
     struct follow *follow; /* NULL: without -f */
     bool news;             /* what arrived after `last`, printed by another `recv` or not;
                             * else what was not printed yet */
@@ -112,6 +114,51 @@ static int recv_contact(struct recv *v, const char *topic, json_t *e)
     return 0;
 }
 
+/* Our name for whom --from means, which events have. NULL: not found. */
+static char *name_of(struct recv *v)
+{
+    json_t *o, *k;
+    size_t i, len = strlen(v->from);
+    char *name = NULL;
+    if (follow_call(v->follow, "contacts", NULL, &o) != 0) {
+        return NULL;
+    }
+    json_array_foreach(json_object_get(o, "contacts"), i, k)
+    {
+        bool root =
+            len >= CLI_ID_SHOWN && strncasecmp(cli_str(k, "root"), v->from, len) == 0;
+        if (strcmp(cli_str(k, "name"), v->from) == 0 || (name == NULL && root)) {
+            free(name);
+            name = strdup(cli_str(k, "name"));
+        }
+    }
+    json_decref(o);
+    return name;
+}
+
+/* Something happened to a message: printed when somebody else did it. */
+static int recv_change(struct recv *v, json_t *e)
+{
+    bool other = v->from != NULL &&
+                 (v->from_name == NULL || strcmp(v->from_name, cli_str(e, "from")) != 0);
+    json_t *m;
+    if (!show_is_change(e) || cli_true(e, "mine") || other) {
+        return 0;
+    }
+    if (cli_true(e, "omitted")) { /* too much was unread for long texts */
+        int rc = follow_call(v->follow, "message",
+                             json_pack("{s:s}", "id", cli_str(e, "id")), &m);
+        if (rc != 0) {
+            return rc;
+        }
+        (void)json_object_set(e, "text", json_object_get(m, "text"));
+        (void)json_object_del(e, "omitted");
+        json_decref(m);
+    }
+    show_change(&v->show, e);
+    return cli_flush();
+}
+
 static int recv_event(struct recv *v, const char *topic, json_t *e)
 {
     if (e == NULL) { /* the node ran not: what arrived before its end, and since */
@@ -121,6 +168,9 @@ static int recv_event(struct recv *v, const char *topic, json_t *e)
     if (strcmp(topic, "contact") == 0) {
         return recv_contact(v, topic, e);
     }
+    if (strcmp(topic, "state") == 0) {
+        return recv_change(v, e);
+    }
     bool news = strcmp(topic, "message") == 0 && !cli_true(e, "mine");
     return news && cli_int(e, "row") > v->last ? recv_all(v, UINT64_MAX) : 0;
 }
@@ -129,7 +179,7 @@ static int recv_event(struct recv *v, const char *topic, json_t *e)
  * on everything, whether or not another `recv` has printed it meanwhile. */
 static int recv_follow(struct recv *v)
 {
-    static const char *const topics[] = {"message", "contact", NULL};
+    static const char *const topics[] = {"message", "state", "contact", NULL};
     struct follow f;
     int rc = follow_start(&f, v->cli, topics, NULL);
     v->follow = &f;
@@ -142,6 +192,7 @@ static int recv_follow(struct recv *v)
     if (rc == 0) {
         rc = recv_all(v, UINT64_MAX);
     }
+    v->from_name = rc == 0 && v->from != NULL ? name_of(v) : NULL;
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *e;
@@ -151,6 +202,7 @@ static int recv_follow(struct recv *v)
             json_decref(e);
         }
     }
+    free(v->from_name);
     follow_end(&f);
     return rc;
 }

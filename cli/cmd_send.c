@@ -22,8 +22,7 @@ static size_t rank(const char *state)
     return i == STATES ? 0 : i;
 }
 
-/* Standard input up to its end, without its last line feed. malloc'ed; NULL: told. */
-static char *read_text(size_t *len)
+char *cmd_read_text(size_t *len)
 {
     enum { ROOM = CLI_TEXT_MAX + 2 }; /* a line feed, and one byte too many */
     char *p = malloc(ROOM + 1);
@@ -49,8 +48,7 @@ static char *read_text(size_t *len)
     return p;
 }
 
-/* 0, or CLI_USAGE and told. */
-static int check_text(const char *text, size_t len)
+int cmd_check_text(const char *text, size_t len)
 {
     if (len == 0) {
         return cli_fail(CLI_USAGE, "There is no text to send.");
@@ -235,12 +233,12 @@ int cmd_send(struct cli *c)
     char *input = NULL;
     size_t len = strlen(text);
     if (strcmp(text, "-") == 0) {
-        text = input = read_text(&len);
+        text = input = cmd_read_text(&len);
         if (input == NULL) {
             return CLI_ERROR;
         }
     }
-    rc = check_text(text, len);
+    rc = cmd_check_text(text, len);
     if (rc == 0) {
         rc = send_text(c, text, len, &w);
     }

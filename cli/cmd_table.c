@@ -37,6 +37,7 @@ static const struct args_option send_options[] = {
     {"--reply", 0, "ID"},    {"--wait", 0, "sent|stored|delivered|read"},
     {"--timeout", 0, "30s"}, {"--file", 'f', "PATH"},
     {"--name", 0, "FILE"},   END};
+static const struct args_option react_options[] = {{"--remove", 0, NULL}, END};
 static const struct args_option recv_options[] = {{"--follow", 'f', NULL},
                                                   {"--from", 0, "NAME"},
                                                   {"--file", 0, "N"},
@@ -214,6 +215,30 @@ static const struct cmd table[] = {
      "    uptime | linnet send bob -\n"
      "    linnet send bob 'Yes.' --reply 1a2b3c4d --wait delivered --timeout 10s\n"
      "    linnet send bob -- '-5 degrees'\n"},
+    {{"edit", NULL, 2, 2, "ID TEXT|-", false},
+     cmd_edit,
+     "change a message of yours",
+     "ID is 8 or more digits of the message's id, as history shows it. Everybody who "
+     "has\n"
+     "the message sees the new text, and that it was edited.\n"
+     "\n"
+     "    linnet edit 1a2b3c4d 'Lunch at one?'\n"
+     "    linnet edit 1a2b3c4d - < text\n"},
+    {{"react", react_options, 1, 2, "ID EMOJI|--remove", false},
+     cmd_react,
+     "react to a message",
+     "With one emoji or one character; another one replaces it.\n"
+     "\n"
+     "    linnet react 1a2b3c4d 👍\n"
+     "    linnet react 1a2b3c4d --remove\n"},
+    {{"redact", NULL, 1, 1, "ID", false},
+     cmd_redact,
+     "take a message of yours back",
+     "For good: its text is deleted here, and by every node that cooperates once it "
+     "hears\n"
+     "of it. Who has read it has read it.\n"
+     "\n"
+     "    linnet redact 1a2b3c4d\n"},
     {{"read", NULL, 1, 1, "NAME", false},
      cmd_read,
      "mark a contact's messages as read",
@@ -225,7 +250,7 @@ static const struct cmd table[] = {
      "print what has arrived",
      "Prints what it has not printed yet; with -f it stays and prints what arrives, "
      "also\n"
-     "after the node was started anew.\n"
+     "after the node was started anew, and edits, reactions and what is taken back.\n"
      "\n"
      "    linnet recv\n"
      "    linnet recv -f --from bob\n"
@@ -324,9 +349,6 @@ static const struct cmd table[] = {
      "    linnet config path\n"},
     LATER("chat", "the chat in the terminal"),
     LATER("doctor", "look for what is wrong, and say what helps"),
-    LATER("edit", "change a message"),
-    LATER("react", "react to a message"),
-    LATER("redact", "take a message back"),
     LATER("transfers", "files on their way"),
     LATER("group", "groups"),
     LATER("hook", "run programs on events"),

@@ -53,6 +53,7 @@ _linnet() {
         requests) options+=' --as --block --blocked' ;;
         verify) options+=' --yes' ;;
         send) options+=' --reply --wait --timeout' ;;
+        react) options+=' --remove' ;;
         recv) options+=' --follow --from' ;;
         history) options+=' --number --since' ;;
         search) options+=' --number' ;;
@@ -66,8 +67,9 @@ _linnet() {
     fi
     case $command:$words in
     :*)
-        _linnet_words 'add away busy config contact contacts daemon events export history id
-            invisible invite live nearby online passphrase read recv requests search send status stop verify visible' "$cur"
+        _linnet_words 'add away busy config contact contacts daemon edit events export history id
+            invisible invite live nearby online passphrase react read recv redact requests search send
+            status stop verify visible' "$cur"
         ;;
     contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;

@@ -9,6 +9,7 @@ enum {
     NARROW = 50, /* columns below which names are cut shorter */
     NAME_COLUMNS_NARROW = 8,
     DAY_LINE_MAX = 76,
+    QUOTE_MIN = 8, /* columns from which what is replied to is quoted */
 };
 
 const char *show_mark(const char *state)
@@ -44,6 +45,7 @@ void show_prepare(struct show *s, const json_t *messages)
 {
     size_t i, max = s->cli->width < NARROW ? NAME_COLUMNS_NARROW : NAME_COLUMNS_MAX;
     json_t *m;
+    s->around = messages;
     json_array_foreach(messages, i, m)
     {
         char *name = author(s, m);
@@ -55,18 +57,44 @@ void show_prepare(struct show *s, const json_t *messages)
     }
 }
 
+void show_words(const json_t *m)
+{
+    json_t *r;
+    size_t i;
+    (void)fputs(cli_str(m, "state"), stdout);
+    (void)fputs(cli_true(m, "redacted")     ? ",redacted"
+                : cli_int(m, "edited") != 0 ? ",edited"
+                                            : "",
+                stdout);
+    if (cli_str(m, "reply_to")[0] != '\0') {
+        (void)printf(",>%.*s", CLI_ID_SHOWN, cli_str(m, "reply_to"));
+    }
+    json_array_foreach(json_object_get(m, "reactions"), i, r)
+    {
+        (void)fputs(",+", stdout);
+        fmt_put(stdout, cli_str(r, "emoji"), FMT_LINE);
+    }
+}
+
+static void put_text(const json_t *m, const char *key, enum fmt_mode mode)
+{
+    const json_t *text = json_object_get(m, key);
+    char *shown = fmt_escape(cli_str(m, key), json_string_length(text), mode);
+    (void)fputs(shown != NULL ? shown : "", stdout);
+    free(shown);
+}
+
 static void show_line(json_t *m)
 {
     char when[FMT_TIME_MAX];
     fmt_iso(cli_int(m, "time_ms"), when);
     (void)printf("%s\t", when);
     fmt_put(stdout, cli_str(m, "from"), FMT_LINE);
-    (void)printf("\t%s\t%.*s\t", cli_str(m, "state"), CLI_ID_SHOWN, cli_str(m, "id"));
-    const json_t *text = json_object_get(m, "text");
-    char *shown = fmt_escape(cli_str(m, "text"), json_string_length(text), FMT_LINE);
-    (void)fputs(shown != NULL ? shown : "", stdout);
+    (void)fputc('\t', stdout);
+    show_words(m);
+    (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(m, "id"));
+    put_text(m, "text", FMT_LINE);
     (void)fputc('\n', stdout);
-    free(shown);
 }
 
 /* ── Sun 22 Nov 2026 ────── */
@@ -86,53 +114,152 @@ static void show_day(struct show *s, uint64_t time_ms)
     (void)printf("%s\n", cli_plain(s->cli));
 }
 
-/* The word behind a message of ours, on the same line when it fits. */
-static void show_state(struct show *s, const char *state, size_t column, size_t indent)
+/* A word behind a text, on the same line when it fits. The column behind it. */
+static size_t show_behind(struct show *s, const char *word, size_t column, size_t indent)
 {
-    const char *mark = show_mark(state);
-    if (column + 2 + fmt_width(mark) <= s->cli->width) {
+    if (column + 2 + fmt_width(word) <= s->cli->width) {
         (void)printf("  ");
+        column += 2;
     } else {
         (void)printf("\n%*s", (int)indent, "");
+        column = indent;
     }
-    (void)printf("%s%s%s", cli_dim(s->cli), mark, cli_plain(s->cli));
+    (void)printf("%s%s%s", cli_dim(s->cli), word, cli_plain(s->cli));
+    return column + fmt_width(word);
 }
 
-static void show_people(struct show *s, json_t *m)
+/* The message of that id: among those being printed, else of the node. NULL, or the
+ * caller's. */
+static json_t *find_message(struct show *s, const char *id)
+{
+    struct client_fail fail;
+    json_t *m;
+    size_t i;
+    json_array_foreach(s->around, i, m)
+    {
+        if (strcmp(cli_str(m, "id"), id) == 0) {
+            return json_incref(m);
+        }
+    }
+    if (s->cli->client != NULL &&
+        client_call(s->cli->client, "message", json_pack("{s:s}", "id", id),
+                    CLIENT_ANSWER_MS, &m, &fail) == 0) {
+        return m;
+    }
+    return NULL;
+}
+
+/* ↪ 1a2b3c4d bob: what they wrote …   on one line of its own. */
+static void show_reply(struct show *s, const char *id, size_t indent)
 {
     struct cli *c = s->cli;
-    uint64_t time_ms = cli_int(m, "time_ms");
-    char clock[FMT_TIME_MAX];
-    char *name = author(s, m);
-    const json_t *text = json_object_get(m, "text");
-    char *shown = fmt_escape(cli_str(m, "text"), json_string_length(text), FMT_TEXT);
-    show_day(s, time_ms);
-    fmt_clock(time_ms, clock);
-    if (cli_true(m, "gap")) {
-        (void)printf("%s  … something before this is missing%s\n", cli_dim(c),
-                     cli_plain(c));
+    json_t *to = find_message(s, id);
+    (void)printf("%s↪ %.*s", cli_dim(c), CLI_ID_SHOWN, id);
+    size_t used = indent + 2 + CLI_ID_SHOWN;
+    if (to != NULL) {
+        char *name = cli_shown(cli_true(to, "mine") ? "me" : cli_str(to, "from"));
+        const json_t *text = json_object_get(to, "text");
+        char *shown = fmt_escape(cli_str(to, "text"), json_string_length(text), FMT_LINE);
+        (void)printf(" %s: ", name);
+        used += fmt_width(name) + 3;
+        const char *what = cli_true(to, "redacted") ? "redacted"
+                           : shown != NULL          ? shown
+                                                    : "";
+        if (used + QUOTE_MIN <= c->width) {
+            size_t room = c->width - used, len = fmt_width(what);
+            fmt_pad(stdout, what, len < room ? len : room);
+        }
+        free(shown);
+        free(name);
+        json_decref(to);
     }
+    (void)printf("%s\n%*s", cli_plain(c), (int)indent, "");
+}
+
+/* 👍 ann, bob  ❤ me   each emoji once, in the order in which it was first given. */
+static void show_reactions(struct show *s, const json_t *m, size_t indent)
+{
+    const json_t *list = json_object_get(m, "reactions");
+    json_t *r, *o;
+    size_t i, k;
+    if (json_array_size(list) == 0) {
+        return;
+    }
+    (void)printf("\n%*s%s", (int)indent, "", cli_dim(s->cli));
+    json_array_foreach(list, i, r)
+    {
+        const char *emoji = cli_str(r, "emoji");
+        bool before = false, first = true;
+        for (k = 0; k < i; k++) {
+            before =
+                before || strcmp(cli_str(json_array_get(list, k), "emoji"), emoji) == 0;
+        }
+        if (before) {
+            continue;
+        }
+        (void)fputs(i == 0 ? "" : "  ", stdout);
+        fmt_put(stdout, emoji, FMT_LINE);
+        json_array_foreach(list, k, o)
+        {
+            if (k >= i && strcmp(cli_str(o, "emoji"), emoji) == 0) {
+                (void)fputs(first ? " " : ", ", stdout);
+                fmt_put(stdout, cli_str(o, "from"), FMT_LINE);
+                first = false;
+            }
+        }
+    }
+    (void)fputs(cli_plain(s->cli), stdout);
+}
+
+/* The clock, the id where there is room, and a name. The column behind them. */
+static size_t show_head(struct show *s, uint64_t time_ms, const char *id,
+                        const char *name)
+{
+    struct cli *c = s->cli;
+    char clock[FMT_TIME_MAX];
+    fmt_clock(time_ms, clock);
     size_t indent = strlen(clock) + 1;
     (void)printf("%s ", clock);
     if (c->width >= WIDE) {
-        (void)printf("%s%.*s%s ", cli_dim(c), CLI_ID_SHOWN, cli_str(m, "id"),
-                     cli_plain(c));
+        (void)printf("%s%.*s%s ", cli_dim(c), CLI_ID_SHOWN, id, cli_plain(c));
         indent += CLI_ID_SHOWN + 1;
     }
     (void)fputs(cli_bold(c), stdout);
     fmt_pad(stdout, name, s->name_width);
     (void)printf("%s  ", cli_plain(c));
-    indent += s->name_width + 2;
-    const char *reply = cli_str(m, "reply_to");
-    size_t start = indent;
-    if (reply[0] != '\0') {
-        (void)printf("%sto %.*s%s\n%*s", cli_dim(c), CLI_ID_SHOWN, reply, cli_plain(c),
-                     (int)indent, "");
+    return indent + s->name_width + 2;
+}
+
+static void show_people(struct show *s, json_t *m)
+{
+    struct cli *c = s->cli;
+    bool redacted = cli_true(m, "redacted");
+    char *name = author(s, m);
+    const json_t *text = json_object_get(m, "text");
+    char *shown = fmt_escape(cli_str(m, "text"), json_string_length(text), FMT_TEXT);
+    show_day(s, cli_int(m, "time_ms"));
+    if (cli_true(m, "gap")) {
+        (void)printf("%s  … something before this is missing%s\n", cli_dim(c),
+                     cli_plain(c));
     }
-    size_t column = fmt_wrap(stdout, shown != NULL ? shown : "", start, c->width);
+    size_t indent = show_head(s, cli_int(m, "time_ms"), cli_str(m, "id"), name);
+    if (cli_str(m, "reply_to")[0] != '\0') {
+        show_reply(s, cli_str(m, "reply_to"), indent);
+    }
+    size_t column = indent;
+    if (redacted) {
+        column += sizeof "redacted" - 1;
+        (void)printf("%sredacted%s", cli_dim(c), cli_plain(c));
+    } else {
+        column = fmt_wrap(stdout, shown != NULL ? shown : "", indent, c->width);
+    }
+    if (cli_int(m, "edited") != 0) {
+        column = show_behind(s, "(edited)", column, indent);
+    }
     if (cli_true(m, "mine")) {
-        show_state(s, cli_str(m, "state"), column, indent);
+        (void)show_behind(s, show_mark(cli_str(m, "state")), column, indent);
     }
+    show_reactions(s, m, indent);
     (void)fputc('\n', stdout);
     free(shown);
     free(name);
@@ -215,6 +342,66 @@ void show_claims(const json_t *contact)
     }
 }
 
+bool show_is_change(const json_t *e)
+{
+    const char *what = cli_str(e, "what");
+    return strcmp(what, "edited") == 0 || strcmp(what, "redacted") == 0 ||
+           strcmp(what, "reaction") == 0;
+}
+
+/* For people: what somebody did to a message. */
+static void change_people(struct show *s, const json_t *e)
+{
+    const char *what = cli_str(e, "what"), *emoji = cli_str(e, "emoji");
+    struct cli *c = s->cli;
+    char *name = cli_shown(cli_str(e, "from"));
+    show_day(s, cli_now_ms());
+    size_t indent = show_head(s, cli_now_ms(), cli_str(e, "id"), name);
+    (void)fputs(cli_dim(c), stdout);
+    if (c->width < WIDE) {
+        (void)printf("%.*s ", CLI_ID_SHOWN, cli_str(e, "id"));
+        indent += CLI_ID_SHOWN + 1;
+    }
+    if (strcmp(what, "edited") == 0) {
+        const json_t *text = json_object_get(e, "text");
+        char *shown = fmt_escape(cli_str(e, "text"), json_string_length(text), FMT_TEXT);
+        (void)printf("edited: %s", cli_plain(c));
+        (void)fmt_wrap(stdout, shown != NULL ? shown : "", indent + sizeof "edited: " - 1,
+                       c->width);
+        free(shown);
+    } else if (strcmp(what, "redacted") == 0) {
+        (void)fputs("took this message back", stdout);
+    } else if (emoji[0] == '\0') {
+        (void)fputs("took the reaction back", stdout);
+    } else {
+        (void)fputs("reacted ", stdout);
+        fmt_put(stdout, emoji, FMT_LINE);
+    }
+    (void)printf("%s\n", cli_plain(c));
+    free(name);
+}
+
+void show_change(struct show *s, json_t *e)
+{
+    const char *what = cli_str(e, "what");
+    if (s->cli->json) {
+        json_t *line = json_copy(e);
+        (void)json_object_set_new(line, "kind", json_string(what));
+        cli_json(line);
+        json_decref(line);
+    } else if (s->cli->tty_out) {
+        change_people(s, e);
+    } else {
+        char when[FMT_TIME_MAX];
+        fmt_iso(cli_now_ms(), when);
+        (void)printf("%s\t", when);
+        fmt_put(stdout, cli_str(e, "from"), FMT_LINE);
+        (void)printf("\t%s\t%.*s\t", what, CLI_ID_SHOWN, cli_str(e, "id"));
+        put_text(e, strcmp(what, "reaction") == 0 ? "emoji" : "text", FMT_LINE);
+        (void)fputc('\n', stdout);
+    }
+}
+
 /* What an event is about, in words. */
 static void show_event_text(const char *topic, const json_t *e)
 {
@@ -224,7 +411,14 @@ static void show_event_text(const char *topic, const json_t *e)
         fmt_put(stdout, cli_str(e, "text"), FMT_LINE);
     } else if (strcmp(topic, "state") == 0) {
         fmt_put(stdout, cli_str(e, "conversation"), FMT_LINE);
-        (void)printf("\t%.*s\t%s", CLI_ID_SHOWN, cli_str(e, "id"), cli_str(e, "state"));
+        bool change = show_is_change(e);
+        (void)printf("\t%.*s\t%s", CLI_ID_SHOWN, cli_str(e, "id"),
+                     cli_str(e, change ? "what" : "state"));
+        if (change && strcmp(cli_str(e, "what"), "redacted") != 0) {
+            (void)fputs(": ", stdout);
+            put_text(e, strcmp(cli_str(e, "what"), "reaction") == 0 ? "emoji" : "text",
+                     FMT_LINE);
+        }
     } else if (strcmp(topic, "presence") == 0) {
         fmt_put(stdout, cli_str(e, "name"), FMT_LINE);
         (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(e, "root"));

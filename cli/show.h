@@ -1,6 +1,7 @@
 /* How messages and events are printed: for people on a terminal, else a line each.
  *
- * A line of a message is TIME \t FROM \t STATE \t ID \t TEXT (linnet(1), "OUTPUT"). */
+ * A line of a message, and of a change of one, is TIME \t FROM \t STATE \t ID \t TEXT
+ * (linnet(1), "OUTPUT"). */
 #ifndef LINNET_CLI_SHOW_H
 #define LINNET_CLI_SHOW_H
 
@@ -13,11 +14,19 @@ struct show {
     bool conversation; /* several conversations are mixed: name them */
     size_t name_width; /* columns of names; grows */
     char day[FMT_TIME_MAX];
+    const json_t *around; /* messages that are being printed: what is replied to may be
+                           * among them; borrowed */
 };
 
 /* Looks at messages that are to be printed, for the width of names. */
 void show_prepare(struct show *s, const json_t *messages);
 void show_message(struct show *s, json_t *m);
+/* A change of a message, as an event of topic `state` tells it. */
+void show_change(struct show *s, json_t *e);
+/* Whether an event of topic `state` is of a change, and not of a word. */
+bool show_is_change(const json_t *e);
+/* The words of a message's STATE column. */
+void show_words(const json_t *m);
 /* One event of docs/API.md, of that topic. */
 void show_event(struct cli *c, const char *topic, json_t *event);
 /* Says on standard error that two identities claim one name, and what to do. */
