@@ -1,7 +1,8 @@
-/* N nodes converse while packets are lost, nodes crash at commits, homes are set back to
- * old copies, networks part and clocks jump. At the end every acknowledged message is in
- * every member's store exactly once, in causal order, and every word that was said about
- * it was true when it was said.
+/* N nodes converse, edit, react and take back while packets are lost, nodes crash at
+ * commits, homes are set back to old copies, networks part and clocks jump. At the end
+ * every acknowledged message is in every member's store exactly once, in causal order,
+ * and every word that was said about it was true when it was said; and all members see
+ * the same text, reactions and redactions, the newest that were acknowledged.
  *
  *   sim_chat [FIRST LAST]      seeds FIRST..LAST (1..500), then some fresh ones
  *   sim_chat --seed N          one seed, with a trace
@@ -19,6 +20,9 @@
 
 enum {
     MSGS_MAX = 256,
+    CHANGES_MAX = 256,
+    CANON_MAX = 48,
+    CHANGE_TAG = 100000,
     CONVS_MAX = 40,
     WORDS = MSGS_MAX / 64,
     PAIR_WAIT_MS = 300000,
@@ -35,6 +39,14 @@ struct smsg {
     uint8_t present;              /* by node, in its store now */
     uint8_t shown;                /* by node, as an event */
     uint64_t after[WORDS];        /* what its author had been shown before */
+    bool redacts;                 /* its author has tried to redact it */
+};
+
+/* An edit, a reaction or a redaction, in the order in which they were made. */
+struct schange {
+    enum change_kind kind;
+    int msg, node;
+    bool acked;
 };
 
 struct sconv {
@@ -47,11 +59,16 @@ struct sim {
     struct sim_world w;
     struct smsg msgs[MSGS_MAX];
     int n_msgs;
+    struct schange changes[CHANGES_MAX];
+    int n_changes;
+    char reacted[CHANGES_MAX]; /* with what; 0: taken back */
     struct sconv convs[CONVS_MAX];
     int n_convs;
-    struct map ids; /* entry id → message index + 1 */
-    bool disturbed; /* a home was set back: events may come again */
-    bool line;      /* only neighbours can talk, to the end */
+    struct map ids;                  /* entry id → message index + 1 */
+    char canon[MSGS_MAX][CANON_MAX]; /* of the view that was judged first */
+    bool redacted;                   /* something was, or it was tried */
+    bool disturbed;                  /* a home was set back: events may come again */
+    bool line;                       /* only neighbours can talk, to the end */
     bool trace;
     char code[WIRE_CODE_MAX + 1];
     bool have_code;
@@ -143,10 +160,11 @@ static void check_state(struct sim *s, int node, int m, unsigned state)
     if (state == STATE_STORED && (g->stored & others) == 0) {
         FAIL(s, "m%d is called stored, and nobody else has it", m);
     }
-    if (state == STATE_DELIVERED && (g->opened & others) != others) {
+    /* A redacted message is opened without being shown. */
+    if (state == STATE_DELIVERED && (g->opened & others) != others && !g->redacts) {
         FAIL(s, "m%d is called delivered, opened by %02x of %02x", m, g->opened, others);
     }
-    if (state == STATE_READ && (g->read & others) != others) {
+    if (state == STATE_READ && (g->read & others) != others && !g->redacts) {
         FAIL(s, "m%d is called read, read by %02x of %02x", m, g->read, others);
     }
 }
@@ -158,7 +176,9 @@ static void on_event(void *ctx, int node, const struct store_event *ev)
     int m = -1;
 
     if (ev->topic == TOPIC_MESSAGE) {
-        m = by_text(s, &ev->text);
+        bool gone = (ev->flags & MSG_REDACTED) != 0; /* the redaction came first */
+
+        m = gone ? by_mid(s, ev->mid) : by_text(s, &ev->text);
         if (m < 0) {
             FAIL(s, "n%d shows a message that nobody sent", node);
             return;
@@ -171,7 +191,7 @@ static void on_event(void *ctx, int node, const struct store_event *ev)
 
         for (int i = 0; i < s->n_msgs && !s->disturbed && !gap; i++) {
             if (bit(s->msgs[m].after, i) && (s->msgs[i].shown & me) == 0 &&
-                s->msgs[i].acked) {
+                s->msgs[i].acked && !s->msgs[i].redacts) {
                 FAIL(s, "n%d shows m%d before m%d, which its author had seen", node, m,
                      i);
             }
@@ -181,7 +201,8 @@ static void on_event(void *ctx, int node, const struct store_event *ev)
             printf("%8lu n%d shows m%d (flags %u)\n", (unsigned long)s->w.now_ms, node, m,
                    ev->flags);
         }
-    } else if (ev->topic == TOPIC_STATE && (m = by_mid(s, ev->mid)) >= 0) {
+    } else if (ev->topic == TOPIC_STATE && ev->change == 0 &&
+               (m = by_mid(s, ev->mid)) >= 0) {
         if (s->trace) {
             printf("%8lu n%d: m%d state %u\n", (unsigned long)s->w.now_ms, node, m,
                    ev->state);
@@ -198,7 +219,9 @@ static void on_result(void *ctx, int node, const struct node_event *ev)
     struct sim *s = ctx;
 
     (void)node;
-    if (ev->tag >= 1000) {
+    if (ev->tag >= CHANGE_TAG) {
+        s->changes[ev->tag - CHANGE_TAG].acked = ev->err == 0;
+    } else if (ev->tag >= 1000) {
         struct smsg *g = &s->msgs[ev->tag - 1000];
 
         if (ev->err == 0) {
@@ -433,6 +456,53 @@ static void act_send(struct sim *s)
     sim_drain(w, a);
 }
 
+/* Changes a message that the node has seen: one of its own, or by a reaction. */
+static void act_change(struct sim *s)
+{
+    struct sim_world *w = &s->w;
+    int k = s->n_changes, a = (int)sim_below(w, (uint64_t)w->n);
+    int m = s->n_msgs == 0 ? 0 : (int)sim_below(w, (uint64_t)s->n_msgs);
+    struct smsg *g = &s->msgs[m];
+    uint64_t what = sim_below(w, 10);
+    struct feeds_change v = {.kind = what < 4   ? CHANGE_EDIT
+                                     : what < 8 ? CHANGE_REACTION
+                                                : CHANGE_REDACTION};
+    char text[32] = "";
+
+    if (k == CHANGES_MAX || s->n_msgs == 0 || !g->acked || g->excused) {
+        return;
+    }
+    a = v.kind == CHANGE_REACTION ? a : g->author;
+    if (w->nodes[a].node == NULL || w->nodes[g->author].node == NULL ||
+        (s->convs[g->conv].members >> a & 1) == 0 || (g->shown >> a & 1) == 0) {
+        return;
+    }
+    if (v.kind == CHANGE_EDIT) {
+        (void)snprintf(text, sizeof(text), "m%d edit %d", m, k);
+    } else if (v.kind == CHANGE_REACTION) {
+        v.author = a == g->author ? 0 : contact_at(s, a, g->author)->id;
+        static const char emoji[] = "abcdefghijklmnopqrstuvwxyz";
+
+        text[0] = emoji[sim_chance(w, 250) ? 26 : k % 26];
+    }
+    memcpy(v.target, g->mid, WIRE_MID);
+    v.text = (const uint8_t *)text;
+    v.len = strlen(text);
+    g->redacts = g->redacts || v.kind == CHANGE_REDACTION;
+    s->redacted = s->redacted || g->redacts;
+    s->changes[s->n_changes++] = (struct schange){.kind = v.kind, .msg = m, .node = a};
+    s->reacted[k] = text[0];
+    if (s->trace) {
+        printf("%8lu n%d changes m%d: %d '%s'\n", (unsigned long)w->now_ms, a, m,
+               (int)v.kind, text);
+    }
+    if (node_change(w->nodes[a].node, CHANGE_TAG + (uint64_t)k, s->convs[g->conv].row[a],
+                    &v, w->now_ms) != 0) {
+        FAIL(s, "n%d cannot change m%d", a, m);
+    }
+    sim_drain(w, a);
+}
+
 static void act_read(struct sim *s)
 {
     struct sim_world *w = &s->w;
@@ -484,7 +554,9 @@ static void act(struct sim *s)
     uint64_t what = sim_below(w, 100);
     int a = (int)sim_below(w, (uint64_t)w->n);
 
-    if (what < 70) {
+    if (what < 25) {
+        act_change(s);
+    } else if (what < 70) {
         for (uint64_t i = 1 + sim_below(w, 4); i > 0; i--) {
             act_send(s);
         }
@@ -510,9 +582,30 @@ struct seen {
     int node, conv, order[MSGS_MAX], n;
     bool twice, foreign;
     uint8_t state[MSGS_MAX];
+    char canon[MSGS_MAX][CANON_MAX]; /* text and reactions, the same at all members */
     uint64_t pos_order, pos_row;
     uint32_t pos_device;
 };
+
+/* What people see of a message: its text, and by node what each reacted with. */
+static void canonical(struct sim *s, int node, const struct store_msg *m, char *out)
+{
+    size_t n = m->text.n < 24 ? m->text.n : 24;
+    int at =
+        snprintf(out, CANON_MAX, "%.*s%s|", (int)n, n > 0 ? (const char *)m->text.p : "",
+                 (m->flags & MSG_REDACTED) != 0 ? "(gone)" : "");
+
+    for (int i = 0; i < s->w.n; i++) {
+        uint32_t id = i == node ? 0 : contact_at(s, node, i)->id;
+
+        for (size_t k = 0; k < m->n_reactions; k++) {
+            if (m->reactions[k].author == id) {
+                at += snprintf(out + at, CANON_MAX - (size_t)at, "%d%c", i,
+                               m->reactions[k].emoji[0]);
+            }
+        }
+    }
+}
 
 static int see(void *ctx, const struct store_msg *m)
 {
@@ -531,6 +624,7 @@ static int see(void *ctx, const struct store_msg *m)
     }
     if (v->n < MSGS_MAX) {
         v->state[v->n] = m->state;
+        canonical(v->s, v->node, m, v->canon[v->n]);
         v->order[v->n++] = i;
     }
     return 0;
@@ -544,6 +638,68 @@ static void judge_order(struct sim *s, const struct seen *v, char *why, size_t l
                 (void)snprintf(why, len, "n%d keeps m%d before m%d, which came first",
                                v->node, v->order[k], v->order[l]);
             }
+        }
+    }
+}
+
+/* Whether `shown` is what the newest acknowledged change of that kind and node made of a
+ * message, or what a later one did that was not acknowledged. */
+static bool newest_counts(const struct sim *s, int m, enum change_kind kind, int node,
+                          const char *shown)
+{
+    bool right = true; /* nothing was changed, or nothing was acknowledged */
+    char want[CANON_MAX];
+
+    for (int k = 0; k < s->n_changes; k++) {
+        const struct schange *c = &s->changes[k];
+
+        if (c->msg != m || c->kind != kind || c->node != node) {
+            continue;
+        }
+        bool is;
+        if (kind == CHANGE_EDIT) {
+            (void)snprintf(want, sizeof(want), "m%d edit %d|", m, k);
+            is = strncmp(shown, want, strlen(want)) == 0;
+        } else if (kind == CHANGE_REACTION) {
+            const char *list = strchr(shown, '|') + 1;
+
+            (void)snprintf(want, sizeof(want), "%d%c", node, s->reacted[k]);
+            is = s->reacted[k] != '\0' ? strstr(list, want) != NULL
+                                       : strchr(list, '0' + node) == NULL;
+        } else {
+            is = strstr(shown, "(gone)") != NULL;
+        }
+        right = c->acked ? is : right || is;
+    }
+    return right;
+}
+
+/* All members see the same of each message, and what was acknowledged is not lost. */
+static void judge_changes(struct sim *s, const struct seen *v, char *why, size_t len)
+{
+    for (int k = 0; k < v->n; k++) {
+        int m = v->order[k];
+        char *canon = s->canon[m];
+        bool gone = strstr(v->canon[k], "(gone)") != NULL;
+
+        if (canon[0] == '\0') {
+            memcpy(canon, v->canon[k], CANON_MAX);
+        }
+        if (strcmp(canon, v->canon[k]) != 0) {
+            (void)snprintf(why, len, "n%d sees m%d as '%s', another as '%s'", v->node, m,
+                           v->canon[k], canon);
+        }
+        /* Changes, too, may be lost with a home that was set back. */
+        if (s->disturbed) {
+            continue;
+        }
+        bool right = newest_counts(s, m, CHANGE_REDACTION, s->msgs[m].author, canon) &&
+                     (gone || newest_counts(s, m, CHANGE_EDIT, s->msgs[m].author, canon));
+        for (int i = 0; i < s->w.n && !gone; i++) {
+            right = right && newest_counts(s, m, CHANGE_REACTION, i, canon);
+        }
+        if (!right) {
+            (void)snprintf(why, len, "m%d ends as '%s'", m, canon);
         }
     }
 }
@@ -574,17 +730,26 @@ static void judge_view(struct sim *s, int conv, int node, char *why, size_t len)
         }
     }
     for (int i = 0; i < s->n_msgs; i++) {
+        /* Who never got a redacted message has nothing to show. */
         if (s->msgs[i].conv == conv && s->msgs[i].acked && !s->msgs[i].excused &&
-            !have[i]) {
+            !have[i] && !s->msgs[i].redacts) {
             (void)snprintf(why, len, "n%d lacks m%d of n%d", node, i, s->msgs[i].author);
         }
     }
     judge_order(s, &v, why, len);
+    judge_changes(s, &v, why, len);
 }
 
 static bool judge(struct sim *s, char *why, size_t len)
 {
     why[0] = '\0';
+    memset(s->canon, 0, sizeof(s->canon));
+    for (int i = 0; i < s->w.n; i++) {
+        if (s->w.nodes[i].node == NULL) {
+            (void)snprintf(why, len, "n%d is down", i);
+            return false;
+        }
+    }
     for (int c = 0; c < s->n_convs && why[0] == '\0'; c++) {
         for (int i = 0; i < s->w.n && why[0] == '\0'; i++) {
             if ((s->convs[c].members >> i & 1) != 0) {
@@ -647,8 +812,9 @@ static void settle(struct sim *s)
 
     w->faults.crash_per_mille = 0;
     /* A version of a feed that its author lost may be held by one whom the author does
-     * not meet over a line: then everybody meets in the end. */
-    s->line = s->line && !s->disturbed;
+     * not meet over a line, and an entry without box comes from its author's devices
+     * alone: then everybody meets in the end. */
+    s->line = s->line && !s->disturbed && !s->redacted;
     for (int a = 0; a < w->n; a++) {
         for (int b = 0; b < w->n; b++) {
             w->cut[a][b] = !neighbours(s, a, b);
