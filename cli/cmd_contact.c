@@ -14,6 +14,7 @@ enum {
     DIGIT_GROUP = 5, /* digits of a safety number */
     GROUPS_A_LINE = 6,
     NUMBER_DIGITS = 60,
+    VERIFY_CODE_MS = 150000, /* longer than the node waits */
 };
 
 static const char *trust(const json_t *k)
@@ -261,14 +262,58 @@ static bool wants_mark(struct cli *c, json_t *o, bool yes)
     return mark;
 }
 
+/* The live code: both run this at one time, and compare by voice. */
+static int verify_code(struct cli *c)
+{
+    const char *name = c->args.words[0];
+    json_t *o;
+    int rc = cli_connect(c);
+    if (rc == 0 && c->tty_err) {
+        cli_say("Waiting for the other side to run the same: linnet verify YOU --code");
+    }
+    if (rc == 0) {
+        rc = cli_call_for(c, "verify", json_pack("{s:s,s:b}", "name", name, "code", 1),
+                          VERIFY_CODE_MS, &o);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    char *shown = cli_shown(cli_str(o, "name"));
+    if (c->json) {
+        cli_json(o);
+    } else {
+        (void)printf("%s%s%s\n", cli_bold(c), cli_str(o, "code"), cli_plain(c));
+    }
+    rc = cli_flush();
+    if (rc == 0 && c->tty_in && c->tty_err && !c->json) {
+        bool same = cli_ask("Ask them, by voice or face to face. Do they see the same?");
+        json_t *marked = NULL;
+        rc = same ? verify_call(c, true, &marked) : CLI_IDENTITY;
+        if (rc == 0) {
+            cli_say("%s is verified.", shown);
+        } else if (!same) {
+            cli_say("%s is not verified. If the codes differ, somebody is between you: "
+                    "meet, and use a new invite.",
+                    shown);
+        }
+        json_decref(marked);
+    } else if (rc == 0 && c->tty_err) {
+        cli_say("If they see the same: linnet verify %s --yes", shown);
+    }
+    free(shown);
+    json_decref(o);
+    return rc;
+}
+
 int cmd_verify(struct cli *c)
 {
     json_t *o;
     bool yes = args_value(&c->args, "--yes") != NULL;
     if (args_value(&c->args, "--code") != NULL) {
-        return cli_fail(CLI_ERROR,
-                        "The live short code is not there yet; compare the safety "
-                        "number: linnet verify NAME");
+        if (yes) {
+            return cli_misused(c, "With --code you are asked whether the codes match.");
+        }
+        return verify_code(c);
     }
     int rc = verify_call(c, false, &o);
     if (rc != 0) {

@@ -51,7 +51,7 @@ _linnet() {
         invite) options+=' --qr --expires --addr' ;;
         add) options+=' --as --message' ;;
         requests) options+=' --as --block --blocked' ;;
-        verify) options+=' --yes' ;;
+        verify) options+=' --yes --code' ;;
         send) options+=' --reply --wait --timeout' ;;
         react) options+=' --remove' ;;
         recv) options+=' --follow --from' ;;

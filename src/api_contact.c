@@ -493,9 +493,14 @@ static void verified(struct app *a, struct api_req *r, const struct node_event *
 
 void api_verify(struct app *a, struct api_req *r, const json_t *params)
 {
-    bool confirm = false;
+    bool confirm = false, code = false;
     const struct rec_contact *c = api_want_contact(a, r, params, "name");
-    if (c == NULL || !api_may_bool(r, params, "confirm", &confirm)) {
+    if (c == NULL || !api_may_bool(r, params, "confirm", &confirm) ||
+        !api_may_bool(r, params, "code", &code)) {
+        return;
+    }
+    if (code && !confirm) {
+        api_verify_code(a, r, c);
         return;
     }
     if (!confirm) {

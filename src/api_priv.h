@@ -18,6 +18,8 @@ enum {
     CODE_IDENTITY = 5,
     CODE_NOBODY = 6,
     CODE_REFUSED = 7,
+    CODE_INTEGRITY = 9,
+    CODE_TIMEOUT = 10,
 };
 
 typedef void api_method_fn(struct app *a, struct api_req *r, const json_t *params);
@@ -63,6 +65,10 @@ void api_show_visible(struct app *a, struct jout *o);
  */
 void api_publish_nearby(struct app *a, const struct node_event *ev);
 void api_publish_visible(struct app *a);
+/* The contact's user waits for ours to compare a code. */
+void api_publish_verify(struct app *a, uint32_t contact);
+/* `verify` with code. */
+void api_verify_code(struct app *a, struct api_req *r, const struct rec_contact *c);
 /* api_talk.c */
 api_method_fn api_send, api_read, api_history, api_export, api_message;
 /* api_search.c */

@@ -115,6 +115,7 @@ void node_free(struct node *n)
     conns_free(n);
     attempts_free(n);
     askings_free(n);
+    verifies_free(n);
     map_release(&n->conns);
     deadlines_release(&n->deadlines);
     queues_free(n);
@@ -681,6 +682,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     presence_tick(n->presence, now_ms);
     attempts_tick(n, now_ms);
     askings_tick(n, now_ms);
+    verifies_tick(n, now_ms);
     conns_tick(n, now_ms);
     if (now_ms >= n->next_box_check_ms) {
         n->next_box_check_ms = now_ms + NODE_BOX_CHECK_MS;
@@ -708,6 +710,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, presence_deadline(n->presence));
     at = earlier(at, attempts_deadline(n));
     at = earlier(at, askings_deadline(n));
+    at = earlier(at, verifies_deadline(n));
     at = earlier(at, deadlines_next(&n->deadlines));
     return earlier(at, n->next_box_check_ms);
 }

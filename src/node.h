@@ -125,6 +125,7 @@ enum node_event_kind {
     NODE_EV_RESULT,   /* a request with this tag is done (and durable): err, or 0 */
     NODE_EV_NEARBY,   /* person came (online) or left; number 0: look at the list */
     NODE_EV_VISIBLE,  /* the time of being visible is over */
+    NODE_EV_VERIFY,   /* a contact's user waits for us to compare a code */
     NODE_EV_PRESENCE, /* of a contact, or of us (contact 0): what; not durable */
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
@@ -183,6 +184,12 @@ int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t
 /* Marks verified (or only settles a conflict of names with verified false). */
 int node_contact_verify(struct node *n, uint64_t tag, uint32_t contact, bool verified,
                         uint64_t now_ms);
+/* The live code with a contact (verify.h): dials where no link is up. The result has it
+ * in code; or ERR_NOTFOUND (nobody there), ERR_TIMEOUT (their user did not ask for a code
+ * in VERIFY_MS), ERR_REFUSED (their user gave up), ERR_IO (the link was lost), ERR_AUTH
+ * (the rules were broken). At once: ERR_NOTFOUND, ERR_REFUSED (blocked), ERR_NOMEM. Who
+ * asks while somebody waits already gets the same code. */
+int node_verify_code(struct node *n, uint64_t tag, uint32_t contact, uint64_t now_ms);
 int node_set_name(struct node *n, uint64_t tag, const char *name, uint64_t now_ms);
 /* Our state and status text (len 0: none). ERR_ARG. */
 int node_presence_set(struct node *n, uint64_t tag, enum presence_state state,

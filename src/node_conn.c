@@ -307,6 +307,11 @@ static uint32_t contact_of(struct node *n, uint32_t device)
     return d != NULL ? d->contact : 0;
 }
 
+uint32_t conn_contact(struct node *n, const struct conn *c)
+{
+    return contact_of(n, c->ref);
+}
+
 /* Whether the device is one we talk to. */
 static bool is_contact(struct node *n, uint32_t device)
 {
@@ -348,6 +353,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     }
     if (old != NULL && old->current) {
         old->current = false;
+        verify_link_down(n, old, contact_of(n, c->ref), now_ms);
         feeds_peer_down(n->feeds, c->ref, now_ms);
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
@@ -363,6 +369,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     send_hello(n, c, now_ms);
     network_greet(n, c, now_ms);
     node_presence_up(n, c->ref, now_ms);
+    verify_link_up(n, c, contact_of(n, c->ref), now_ms);
     feeds_peer_up(n->feeds, c->ref, now_ms);
     conn_room(n, c, now_ms);
 }
@@ -476,6 +483,9 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
     if (ev->type == FRAME_HELLO) {
         return on_hello(n, c, ev->payload, ev->len, now_ms);
     }
+    if (ev->type == FRAME_CODE) {
+        return verify_frame(n, c, contact_of(n, c->ref), ev->payload, ev->len, now_ms);
+    }
     if (ev->type == FRAME_MEMBERS) {
         return network_members(n, c, ev->payload, ev->len, now_ms);
     }
@@ -546,6 +556,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
             presence_down(n->presence, c->ref, now_ms);
+            verify_link_down(n, c, contact_of(n, c->ref), now_ms);
             node_targets_changed(n, now_ms);
         }
     } else if (c->kind == LINK_CONTACT && c->dialled) {
@@ -717,6 +728,7 @@ void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
         }
         if (c->current) { /* its end must not be taken for that of a later link */
             c->current = false;
+            verify_link_down(n, c, contact, now_ms);
             feeds_peer_down(n->feeds, c->ref, now_ms);
             presence_down(n->presence, c->ref, now_ms);
         }

@@ -20,6 +20,7 @@
 #include "link.h"
 #include "network.h"
 #include "node.h"
+#include "verify.h"
 
 enum {
     NODE_RESULTS_MAX = 65536,
@@ -59,7 +60,8 @@ struct conn {
     bool shook;        /* counted as a stranger's handshake */
     bool close_wanted; /* by contacts, behind what is held back */
     enum close_code close_code;
-    size_t gated; /* bytes held back for it */
+    size_t gated;         /* bytes held back for it */
+    struct verify verify; /* the live code over this link */
     struct tell tell;
 };
 
@@ -122,6 +124,14 @@ struct asking {
     uint64_t next_ms; /* DEADLINE_NONE: when they are heard again */
     uint64_t until_ms;
     bool gone; /* mark while the list is compared */
+};
+
+/* A request `verify` that waits for the live code. */
+struct comparing {
+    struct comparing *next;
+    uint64_t tag, until_ms; /* until: for a link */
+    uint32_t contact;
+    bool linked; /* it runs over a link */
 };
 
 /* A request `add` that waits for its end. */
@@ -189,6 +199,7 @@ struct node {
 
     struct attempt *attempts;
     struct asking *askings;
+    struct comparing *comparings;
     struct waiter *waiters;
     unsigned n_waiters;
 
@@ -233,6 +244,8 @@ void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms);
 void invites_follow(struct node *n, uint64_t now_ms);
 
 /* ---- node_conn.c ---- */
+/* The contact behind a link of contacts, 0: nobody any more. */
+uint32_t conn_contact(struct node *n, const struct conn *c);
 struct conn *conn_get(const struct node *n, uint32_t id);
 /* 0 when there is no room. */
 uint32_t conn_dial_contact(struct node *n, uint32_t device, const struct addr *to,
@@ -322,6 +335,17 @@ bool node_presence_beacon(struct node *n, uint32_t device, uint8_t byte, uint64_
 void node_presence_heard(struct node *n, uint64_t now_ms);
 bool node_presence_route(struct node *n, uint64_t now_ms);
 void node_presence_drain(struct node *n, uint64_t now_ms);
+
+/* ---- node_verify.c ---- */
+/* A CODE frame of a contact's link. 0, or negative: the peer broke the rules. */
+int verify_frame(struct node *n, struct conn *c, uint32_t contact, const uint8_t *p,
+                 size_t len, uint64_t now_ms);
+/* A contact's link has become the current one, or is not any more. */
+void verify_link_up(struct node *n, struct conn *c, uint32_t contact, uint64_t now_ms);
+void verify_link_down(struct node *n, struct conn *c, uint32_t contact, uint64_t now_ms);
+void verifies_tick(struct node *n, uint64_t now_ms);
+uint64_t verifies_deadline(const struct node *n);
+void verifies_free(struct node *n);
 
 /* ---- node_add.c ---- */
 void attempts_sync(struct node *n, uint64_t now_ms);

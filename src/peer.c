@@ -39,7 +39,7 @@ struct peer {
     uint8_t stat[STATIC];
     struct peer_addr addrs[PEER_ADDRS];
     size_t n_addrs;
-    bool want;
+    bool want, hold;
     bool seen;
     uint64_t seen_ms;
     bool unasked; /* its digest is not known since it was seen or cut */
@@ -273,7 +273,7 @@ static bool wanted(const struct peers *p, const struct peer *q)
     if (q->link != 0) {
         return false;
     }
-    if (q->want || (q->seen && q->unasked)) {
+    if (q->want || q->hold || (q->seen && q->unasked)) {
         return true;
     }
     /* Its own dial does not stand in its way. */
@@ -290,7 +290,7 @@ static uint64_t idle_ms(const struct peers *p)
 /* The link of q was of no use for long, and others are more than enough. */
 static bool is_idle(const struct peers *p, const struct peer *q, uint64_t now_ms)
 {
-    return p->links > PEER_LINKS_FREE && q->seen && !q->want &&
+    return p->links > PEER_LINKS_FREE && q->seen && !q->want && !q->hold &&
            now_ms >= q->used_ms + idle_ms(p);
 }
 
@@ -584,6 +584,19 @@ void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms)
         q->unasked = true;
         settle(p, q, now_ms);
     }
+}
+
+void peers_hold(struct peers *p, uint32_t ref, bool hold, uint64_t now_ms)
+{
+    struct peer *q = find(p, ref);
+    if (q == NULL || q->hold == hold) {
+        return;
+    }
+    if (hold) {
+        q->retry_ms = now_ms;
+    }
+    q->hold = hold;
+    settle(p, q, now_ms);
 }
 
 void peers_network_changed(struct peers *p, uint64_t now_ms)

@@ -65,6 +65,8 @@ void peers_gone(struct peers *p, uint32_t ref, uint64_t now_ms);
 void peers_want(struct peers *p, uint32_t ref, bool want, uint64_t now_ms);
 /* A link is wanted once, while the device is seen: it has something to tell. */
 void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms);
+/* A person waits for the device: as peers_want(), beside it. */
+void peers_hold(struct peers *p, uint32_t ref, bool hold, uint64_t now_ms);
 /* The network has changed: try all again. */
 void peers_network_changed(struct peers *p, uint64_t now_ms);
 

@@ -250,6 +250,35 @@ void wire_paired_put(struct wr *w)
     wr_ben_end(w);
 }
 
+static bool code_has_value(uint64_t step)
+{
+    return step == STEP_COMMIT || step == STEP_NONCE || step == STEP_OPEN;
+}
+
+void wire_code_frame_put(struct wr *w, const struct wire_code_frame *v)
+{
+    wr_ben_dict(w);
+    wr_ben_key(w, "s");
+    wr_ben_int(w, (uint64_t)v->step);
+    if (code_has_value((uint64_t)v->step)) {
+        wr_ben_key(w, "v");
+        wr_ben_str(w, v->value, sizeof v->value);
+    }
+    wr_ben_end(w);
+}
+
+bool wire_code_frame_get(const uint8_t *p, size_t len, struct wire_code_frame *v)
+{
+    struct ben d;
+    uint64_t step;
+    if (!get_dict(p, len, &d) || !ben_uint(ben_get(d, "s"), &step)) {
+        return false;
+    }
+    *v = (struct wire_code_frame){.step = step > STEP_STOP ? STEP_UNKNOWN
+                                                           : (enum code_step)step};
+    return !code_has_value(step) || ben_fixed(ben_get(d, "v"), v->value, sizeof v->value);
+}
+
 void wire_request_put(struct wr *w, const struct wire_request *v)
 {
     size_t len = strnlen(v->line, WIRE_LINE_MAX + 1);

@@ -86,7 +86,8 @@ enum frame_type {
     FRAME_PAIR = 17,
     FRAME_PAIRED = 18,
     FRAME_MEMBERS = 19, /* of the network that both are in */
-    FRAME_REQUEST = 21,
+    FRAME_CODE = 20,    /* the live code */
+    FRAME_REQUEST = 21, /* a stranger's line */
     /* 32..47: feeds */
     FRAME_DIGEST = 32,
     FRAME_HAVE = 33,
@@ -181,6 +182,24 @@ struct wire_members {
 };
 void wire_members_put(struct wr *w, const struct wire_members *v);
 bool wire_members_get(const uint8_t *p, size_t len, struct wire_members *v);
+
+/* CODE {s: step, v: value}: the live code (verify.h). v is 32 bytes, and absent in READY
+ * and STOP. Steps that are not known have no v here and are ignored. */
+enum code_step {
+    STEP_READY = 0, /* the sender's user wants to compare */
+    STEP_COMMIT = 1,
+    STEP_NONCE = 2,
+    STEP_OPEN = 3,
+    STEP_STOP = 4, /* the sender's user waits no more */
+    STEP_UNKNOWN,  /* never sent: what a later version may add */
+};
+struct wire_code_frame {
+    enum code_step step;
+    uint8_t value[32];
+};
+void wire_code_frame_put(struct wr *w, const struct wire_code_frame *v);
+bool wire_code_frame_get(const uint8_t *p, size_t len, struct wire_code_frame *v);
+
 /* REQUEST {l: link port of the sender, s: a line of text}: before PAIR, from a stranger
  * who dials. s is wire_line_ok(), perhaps empty; l is not 0. */
 struct wire_request {

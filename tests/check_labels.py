@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LITERAL = re.compile(r'"(linnet [a-z][a-z0-9 ]*)(?:\\n)?"')
 ROW = re.compile(r"^\| `(linnet [^`]*)` \|", re.M)
 PROTOCOL_CODE = ("crypto/*.c", "src/wire*.c", "src/link*.c", "src/contact*.c", "src/feed*.c",
-                 "src/talk.c", "src/lan*.c")
+                 "src/talk*.c", "src/lan*.c", "src/verify*.c")
 
 
 def problems(code, page):

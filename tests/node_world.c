@@ -251,6 +251,7 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
         break;
     case NODE_EV_NEARBY:
     case NODE_EV_VISIBLE:
+    case NODE_EV_VERIFY:
         break;
     case NODE_EV_BROKEN:
         assert(ev->kind != NODE_EV_BROKEN);

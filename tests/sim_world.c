@@ -750,6 +750,7 @@ void sim_drain(struct sim_world *w, int i)
                 break;
             case NODE_EV_NEARBY:
             case NODE_EV_VISIBLE:
+            case NODE_EV_VERIFY:
                 break;
             case NODE_EV_BROKEN:
                 assert(ev.kind != NODE_EV_BROKEN);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "link.h"
 #include "node_world.h"
+#include "verify.h"
 
 enum { A, B, C };
 
@@ -292,4 +293,62 @@ Test(node_nearby, handshakes_of_strangers_are_limited)
     nw_say(w, B, 3, at_b, "still here");
     nw_run(w, 2000);
     cr_assert_str_eq(w->n[A].text, "still here");
+}
+
+/* ---- the live code ---- */
+
+Test(node_nearby, two_nodes_get_one_live_code)
+{
+    uint32_t at_a, at_b;
+    nw_pair(w, A, B, &at_a, &at_b);
+    cr_assert_eq(node_verify_code(node(A), 5, at_b, w->now_ms), 0);
+    nw_drain(w, A);
+    nw_run(w, 1000);
+    cr_assert_eq(w->n[A].results[5], 0);
+    cr_assert_eq(node_verify_code(node(B), 6, at_a, w->now_ms), 0);
+    nw_drain(w, B);
+    nw_run(w, 1000);
+    cr_assert_eq(w->n[A].results[5], 1);
+    cr_assert_eq(w->n[B].results[6], 1);
+    cr_assert_eq(w->n[A].result[5].err, 0);
+    cr_assert_eq(strlen(w->n[A].result[5].code), 8);
+    cr_assert_str_eq(w->n[A].result[5].code, w->n[B].result[6].code);
+}
+
+Test(node_nearby, a_live_code_with_nobody_there)
+{
+    uint32_t at_a, at_b;
+    nw_pair(w, A, B, &at_a, &at_b);
+    w->n[A].refuse = w->n[B].refuse = true;
+    nw_cut(w);
+    cr_assert_eq(node_verify_code(node(A), 5, at_b, w->now_ms), 0);
+    nw_run(w, NODE_ADD_WAIT_MS + 1);
+    cr_assert_eq(w->n[A].result[5].err, ERR_NOTFOUND);
+    /* with a link in time it goes on by itself */
+    cr_assert_eq(node_verify_code(node(A), 7, at_b, w->now_ms), 0);
+    nw_drain(w, A);
+    w->n[A].refuse = w->n[B].refuse = false;
+    nw_run(w, 10000);
+    cr_assert_eq(node_verify_code(node(B), 8, at_a, w->now_ms), 0);
+    nw_drain(w, B);
+    nw_run(w, 1000);
+    cr_assert_eq(w->n[A].result[7].err, 0);
+    cr_assert_str_eq(w->n[A].result[7].code, w->n[B].result[8].code);
+}
+
+Test(node_nearby, a_live_code_whose_link_is_lost_or_that_nobody_wants)
+{
+    uint32_t at_a, at_b;
+    nw_pair(w, A, B, &at_a, &at_b);
+    cr_assert_eq(node_verify_code(node(A), 5, at_b, w->now_ms), 0);
+    nw_drain(w, A);
+    nw_run(w, 100);
+    nw_cut(w);
+    cr_assert_eq(w->n[A].results[5], 1);
+    cr_assert_eq(w->n[A].result[5].err, ERR_IO);
+    nw_run(w, 10000);
+    cr_assert_eq(node_verify_code(node(A), 6, at_b, w->now_ms), 0);
+    nw_drain(w, A);
+    nw_run(w, VERIFY_MS + 1000);
+    cr_assert_eq(w->n[A].result[6].err, ERR_TIMEOUT);
 }

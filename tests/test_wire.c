@@ -472,3 +472,28 @@ Test(wire, request_refusals)
                    WIRE_LINE_MAX + 1, 7);
     cr_assert_not(takes_request(line), "too long");
 }
+
+Test(wire, code)
+{
+    struct wire_code_frame v = {.step = STEP_NONCE}, got;
+    uint8_t buf[128];
+    struct wr w = wr_init(buf, sizeof buf);
+    memset(v.value, 'n', sizeof v.value);
+    wire_code_frame_put(&w, &v);
+    static const char want[] = "d1:si2e1:v32:nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnne";
+    cr_assert_eq(w.len, sizeof want - 1);
+    cr_assert_arr_eq(buf, want, w.len);
+    cr_assert(wire_code_frame_get(buf, w.len, &got) && got.step == STEP_NONCE);
+    cr_assert_arr_eq(got.value, v.value, 32);
+    for (size_t i = 0; i < w.len; i++) {
+        cr_assert_not(wire_code_frame_get(buf, i, &got), "taken at %zu", i);
+    }
+    w = wr_init(buf, sizeof buf);
+    wire_code_frame_put(&w, &(struct wire_code_frame){.step = STEP_STOP});
+    cr_assert(w.len == 8 && memcmp(buf, "d1:si4ee", 8) == 0);
+    cr_assert(wire_code_frame_get(buf, w.len, &got) && got.step == STEP_STOP);
+    cr_assert(wire_code_frame_get((const uint8_t *)"d1:si9ee", 8, &got));
+    cr_assert_eq(got.step, STEP_UNKNOWN);
+    cr_assert_not(wire_code_frame_get((const uint8_t *)"d1:si1ee", 8, &got), "no value");
+    cr_assert_not(wire_code_frame_get((const uint8_t *)"d1:si1e1:v1:xe", 14, &got));
+}
