@@ -53,7 +53,7 @@ def one_lan():
         with case("each is shown as unverified, with the network it came through"):
             for c in first.json("contacts"):
                 equal((c["verified"], c["conflict"], c["network"]), (False, False, OFFICE))
-            check(all(line.split("\t")[3:6:2] == ["unverified", OFFICE]
+            check(all(line.split("\t")[3:7:3] == ["unverified", OFFICE]
                       for line in first.ok("contacts").lines), first.ok("contacts").out)
         with case("the network is in status and in what the node says"):
             equal(first.json("status")[0]["network"], {"name": OFFICE, "contacts": 4})
