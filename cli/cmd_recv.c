@@ -21,6 +21,7 @@ struct recv {
     const char *from;      /* NULL: all */
     char *from_name;       /* our name for them, in the end */
     struct follow *follow; /* NULL: without -f */
+    struct follow space;   /* where it is */
     bool news;             /* what arrived after `last`, printed by another `recv` or not;
                             * else what was not printed yet */
     uint64_t last;         /* the last row that was printed, or passed over */
@@ -180,10 +181,9 @@ static int recv_event(struct recv *v, const char *topic, json_t *e)
 static int recv_follow(struct recv *v)
 {
     static const char *const topics[] = {"message", "state", "contact", NULL};
-    struct follow f;
-    int rc = follow_start(&f, v->cli, topics, NULL);
-    v->follow = &f;
-    uint64_t begin = f.row;
+    int rc = follow_start(&v->space, v->cli, topics, NULL);
+    v->follow = &v->space;
+    uint64_t begin = v->space.row;
     if (rc == 0) {
         rc = recv_all(v, begin);
     }
@@ -196,14 +196,14 @@ static int recv_follow(struct recv *v)
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *e;
-        rc = follow_next(&f, topic, &e);
+        rc = follow_next(v->follow, topic, &e);
         if (rc == 0) {
             rc = recv_event(v, topic, e);
             json_decref(e);
         }
     }
     free(v->from_name);
-    follow_end(&f);
+    follow_end(v->follow);
     return rc;
 }
 

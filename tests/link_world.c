@@ -1,6 +1,7 @@
 #include "link_world.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -270,4 +271,18 @@ int world_put(struct end *e, enum link_class cls, uint32_t seq, size_t len)
     struct wr w = wr_init(payload, sizeof payload);
     wr_u32(&w, seq);
     return link_send(e->l, cls, (enum frame_type)WORLD_FRAME, payload, len);
+}
+
+void world_candidate_copy(struct link_candidate *to, const struct link_candidate *from)
+{
+    free(to->tags);
+    *to = *from;
+    to->tags = NULL;
+    if (from->tags != NULL) {
+        to->tags = malloc(from->cap_tags * sizeof *to->tags);
+        if (to->tags == NULL) {
+            abort();
+        }
+        memcpy(to->tags, from->tags, from->n_tags * sizeof *to->tags);
+    }
 }

@@ -84,4 +84,8 @@ void world_release(struct world *w);
 /* Queues a WORLD_FRAME. */
 int world_put(struct end *e, enum link_class cls, uint32_t seq, size_t len);
 
+/* *to becomes a copy of *from, with tags of its own; those it had are freed. Aborts
+ * without memory. */
+void world_candidate_copy(struct link_candidate *to, const struct link_candidate *from);
+
 #endif

@@ -193,20 +193,17 @@ static void parties(struct sim *s)
     }
 }
 
-static void keep(struct sim *s, struct link_candidate kept[PARTIES][KEPT_MAX])
+/* Copies all candidates from the keyrings, or (back) into them. */
+static void copy_rings(struct sim *s, struct link_candidate kept[PARTIES][KEPT_MAX],
+                       bool back)
 {
     for (unsigned i = 0; i < PARTIES; i++) {
         const struct keyring *k = &s->party[i].ring;
         check(s, k->n <= KEPT_MAX, "too many candidates");
-        memcpy(kept[i], k->v, k->n * sizeof *k->v);
-    }
-}
-
-static void restore(struct sim *s, struct link_candidate kept[PARTIES][KEPT_MAX])
-{
-    for (unsigned i = 0; i < PARTIES; i++) {
-        struct keyring *k = &s->party[i].ring;
-        memcpy(k->v, kept[i], k->n * sizeof *k->v);
+        for (size_t j = 0; j < k->n; j++) {
+            struct link_candidate *in = &k->v[j], *out = &kept[i][j];
+            world_candidate_copy(back ? in : out, back ? out : in);
+        }
     }
 }
 
@@ -602,7 +599,7 @@ static size_t run(struct sim *s, const struct config *cfg, const struct plan *pl
     s->runs++;
     s->at_slot = plan->slot;
     if (s->forgetful) {
-        keep(s, s->kept);
+        copy_rings(s, s->kept, false);
         forget(s);
     }
     speak(s, d);
@@ -616,7 +613,7 @@ static size_t run(struct sim *s, const struct config *cfg, const struct plan *pl
     }
     s->silences += l->out_len == 0;
     if (s->forgetful) {
-        restore(s, s->kept);
+        copy_rings(s, s->kept, true);
     }
     return slot;
 }
@@ -654,7 +651,7 @@ static void record_all(struct sim *s)
         }
     }
     s->n_past = s->n_actors;
-    keep(s, s->recorded);
+    copy_rings(s, s->recorded, false);
     s->recorded_wall_us = s->env.wall_us;
     s->recorded_id = s->next_id;
 }
@@ -818,7 +815,7 @@ static void walk(struct sim *s, uint64_t seed)
     s->now = START_MS;
     s->forgetful = seed % 4 == 0;
     s->runs++;
-    restore(s, s->recorded);
+    copy_rings(s, s->recorded, true);
     if (s->forgetful) {
         forget(s);
     }
@@ -884,6 +881,10 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < PARTIES; i++) {
         keyring_release(&s->party[i].ring);
+        for (size_t j = 0; j < KEPT_MAX; j++) {
+            free(s->kept[i][j].tags);
+            free(s->recorded[i][j].tags);
+        }
     }
     free(s);
     return 0;
