@@ -12,7 +12,8 @@
  *   - nobody is told `stored` or `delivered` of what the other has not shown;
  *   - presence is right ONLINE_MS after two can reach each other, OFFLINE_MS after they
  *     cannot, and LEFT_MS after a clean stop;
- *   - no more than PEER_LINKS_FREE links are up once nobody has written for QUIET_MS. */
+ *   - no more than PEER_LINKS_FREE links are up once nobody has written, come or opened
+ *     a laptop for QUIET_MS. */
 #include <assert.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ enum {
     ONLINE_MS = 80000,
     OFFLINE_MS = 155000,
     LEFT_MS = 2000,
-    QUIET_MS = 120000,
+    QUIET_MS = 180000,
     IDLE_MS = 600000, /* of the measurement */
     MINUTE = 60000,
     MSGS_MAX = 1 << 18,
@@ -415,7 +416,7 @@ static void day(struct office *o)
 
     assert(opens != NULL);
     arrivals(o, o->day_ms / 16, busy);
-    seconds(o, 2 * (uint64_t)QUIET_MS, 0);
+    seconds(o, QUIET_MS, 0);
     idle_figures(o);
     work(o, o->day_ms / 4, opens, 5, busy);
     set_switch(o, true);
@@ -423,6 +424,7 @@ static void day(struct office *o)
     set_switch(o, false);
     work(o, o->day_ms / 16, opens, 5, busy);
     work(o, o->day_ms / 12, opens, 40, 0); /* lunch */
+    seconds(o, QUIET_MS, 0);               /* who opened a laptop is asked by all */
     check_links(o, true);
     work(o, o->day_ms / 4, opens, 5, busy);
     for (int i = 0; i < o->w.n && !o->failed; i++) { /* home */
