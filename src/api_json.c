@@ -34,7 +34,7 @@ static bool room(struct jout *o, size_t n)
 
 static void put(struct jout *o, const char *s, size_t n)
 {
-    if (room(o, n)) {
+    if (n > 0 && room(o, n)) { /* an empty text may have no bytes to point to */
         memcpy(o->p + o->len, s, n);
         o->len += n;
     }
