@@ -52,6 +52,7 @@ struct schange {
 struct sconv {
     bool group;
     uint8_t members;
+    uint8_t gap; /* by node: it was told that something is missing */
     uint32_t row[SIM_NODES_MAX];
 };
 
@@ -186,8 +187,11 @@ static void on_event(void *ctx, int node, const struct store_event *ev)
         if ((s->msgs[m].shown & me) != 0) {
             FAIL(s, "n%d shows m%d twice", node, m);
         }
-        bool gap =
-            (ev->flags & MSG_GAP) != 0; /* it says itself that something is missing */
+        struct sconv *c = &s->convs[s->msgs[m].conv];
+
+        /* The first message behind a gap says so, not those that follow on it. */
+        c->gap |= (ev->flags & MSG_GAP) != 0 ? me : 0;
+        bool gap = (c->gap & me) != 0;
 
         for (int i = 0; i < s->n_msgs && !s->disturbed && !gap; i++) {
             if (bit(s->msgs[m].after, i) && (s->msgs[i].shown & me) == 0 &&
