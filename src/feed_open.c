@@ -315,8 +315,7 @@ static int open_entry(struct feeds *f, struct txn *t, struct feed *fd,
     fd->gap_next = fd->gap_next || gap;
     int err = 0;
     if (body_len > 0) {
-        err = talk_opened(f, t, fd, e, body_len, fd->gap_next);
-        fd->gap_next = false;
+        err = talk_opened(f, t, fd, e, body_len, &fd->gap_next);
     }
     if (fd->lag != NULL) {
         fd->lag->gap = false;

@@ -478,9 +478,10 @@ uint64_t answer_told(const struct have *h);
 int answers_run(struct feeds *f, struct txn *t);
 
 /* ---- talk.c: bodies ---- */
-/* Something of others was opened; the body is in f->body. */
+/* Something of others was opened; the body is in f->body. *gap: something before it is
+ * missing; cleared when a message shows that. */
 int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
-                size_t body_len, bool gap);
+                size_t body_len, bool *gap);
 /* The id of the message that the body in f->body is, or zeros. */
 void talk_mid(const struct feeds *f, size_t body_len, uint8_t mid[WIRE_MID]);
 /* An entry of ours was taken back and stored. */

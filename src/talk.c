@@ -94,7 +94,7 @@ static int opened_device(struct feeds *f, const struct feed *fd,
 }
 
 int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
-                size_t body_len, bool gap)
+                size_t body_len, bool *gap)
 {
     struct wire_body b;
     if (!wire_body_get(f->body, body_len, &b)) {
@@ -103,7 +103,9 @@ int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct en
     switch (b.kind) {
     case BODY_TEXT: {
         bool own = fd->dev->acc == f->own->acc; /* written on another device of ours */
-        return put_msg(t, fd, e->h.seq, &b, shown_order(e, &b), gap ? MSG_GAP : 0,
+        uint32_t flags = *gap ? MSG_GAP : 0;
+        *gap = false;
+        return put_msg(t, fd, e->h.seq, &b, shown_order(e, &b), flags,
                        own ? STATE_STORED : STATE_RECEIVED);
     }
     case BODY_DEVICE:
