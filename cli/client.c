@@ -1,6 +1,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 
 enum {
     RECONNECT_MS = 20,
-    RECONNECT_MAX_MS = 500,
+    AGAIN_MS = 20,       /* between two looks whether a node runs, at first … */
+    AGAIN_MAX_MS = 500,  /* … and at most */
     EVENTS_QUEUE = 1000, /* then the node's queue grows: docs/API.md */
     GONE_MS = 5000,      /* for a node that is ending */
     MONITOR_NAME_MAX = 40,
@@ -61,7 +63,7 @@ bool client_running(const struct home *h)
 static bool open_socket(struct client *c, int type, const char *endpoint, void **out,
                         void **mon)
 {
-    int linger = 0, reconnect = RECONNECT_MS, most = RECONNECT_MAX_MS;
+    int linger = 0, reconnect = RECONNECT_MS;
     int queue = type == ZMQ_SUB ? EVENTS_QUEUE : 0;
     char monitor[MONITOR_NAME_MAX];
     (void)snprintf(monitor, sizeof monitor, "inproc://monitor-%u", c->sockets++);
@@ -71,17 +73,29 @@ static bool open_socket(struct client *c, int type, const char *endpoint, void *
            zmq_setsockopt(*out, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(*mon, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_setsockopt(*out, ZMQ_RECONNECT_IVL, &reconnect, sizeof reconnect) == 0 &&
-           zmq_setsockopt(*out, ZMQ_RECONNECT_IVL_MAX, &most, sizeof most) == 0 &&
            zmq_setsockopt(*out, ZMQ_RCVHWM, &queue, sizeof queue) == 0 &&
            zmq_socket_monitor(*out, monitor, ZMQ_EVENT_DISCONNECTED) == 0 &&
            zmq_connect(*mon, monitor) == 0 && zmq_connect(*out, endpoint) == 0;
 }
 
-static void close_socket(void *s)
+/* Ends the monitor first: libzmq's thread would wait for ever to tell something to one
+ * that nobody reads any more. */
+static void close_socket(void **s, void **mon)
 {
-    if (s != NULL) {
-        (void)zmq_close(s);
+    if (*s != NULL) {
+        (void)zmq_socket_monitor(*s, NULL, 0);
+        (void)zmq_close(*s);
     }
+    if (*mon != NULL) {
+        (void)zmq_close(*mon);
+    }
+    *s = *mon = NULL;
+}
+
+static void close_all(struct client *c)
+{
+    close_socket(&c->api, &c->api_mon);
+    close_socket(&c->events, &c->events_mon);
 }
 
 void client_close(struct client *c)
@@ -89,10 +103,7 @@ void client_close(struct client *c)
     if (c == NULL) {
         return;
     }
-    close_socket(c->api);
-    close_socket(c->api_mon);
-    close_socket(c->events);
-    close_socket(c->events_mon);
+    close_all(c);
     if (c->ctx != NULL) {
         (void)zmq_ctx_term(c->ctx);
     }
@@ -257,35 +268,15 @@ int client_call(struct client *c, const char *method, json_t *params, uint64_t t
                               "`linnet stop` ends it.");
 }
 
-/* Reads what the monitor has said. */
-static void drain(void *mon)
-{
-    int n;
-    do {
-        zmq_msg_t m;
-        (void)zmq_msg_init(&m);
-        n = zmq_msg_recv(&m, mon, ZMQ_DONTWAIT);
-        (void)zmq_msg_close(&m);
-    } while (n >= 0);
-}
-
-/* Waits for the welcome; with an endless deadline also for the node itself. */
-static int await_welcome(struct client *c, uint64_t deadline, struct client_welcome *out,
+static int await_welcome(struct client *c, struct client_welcome *out,
                          struct client_fail *fail)
 {
+    uint64_t deadline = env_mono_ms() + WELCOME_MS;
     for (;;) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *event;
         uint64_t now = env_mono_ms();
-        uint64_t left = deadline == UINT64_MAX ? UINT64_MAX
-                        : deadline > now       ? deadline - now
-                                               : 0;
-        int n = client_event(c, left, topic, &event);
-        if (n < 0 && deadline == UINT64_MAX) {
-            drain(c->events_mon); /* it ended again before it had said a word */
-            continue;
-        }
-        if (n <= 0) {
+        if (client_event(c, deadline > now ? deadline - now : 0, topic, &event) <= 0) {
             return failed(fail, CLI_NO_NODE,
                           "The node does not say what happens. Start it "
                           "again: `linnet stop`, then this command.");
@@ -301,8 +292,8 @@ static int await_welcome(struct client *c, uint64_t deadline, struct client_welc
     }
 }
 
-static int subscribe(struct client *c, const char *const *topics, uint64_t deadline,
-                     struct client_welcome *out, struct client_fail *fail)
+int client_follow(struct client *c, const char *const *topics, struct client_welcome *out,
+                  struct client_fail *fail)
 {
     if (!open_socket(c, ZMQ_SUB, c->home.events, &c->events, &c->events_mon)) {
         return failed(fail, CLI_ERROR, "The socket of the events cannot be opened.");
@@ -312,29 +303,29 @@ static int subscribe(struct client *c, const char *const *topics, uint64_t deadl
     }
     /* Last, so that it is answered when the others are known. */
     (void)zmq_setsockopt(c->events, ZMQ_SUBSCRIBE, "welcome", strlen("welcome"));
-    return await_welcome(c, deadline, out, fail);
-}
-
-int client_follow(struct client *c, const char *const *topics, struct client_welcome *out,
-                  struct client_fail *fail)
-{
-    return subscribe(c, topics, env_mono_ms() + WELCOME_MS, out, fail);
+    return await_welcome(c, out, fail);
 }
 
 int client_again(struct client *c, const char *const *topics, struct client_welcome *out,
                  struct client_fail *fail)
 {
-    void **sockets[] = {&c->api, &c->api_mon, &c->events, &c->events_mon};
     zmq_pollitem_t gone = {.socket = c->events_mon, .events = ZMQ_POLLIN};
     (void)zmq_poll(&gone, 1, GONE_MS); /* one that is ending must not be met again */
-    for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
-        close_socket(*sockets[i]);
-        *sockets[i] = NULL;
+    /* One that does not say its welcome may have been ending, too: looked for again. */
+    for (int wait = AGAIN_MS;; wait = wait < AGAIN_MAX_MS ? 2 * wait : AGAIN_MAX_MS) {
+        close_all(c);
+        if (client_running(&c->home)) {
+            if (!open_socket(c, ZMQ_DEALER, c->home.api, &c->api, &c->api_mon)) {
+                return failed(fail, CLI_ERROR,
+                              "The socket of the local API cannot be opened.");
+            }
+            int rc = client_follow(c, topics, out, fail);
+            if (rc != CLI_NO_NODE) {
+                return rc;
+            }
+        }
+        (void)poll(NULL, 0, wait);
     }
-    if (!open_socket(c, ZMQ_DEALER, c->home.api, &c->api, &c->api_mon)) {
-        return failed(fail, CLI_ERROR, "The socket of the local API cannot be opened.");
-    }
-    return subscribe(c, topics, UINT64_MAX, out, fail);
 }
 
 int client_event(struct client *c, uint64_t timeout_ms, char topic[CLIENT_TOPIC_MAX],

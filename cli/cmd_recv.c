@@ -163,7 +163,7 @@ static int recv_change(struct recv *v, json_t *e)
 static int recv_event(struct recv *v, const char *topic, json_t *e)
 {
     if (e == NULL) { /* the node ran not: what arrived before its end, and since */
-        v->last = v->last < v->follow->row ? v->last : v->follow->row;
+        v->last = v->follow->set_back ? v->follow->row : v->last;
         return recv_all(v, UINT64_MAX);
     }
     if (strcmp(topic, "contact") == 0) {
@@ -386,7 +386,7 @@ int cmd_history(struct cli *c)
     struct show s = {.cli = c};
     const char *n = args_value(&c->args, "--number");
     const char *since = args_value(&c->args, "--since");
-    if (n != NULL && !fmt_number(n, INT64_MAX, &h.left)) {
+    if (n != NULL && (!fmt_number(n, INT64_MAX, &h.left) || h.left == 0)) {
         return cli_misused(c, "-n wants a number of messages.");
     }
     h.since = since != NULL;

@@ -40,8 +40,8 @@ static int subscribe(struct follow *f, bool wait)
     if (rc != 0) {
         return cli_fail(fail.code, "%s", fail.message);
     }
-    /* A home that was set back counts anew. */
-    f->seen = !wait || w.newest < f->seen ? w.newest : f->seen;
+    f->set_back = wait && w.newest < f->seen; /* it counts anew */
+    f->seen = !wait || f->set_back ? w.newest : f->seen;
     f->row = w.row;
     f->run = 0;
     return 0;

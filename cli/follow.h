@@ -17,6 +17,7 @@ struct follow {
     const char *const *topics; /* wanted; prefixes, NULL ends the list */
     uint64_t seen;             /* all durable events up to this number were given */
     uint64_t row;              /* the newest message when the node was met (last) */
+    bool set_back;             /* then the home was an older one than before */
     bool behind;               /* events may be missing: ask */
     bool again;                /* the node was met again: told by follow_next */
     unsigned run;              /* events that came without a pause */
