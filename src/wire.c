@@ -259,7 +259,7 @@ void wire_code_frame_put(struct wr *w, const struct wire_code_frame *v)
 {
     wr_ben_dict(w);
     wr_ben_key(w, "s");
-    wr_ben_int(w, (uint64_t)v->step);
+    wr_ben_int(w, (int64_t)v->step);
     if (code_has_value((uint64_t)v->step)) {
         wr_ben_key(w, "v");
         wr_ben_str(w, v->value, sizeof v->value);
