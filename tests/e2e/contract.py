@@ -139,7 +139,7 @@ def helps(lab):
         for args in (["--home"], ["--home", "", "id"], ["id", "x"], ["id", "--json=1"],
                      ["--frob"], ["send"], ["send", "bob"], ["send", "bob", "a", "b"],
                      ["send", "bob", "x", "--timeout", "5"], ["send", "bob", "-5"],
-                     ["history", "bob", "--since", "2026-02-30"],
+                     ["history", "bob", "-n", "0"], ["history", "bob", "--since", "2026-02-30"],
                      ["events", "--since", "x"], ["export", "--format", "xml"],
                      ["invite", "--expires", "1"], ["invite", "--expires", "9999d"],
                      ["invite", "revoke"], ["invite", "frob"], ["contact", "frob", "bob"],
