@@ -39,8 +39,13 @@ static void print_rest(struct cli *c, const json_t *k, size_t column)
         column += (size_t)printf("  %llu new", unread);
     }
     if (network[0] != '\0') {
-        column += (size_t)printf("  through %s", network) - strlen(network) +
-                  fmt_width(network);
+        size_t wide = sizeof "  through " - 1 + fmt_width(network);
+        if (column + wide > c->width) { /* its own line, like a status text */
+            (void)fputs("\n  ", stdout);
+            column = 2;
+        }
+        (void)printf("  through %s", network);
+        column += wide;
     }
     if (cli_true(k, "typing")) {
         column += (size_t)printf("  writes");
