@@ -99,7 +99,8 @@ static void print_person(struct cli *c, const json_t *p, const char *sign)
     free(what);
 }
 
-static int list_people(struct cli *c, const char *sign)
+/* shown, when not NULL, gets the hashes of all of them. */
+static int list_people(struct cli *c, const char *sign, json_t *shown)
 {
     json_t *o, *p;
     size_t i;
@@ -114,6 +115,9 @@ static int list_people(struct cli *c, const char *sign)
             cli_json(p);
         } else {
             print_person(c, p, sign);
+        }
+        if (shown != NULL) {
+            (void)json_object_set_new(shown, cli_str(p, "hash"), json_true());
         }
     }
     if (c->tty_err && sign[0] == '\0') {
@@ -132,16 +136,27 @@ static int list_people(struct cli *c, const char *sign)
     return cli_flush();
 }
 
-/* One event of the topic `request`; others than those of people nearby are dropped. */
-static int watch_event(struct cli *c, json_t *e)
+/* One event of the topic `request`; others than those of people nearby are dropped, and
+ * so is what the list told already: events of before it may come behind it. */
+static int watch_event(struct cli *c, json_t *e, json_t *shown)
 {
     const char *what = cli_str(e, "what");
     bool came = strcmp(what, "nearby") == 0;
     if (strcmp(what, "nearby_many") == 0) {
-        return list_people(c, "=");
+        (void)json_object_clear(shown);
+        return list_people(c, "=", shown);
     }
     if (!came && strcmp(what, "nearby_gone") != 0) {
         return 0;
+    }
+    const char *hash = cli_str(e, "hash");
+    if (came == (json_object_get(shown, hash) != NULL)) {
+        return 0;
+    }
+    if (came) {
+        (void)json_object_set_new(shown, hash, json_true());
+    } else {
+        (void)json_object_del(shown, hash);
     }
     if (c->json) {
         cli_json(e);
@@ -160,26 +175,30 @@ static int watch_people(struct cli *c)
     if (rc == 0 && client_follow(c->client, topics, &welcome, &fail) != 0) {
         rc = cli_fail(fail.code, "%s", fail.message);
     }
+    json_t *shown = json_object();
     if (rc == 0) {
-        rc = list_people(c, c->json ? "" : "+");
+        rc = list_people(c, c->json ? "" : "+", shown);
     }
     while (rc == 0) {
         char topic[CLIENT_TOPIC_MAX];
         json_t *e;
         if (client_event(c->client, UINT64_MAX, topic, &e) < 0) {
-            return cli_fail(CLI_NO_NODE, "The node has ended.");
+            rc = cli_fail(CLI_NO_NODE, "The node has ended.");
+            break;
         }
         if (strcmp(topic, "request") == 0) {
-            rc = watch_event(c, e);
+            rc = watch_event(c, e, shown);
         }
         json_decref(e);
     }
+    json_decref(shown);
     return rc;
 }
 
 int cmd_nearby(struct cli *c)
 {
-    return args_value(&c->args, "--watch") != NULL ? watch_people(c) : list_people(c, "");
+    return args_value(&c->args, "--watch") != NULL ? watch_people(c)
+                                                   : list_people(c, "", NULL);
 }
 
 /* ---- requests ---- */
