@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench_disk.h"
 #include "store.h"
 #include "store_make.h"
 #include "store_search.h"
@@ -28,32 +29,6 @@ enum {
     COST_BATCH = 200,
 };
 static const uint64_t first_ms = UINT64_C(1600000000000), step_ms = 60000;
-
-static double now(clockid_t clock)
-{
-    struct timespec t;
-    (void)clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void check(int err, const char *what)
-{
-    if (err != 0) {
-        (void)fprintf(stderr, "%s: error %d\n", what, err);
-        exit(1);
-    }
-}
-
-static void scratch(const char *dir, const char *name, char *path, size_t size)
-{
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    char more[600];
-    (void)snprintf(path, size, "%s/bench-search-%s-%d.db", dir, name, (int)getpid());
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        (void)snprintf(more, sizeof more, "%s%s", path, ends[i]);
-        (void)unlink(more);
-    }
-}
 
 /* ---- texts ---- */
 
@@ -127,7 +102,7 @@ static void add_msg(struct txn *t, uint64_t i, uint32_t conv, uint32_t author)
     make_msg(t, conv, conv, i, author, i, first_ms + i * step_ms);
     struct rec_msg *m = &t->recs[t->n - 1].u.msg;
     blob_release(&m->text);
-    check(blob_set(&m->text, text, n) ? 0 : -1, "memory");
+    disk_check(blob_set(&m->text, text, n) ? 0 : -1, "memory");
 }
 
 /* ---- the store ---- */
@@ -136,17 +111,17 @@ static void commit(struct store *s, struct txn *t)
 {
     struct store_events ev = {0};
     const struct txn *list[] = {t};
-    check(store_commit(s, list, 1, &ev), "commit");
+    disk_check(store_commit(s, list, 1, &ev), "commit");
     store_events_release(&ev);
     txn_release(t);
     if (store_checkpoint_due(s)) {
-        check(store_checkpoint(s), "checkpoint");
+        disk_check(store_checkpoint(s), "checkpoint");
     }
 }
 
 static void put(struct txn *t, struct rec *r)
 {
-    check(txn_add(t, r), "record");
+    disk_check(txn_add(t, r), "record");
 }
 
 /* A contact with its device, conversation, both feeds and what it has of ours. */
@@ -165,12 +140,12 @@ static void add_contact(struct txn *t, uint32_t id)
     d.u.device.id = id;
     d.u.device.contact = id;
     memcpy(d.u.device.device, bytes, sizeof d.u.device.device);
-    check(blob_set(&d.u.device.cert, bytes, 200) ? 0 : -1, "memory");
+    disk_check(blob_set(&d.u.device.cert, bytes, 200) ? 0 : -1, "memory");
     put(t, &d);
     v.u.conv.id = id;
     v.u.conv.kind = CONV_PAIR;
     v.u.conv.contact = id;
-    check(blob_set(&v.u.conv.members, bytes, 64) ? 0 : -1, "memory");
+    disk_check(blob_set(&v.u.conv.members, bytes, 64) ? 0 : -1, "memory");
     put(t, &v);
     for (uint32_t k = 0; k < 2; k++) {
         struct rec f = {.kind = REC_FEED}, h = {.kind = REC_HAVE};
@@ -206,21 +181,22 @@ static void fill(struct store *s, uint64_t messages)
 /* Indexes all. The longest slice is what a commit may have to wait for. */
 static void index_all(struct store *s, uint64_t messages)
 {
-    double cpu = now(CLOCK_PROCESS_CPUTIME_ID), wall = now(CLOCK_MONOTONIC), worst = 0;
+    double cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID), wall = disk_now(CLOCK_MONOTONIC),
+           worst = 0;
     size_t slices = 0, late = 0;
     for (bool more = true; more; slices++) {
-        double t0 = now(CLOCK_MONOTONIC);
-        check(store_index(s, false, &more), "index");
-        double took = now(CLOCK_MONOTONIC) - t0;
+        double t0 = disk_now(CLOCK_MONOTONIC);
+        disk_check(store_index(s, false, &more), "index");
+        double took = disk_now(CLOCK_MONOTONIC) - t0;
         worst = took > worst ? took : worst;
         late += took > 0.01;
         if (store_checkpoint_due(s)) {
-            check(store_checkpoint(s), "checkpoint");
+            disk_check(store_checkpoint(s), "checkpoint");
         }
     }
     (void)printf("index_all_wall: %.1f s\nindex_all_cpu: %.2f us/message\n",
-                 now(CLOCK_MONOTONIC) - wall,
-                 (now(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e6 / (double)messages);
+                 disk_now(CLOCK_MONOTONIC) - wall,
+                 (disk_now(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e6 / (double)messages);
     (void)printf("index_slices: %zu\nindex_slice_worst: %.2f ms\n"
                  "index_slices_over_10ms: %zu\n",
                  slices, worst * 1e3, late);
@@ -253,22 +229,22 @@ static void search(struct store *s, const char *name, const char *text)
     static struct search q;
     double times[RUNS], slice = 0;
     struct page p;
-    check(search_parse(text, strlen(text), &q), "query");
+    disk_check(search_parse(text, strlen(text), &q), "query");
     for (size_t i = 0; i < q.n_filters; i++) {
         q.filters[i].id = strtoull(q.filters[i].value, NULL, 10);
     }
     for (size_t i = 0; i < RUNS; i++) {
         struct search_at at = {.below = UINT64_MAX};
-        double t0 = now(CLOCK_MONOTONIC), t1 = t0;
+        double t0 = disk_now(CLOCK_MONOTONIC), t1 = t0;
         int rc = 0;
         p = (struct page){0};
         while (rc == 0 && !at.done) {
             rc = store_search(s, &q, &at, on_found, &p);
-            double t2 = now(CLOCK_MONOTONIC);
+            double t2 = disk_now(CLOCK_MONOTONIC);
             slice = t2 - t1 > slice ? t2 - t1 : slice;
             t1 = t2;
         }
-        check(rc < 0 ? rc : 0, "search");
+        disk_check(rc < 0 ? rc : 0, "search");
         times[i] = t1 - t0;
     }
     qsort(times, RUNS, sizeof *times, by_value);
@@ -337,18 +313,18 @@ static int on_msg(void *ctx, const struct store_msg *m)
 static void start(const char *path, struct store **s)
 {
     uint64_t rows = 0, unread = 0, sum = 0;
-    double t0 = now(CLOCK_MONOTONIC);
+    double t0 = disk_now(CLOCK_MONOTONIC);
     store_close(*s);
-    double t1 = now(CLOCK_MONOTONIC);
-    check(store_open(path, s, NULL, 0), "open");
-    double t2 = now(CLOCK_MONOTONIC);
-    check(store_load(*s, on_row, &rows), "load");
-    double t3 = now(CLOCK_MONOTONIC);
+    double t1 = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_open(path, s, NULL, 0), "open");
+    double t2 = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_load(*s, on_row, &rows), "load");
+    double t3 = disk_now(CLOCK_MONOTONIC);
     for (uint32_t i = 1; i <= CONTACTS; i++) {
-        check(store_unread(*s, i, &unread), "unread");
+        disk_check(store_unread(*s, i, &unread), "unread");
         sum += unread;
     }
-    double t4 = now(CLOCK_MONOTONIC);
+    double t4 = disk_now(CLOCK_MONOTONIC);
     (void)printf("close: %.2f ms\nstart_open: %.2f ms\n"
                  "start_load: %.2f ms (%llu rows)\nunread_all: %.2f ms (%llu)\n",
                  (t1 - t0) * 1e3, (t2 - t1) * 1e3, (t3 - t2) * 1e3,
@@ -359,22 +335,22 @@ static void start(const char *path, struct store **s)
 static void requests(struct store *s, uint64_t messages)
 {
     struct page p = {0};
-    double t0 = now(CLOCK_MONOTONIC);
-    check(store_find(s, "0011223344", on_msg, &p), "find");
-    double t1 = now(CLOCK_MONOTONIC);
+    double t0 = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_find(s, "0011223344", on_msg, &p), "find");
+    double t1 = disk_now(CLOCK_MONOTONIC);
     (void)printf("find_by_id: %.2f ms\n", (t1 - t0) * 1e3);
     const struct store_query all = {.limit = PAGE};
-    check(store_history(s, &all, on_msg, &p), "history");
-    double t2 = now(CLOCK_MONOTONIC);
+    disk_check(store_history(s, &all, on_msg, &p), "history");
+    double t2 = disk_now(CLOCK_MONOTONIC);
     (void)printf("page_of_all: %.2f ms\n", (t2 - t1) * 1e3);
     const struct store_query one = {.conv = 1, .backwards = true, .limit = PAGE};
-    check(store_history(s, &one, on_msg, &p), "history");
-    double t3 = now(CLOCK_MONOTONIC);
+    disk_check(store_history(s, &one, on_msg, &p), "history");
+    double t3 = disk_now(CLOCK_MONOTONIC);
     (void)printf("page_of_one: %.2f ms\n", (t3 - t2) * 1e3);
     const struct store_query since = {
         .conv = 1, .since_ms = first_ms + messages / 2 * step_ms, .limit = PAGE};
-    check(store_history(s, &since, on_msg, &p), "history");
-    (void)printf("page_since: %.2f ms\n", (now(CLOCK_MONOTONIC) - t3) * 1e3);
+    disk_check(store_history(s, &since, on_msg, &p), "history");
+    (void)printf("page_since: %.2f ms\n", (disk_now(CLOCK_MONOTONIC) - t3) * 1e3);
 }
 
 /* ---- what the index costs ---- */
@@ -385,39 +361,39 @@ static double cost(const char *dir, bool index, double *cpu)
 {
     char path[512];
     struct store *s = NULL;
-    scratch(dir, "cost", path, sizeof path);
-    check(store_open(path, &s, NULL, 0), "open");
+    disk_scratch(dir, "cost", path, sizeof path);
+    disk_check(store_open(path, &s, NULL, 0), "open");
     struct txn t = {0};
     add_contact(&t, 1);
     commit(s, &t);
-    double made = 0, made_cpu = 0, wall = now(CLOCK_MONOTONIC);
-    *cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    double made = 0, made_cpu = 0, wall = disk_now(CLOCK_MONOTONIC);
+    *cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID);
     for (uint64_t i = 1; i <= COST_MESSAGES; i += COST_BATCH) {
-        double t0 = now(CLOCK_MONOTONIC), c0 = now(CLOCK_PROCESS_CPUTIME_ID);
+        double t0 = disk_now(CLOCK_MONOTONIC), c0 = disk_now(CLOCK_PROCESS_CPUTIME_ID);
         for (uint64_t j = i; j < i + COST_BATCH; j++) {
             make_entry(&t, 2, j, BOX, j, true);
             add_msg(&t, j, 1, 0);
         }
-        made += now(CLOCK_MONOTONIC) - t0;
-        made_cpu += now(CLOCK_PROCESS_CPUTIME_ID) - c0;
+        made += disk_now(CLOCK_MONOTONIC) - t0;
+        made_cpu += disk_now(CLOCK_PROCESS_CPUTIME_ID) - c0;
         commit(s, &t);
         make_state(&t, 1, i, i + COST_BATCH - 1, STATE_DELIVERED);
         commit(s, &t);
         for (bool more = index && store_index_behind(s) >= 512; more;) {
-            check(store_index(s, true, &more), "index");
+            disk_check(store_index(s, true, &more), "index");
             more = more && store_index_behind(s) >= 512;
             if (store_checkpoint_due(s)) {
-                check(store_checkpoint(s), "checkpoint");
+                disk_check(store_checkpoint(s), "checkpoint");
             }
         }
     }
     for (bool more = index; more;) {
-        check(store_index(s, false, &more), "index");
+        disk_check(store_index(s, false, &more), "index");
     }
-    wall = now(CLOCK_MONOTONIC) - wall - made;
-    *cpu = (now(CLOCK_PROCESS_CPUTIME_ID) - *cpu - made_cpu) * 1e6 / COST_MESSAGES;
+    wall = disk_now(CLOCK_MONOTONIC) - wall - made;
+    *cpu = (disk_now(CLOCK_PROCESS_CPUTIME_ID) - *cpu - made_cpu) * 1e6 / COST_MESSAGES;
     store_close(s);
-    scratch(dir, "cost", path, sizeof path);
+    disk_scratch(dir, "cost", path, sizeof path);
     return COST_MESSAGES / wall;
 }
 
@@ -444,8 +420,8 @@ int main(int argc, char **argv)
     }
     const char *dir = argc > 1 ? argv[1] : ".";
     costs(dir);
-    scratch(dir, "million", path, sizeof path);
-    check(store_open(path, &s, NULL, 0), "open");
+    disk_scratch(dir, "million", path, sizeof path);
+    disk_check(store_open(path, &s, NULL, 0), "open");
     fill(s, messages);
     index_all(s, messages);
     start(path, &s);
@@ -453,6 +429,6 @@ int main(int argc, char **argv)
     searches(s, messages);
     start(path, &s);
     store_close(s);
-    scratch(dir, "million", path, sizeof path);
+    disk_scratch(dir, "million", path, sizeof path);
     return 0;
 }

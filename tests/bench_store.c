@@ -11,47 +11,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench_disk.h"
 #include "store.h"
 #include "store_make.h"
 #include "store_thread.h"
 
 enum { MESSAGES = 100000, SINGLES = 500, BOX = 384 };
 
-static double now(clockid_t clock)
-{
-    struct timespec t;
-    (void)clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void check(int err, const char *what)
-{
-    if (err != 0) {
-        (void)fprintf(stderr, "%s: error %d\n", what, err);
-        exit(1);
-    }
-}
-
-static void scratch(const char *dir, const char *name, char *path, size_t size)
-{
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    char more[600];
-    (void)snprintf(path, size, "%s/bench-store-%s-%d.db", dir, name, (int)getpid());
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        (void)snprintf(more, sizeof more, "%s%s", path, ends[i]);
-        (void)unlink(more);
-    }
-}
-
 static void commit(struct store *s, struct txn *t)
 {
     struct store_events ev = {0};
     const struct txn *list[] = {t};
-    check(store_commit(s, list, 1, &ev), "commit");
+    disk_check(store_commit(s, list, 1, &ev), "commit");
     store_events_release(&ev);
     txn_release(t);
     if (store_checkpoint_due(s)) {
-        check(store_checkpoint(s), "checkpoint");
+        disk_check(store_checkpoint(s), "checkpoint");
     }
 }
 
@@ -60,7 +35,7 @@ static void put_feed(struct txn *t, uint64_t head)
     struct rec r = {.kind = REC_FEED};
     r.u.feed.id = 1;
     r.u.feed.head = head;
-    check(txn_add(t, &r), "feed");
+    disk_check(txn_add(t, &r), "feed");
 }
 
 /* Both sides of a conversation: author 0 sends, whose states rise; else receives. */
@@ -70,41 +45,41 @@ static void batches(const char *dir, size_t batch, uint32_t author)
     struct store *s = NULL;
     (void)snprintf(name, sizeof name, "%s_batch%zu", author == 0 ? "sent" : "received",
                    batch);
-    scratch(dir, name, path, sizeof path);
-    check(store_open(path, &s, NULL, 0), "open");
+    disk_scratch(dir, name, path, sizeof path);
+    disk_check(store_open(path, &s, NULL, 0), "open");
     struct txn first = {0};
     make_device(&first, 1, author, 1);
     commit(s, &first);
-    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    double wall = disk_now(CLOCK_MONOTONIC), cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID);
     double made = 0;
     for (uint64_t i = 1; i <= MESSAGES; i += batch) {
-        double t0 = now(CLOCK_PROCESS_CPUTIME_ID);
+        double t0 = disk_now(CLOCK_PROCESS_CPUTIME_ID);
         struct txn t = {0};
         for (uint64_t j = i; j < i + batch; j++) {
             make_entry(&t, 1, j, BOX, j, author == 0);
             make_msg(&t, 1, 1, j, author, j, 1700000000000 + j);
         }
         put_feed(&t, i);
-        made += now(CLOCK_PROCESS_CPUTIME_ID) - t0;
+        made += disk_now(CLOCK_PROCESS_CPUTIME_ID) - t0;
         commit(s, &t);
         if (author == 0) {
             make_state(&t, 1, i, i + batch - 1, STATE_DELIVERED);
             commit(s, &t);
         }
     }
-    wall = now(CLOCK_MONOTONIC) - wall;
-    cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu - made;
+    wall = disk_now(CLOCK_MONOTONIC) - wall;
+    cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID) - cpu - made;
     (void)printf("%s_rate: %.0f messages/s\n", name, MESSAGES / wall);
     (void)printf("%s_cpu: %.2f us/message\n", name, cpu * 1e6 / MESSAGES);
-    double t0 = now(CLOCK_MONOTONIC);
+    double t0 = disk_now(CLOCK_MONOTONIC);
     store_close(s);
     s = NULL;
-    double t1 = now(CLOCK_MONOTONIC);
-    check(store_open(path, &s, NULL, 0), "open");
+    double t1 = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_open(path, &s, NULL, 0), "open");
     (void)printf("%s_close: %.2f ms\n%s_open: %.2f ms\n", name, (t1 - t0) * 1e3, name,
-                 (now(CLOCK_MONOTONIC) - t1) * 1e3);
+                 (disk_now(CLOCK_MONOTONIC) - t1) * 1e3);
     store_close(s);
-    scratch(dir, name, path, sizeof path);
+    disk_scratch(dir, name, path, sizeof path);
 }
 
 /* How long a start takes after a kill that left a long write-ahead log. */
@@ -112,10 +87,10 @@ static void open_after_kill(const char *dir)
 {
     char path[512];
     struct store *s = NULL;
-    scratch(dir, "killed", path, sizeof path);
+    disk_scratch(dir, "killed", path, sizeof path);
     pid_t pid = fork();
     if (pid == 0) {
-        check(store_open(path, &s, NULL, 0), "open");
+        disk_check(store_open(path, &s, NULL, 0), "open");
         for (uint64_t i = 1; !store_checkpoint_due(s); i += 100) {
             struct txn t = {0};
             for (uint64_t j = i; j < i + 100; j++) {
@@ -123,17 +98,17 @@ static void open_after_kill(const char *dir)
                 make_msg(&t, 1, 1, j, 0, j, 1700000000000 + j);
             }
             const struct txn *list[] = {&t};
-            check(store_commit(s, list, 1, NULL), "commit");
+            disk_check(store_commit(s, list, 1, NULL), "commit");
             txn_release(&t);
         }
         (void)kill(getpid(), SIGKILL);
     }
-    check(pid > 0 && waitpid(pid, NULL, 0) == pid ? 0 : 1, "child");
-    double t0 = now(CLOCK_MONOTONIC);
-    check(store_open(path, &s, NULL, 0), "open");
-    (void)printf("open_after_kill: %.2f ms\n", (now(CLOCK_MONOTONIC) - t0) * 1e3);
+    disk_check(pid > 0 && waitpid(pid, NULL, 0) == pid ? 0 : 1, "child");
+    double t0 = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_open(path, &s, NULL, 0), "open");
+    (void)printf("open_after_kill: %.2f ms\n", (disk_now(CLOCK_MONOTONIC) - t0) * 1e3);
     store_close(s);
-    scratch(dir, "killed", path, sizeof path);
+    disk_scratch(dir, "killed", path, sizeof path);
 }
 
 static int by_value(const void *a, const void *b)
@@ -154,20 +129,20 @@ static void singles(const char *dir)
     static double times[SINGLES];
     char path[512];
     struct store *s = NULL;
-    scratch(dir, "single", path, sizeof path);
-    check(store_open(path, &s, NULL, 0), "open");
+    disk_scratch(dir, "single", path, sizeof path);
+    disk_check(store_open(path, &s, NULL, 0), "open");
     for (uint64_t i = 1; i <= SINGLES; i++) {
         struct txn t = {0};
         make_entry(&t, 1, i, BOX, i, true);
         make_msg(&t, 1, 1, i, 0, i, 1700000000000 + i);
         put_feed(&t, i);
-        double t0 = now(CLOCK_MONOTONIC);
+        double t0 = disk_now(CLOCK_MONOTONIC);
         commit(s, &t);
-        times[i - 1] = now(CLOCK_MONOTONIC) - t0;
+        times[i - 1] = disk_now(CLOCK_MONOTONIC) - t0;
     }
     print_times("commit_one_message", times, SINGLES);
     store_close(s);
-    scratch(dir, "single", path, sizeof path);
+    disk_scratch(dir, "single", path, sizeof path);
 }
 
 /* The way to the thread and back: each commit is handed in when the one before is told.
@@ -198,26 +173,26 @@ static void next_message(struct pingpong *p)
     }
     p->n++;
     one_message(&t, p->n);
-    p->start = now(CLOCK_MONOTONIC);
+    p->start = disk_now(CLOCK_MONOTONIC);
     commit(p->direct, &t);
-    p->bare[p->n - 1] = now(CLOCK_MONOTONIC) - p->start;
+    p->bare[p->n - 1] = disk_now(CLOCK_MONOTONIC) - p->start;
     one_message(&t, p->n);
-    p->start = now(CLOCK_MONOTONIC);
-    check(store_thread_commit(p->st, &t), "hand in");
+    p->start = disk_now(CLOCK_MONOTONIC);
+    disk_check(store_thread_commit(p->st, &t), "hand in");
 }
 
 static void on_committed(void *ctx, uint64_t up_to, struct store_events *events)
 {
     struct pingpong *p = ctx;
     (void)up_to, (void)events;
-    p->thread[p->n - 1] = now(CLOCK_MONOTONIC) - p->start;
+    p->thread[p->n - 1] = disk_now(CLOCK_MONOTONIC) - p->start;
     next_message(p);
 }
 
 static void on_failed(void *ctx, int err, uint64_t no)
 {
     (void)ctx, (void)no;
-    check(err, "commit on the thread");
+    disk_check(err, "commit on the thread");
 }
 
 static void hand_over(const char *dir)
@@ -226,12 +201,12 @@ static void hand_over(const char *dir)
     const struct store_thread_cb cb = {&p, on_committed, on_failed};
     char path[512], direct[512];
     struct store *s = NULL;
-    scratch(dir, "thread", path, sizeof path);
-    scratch(dir, "direct", direct, sizeof direct);
-    check(store_open(path, &s, NULL, 0), "open");
-    check(store_open(direct, &p.direct, NULL, 0), "open");
-    check(uv_loop_init(&p.loop), "loop");
-    check(store_thread_start(&p.loop, s, &cb, &p.st), "thread");
+    disk_scratch(dir, "thread", path, sizeof path);
+    disk_scratch(dir, "direct", direct, sizeof direct);
+    disk_check(store_open(path, &s, NULL, 0), "open");
+    disk_check(store_open(direct, &p.direct, NULL, 0), "open");
+    disk_check(uv_loop_init(&p.loop), "loop");
+    disk_check(store_thread_start(&p.loop, s, &cb, &p.st), "thread");
     next_message(&p);
     (void)uv_run(&p.loop, UV_RUN_DEFAULT);
     print_times("commit_beside_thread", p.bare, SINGLES);
@@ -240,15 +215,15 @@ static void hand_over(const char *dir)
                  (p.thread[SINGLES / 2] - p.bare[SINGLES / 2]) * 1e6);
     store_thread_stop(p.st);
     (void)uv_run(&p.loop, UV_RUN_DEFAULT);
-    check(uv_loop_close(&p.loop), "loop");
+    disk_check(uv_loop_close(&p.loop), "loop");
     store_close(p.direct);
-    scratch(dir, "thread", path, sizeof path);
-    scratch(dir, "direct", direct, sizeof direct);
+    disk_scratch(dir, "thread", path, sizeof path);
+    disk_scratch(dir, "direct", direct, sizeof direct);
 }
 
 static void sql(sqlite3 *db, const char *text)
 {
-    check(sqlite3_exec(db, text, NULL, NULL, NULL), text);
+    disk_check(sqlite3_exec(db, text, NULL, NULL, NULL), text);
 }
 
 /* The comparison: rows of the same bytes in one table without an index. */
@@ -259,26 +234,27 @@ static void bare(const char *dir, size_t batch)
     char path[512];
     sqlite3 *db = NULL;
     sqlite3_stmt *st = NULL;
-    scratch(dir, "bare", path, sizeof path);
-    check(sqlite3_open(path, &db), "open");
+    disk_scratch(dir, "bare", path, sizeof path);
+    disk_check(sqlite3_open(path, &db), "open");
     sql(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
             "PRAGMA synchronous = FULL; CREATE TABLE t(n INTEGER PRIMARY KEY, b BLOB)");
-    check(sqlite3_prepare_v2(db, "INSERT INTO t(b) VALUES(?)", -1, &st, NULL), "prepare");
-    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    disk_check(sqlite3_prepare_v2(db, "INSERT INTO t(b) VALUES(?)", -1, &st, NULL),
+               "prepare");
+    double wall = disk_now(CLOCK_MONOTONIC), cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID);
     size_t rows = batch > 1 ? MESSAGES : SINGLES;
     for (size_t i = 0; i < rows; i += batch) {
-        double t0 = now(CLOCK_MONOTONIC);
+        double t0 = disk_now(CLOCK_MONOTONIC);
         sql(db, "BEGIN");
         for (size_t j = 0; j < batch; j++) {
             (void)sqlite3_bind_blob(st, 1, bytes, sizeof bytes, SQLITE_STATIC);
             (void)sqlite3_step(st);
-            check(sqlite3_reset(st), "insert");
+            disk_check(sqlite3_reset(st), "insert");
         }
         sql(db, "COMMIT");
-        times[i / batch % SINGLES] = now(CLOCK_MONOTONIC) - t0;
+        times[i / batch % SINGLES] = disk_now(CLOCK_MONOTONIC) - t0;
     }
-    wall = now(CLOCK_MONOTONIC) - wall;
-    cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    wall = disk_now(CLOCK_MONOTONIC) - wall;
+    cpu = disk_now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (batch > 1) {
         (void)printf("bare_batch%zu_rate: %.0f rows/s\nbare_batch%zu_cpu: %.2f us/row\n",
                      batch, (double)rows / wall, batch, cpu * 1e6 / (double)rows);
@@ -287,7 +263,7 @@ static void bare(const char *dir, size_t batch)
     }
     (void)sqlite3_finalize(st);
     (void)sqlite3_close(db);
-    scratch(dir, "bare", path, sizeof path);
+    disk_scratch(dir, "bare", path, sizeof path);
 }
 
 int main(int argc, char **argv)

@@ -6,22 +6,10 @@
 #include <sodium.h>
 
 #include "base/err.h"
+#include "seeded.h"
 #include "verify.h"
 
 static uint64_t state = 1;
-
-/* Seeded randomness (SplitMix64). */
-static void seeded(void *ctx, void *buf, size_t len)
-{
-    uint64_t *s = ctx;
-    uint8_t *p = buf;
-    for (size_t i = 0; i < len; i++) {
-        uint64_t z = (*s += 0x9e3779b97f4a7c15);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        p[i] = (uint8_t)(z ^ (z >> 31));
-    }
-}
 
 static const struct env env = {&state, seeded, NULL};
 static uint8_t HASH_1[64] = {1}, HASH_2[64] = {2}, ADA[32] = {3}, BOB[32] = {4},
