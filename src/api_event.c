@@ -288,7 +288,28 @@ static const char *what_word(uint8_t what)
     case EVENT_REQUEST:
         return "received";
     case EVENT_REQUEST_ACCEPTED:
+    case EVENT_FILE_ACCEPTED:
         return "accepted";
+    case EVENT_FILE_OFFERED:
+        return "offered";
+    case EVENT_FILE_DONE:
+        return "done";
+    case EVENT_FILE_DECLINED:
+        return "declined";
+    case EVENT_FILE_STOPPED:
+        return "stopped";
+    case EVENT_FILE_CANCELLED:
+        return "cancelled";
+    case EVENT_FILE_CHANGED:
+        return "changed";
+    case EVENT_FILE_BROKEN:
+        return "broken";
+    case EVENT_FILE_LOST:
+        return "lost";
+    case EVENT_FILE_PAUSED:
+        return "paused";
+    case EVENT_FILE_RESUMED:
+        return "resumed";
     }
     return "changed";
 }

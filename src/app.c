@@ -407,6 +407,9 @@ static void node_events(struct app *a, uint64_t now_ms)
         case NODE_EV_VERIFY:
             api_publish_verify(a, ev.contact);
             break;
+        case NODE_EV_JOB:
+        case NODE_EV_TRANSFER:
+            break;
         case NODE_EV_BROKEN:
             store_down(a, ev.err);
             break;

@@ -265,6 +265,10 @@ int contacts_load(struct contacts *c, const struct rec *r)
     case REC_CONV:
     case REC_FEED:
     case REC_HAVE:
+    case REC_FILE:
+    case REC_FILE_BITS:
+    case REC_FILE_PEER:
+    case REC_FILE_RULE:
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:

@@ -589,6 +589,10 @@ int feeds_load(struct feeds *f, const struct rec *r)
     case REC_INVITE:
     case REC_ADDING:
     case REC_REQUEST:
+    case REC_FILE:
+    case REC_FILE_BITS:
+    case REC_FILE_PEER:
+    case REC_FILE_RULE:
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:

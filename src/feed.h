@@ -110,6 +110,16 @@ struct feeds_change {
 };
 int feeds_change(struct feeds *f, struct txn *t, uint32_t conv,
                  const struct feeds_change *v, uint64_t now_ms);
+/* What is said of files: an offer (body->mid is given by the caller; its time is set
+ * here), sealed, or the end of one (author: the offer's, a contact or 0 for us). Checked
+ * by wire_body_put(). 0, ERR_ARG, ERR_NOTFOUND (conv, or the author is no member),
+ * ERR_LIMIT, ERR_NOMEM. */
+int feeds_send_file(struct feeds *f, struct txn *t, uint32_t conv, uint32_t author,
+                    const struct wire_body *body, uint64_t now_ms);
+/* The k-th member of a conversation: its root and (0: ours, UINT32_MAX: nobody known) its
+ * contact. False: there are not so many. */
+bool feeds_member(const struct feeds *f, uint32_t conv, size_t k, uint8_t root[WIRE_ID],
+                  uint32_t *contact);
 /* Appends a `device` body to a conversation of two. */
 int feeds_send_device(struct feeds *f, struct txn *t, uint32_t conv,
                       const struct wire_device *d, uint64_t now_ms);
@@ -160,11 +170,16 @@ enum feeds_event_kind {
     /* our `device` body is to be appended again: in the conversation (our generation
      * there was closed), or everywhere when that is 0 (there is a new box key) */
     FEEDS_EV_ANNOUNCE,
+    /* an offer, `sealed`, a file's end, or the redaction of a message was opened, or
+     * (taken_back) found in a feed of ours that was lost; not told of what we append */
+    FEEDS_EV_FILE,
 };
 struct feeds_event {
     enum feeds_event_kind kind;
-    uint32_t device; /* WAITS, DEVICE */
-    uint32_t conv;   /* ANNOUNCE */
+    uint32_t device;              /* WAITS, DEVICE, FILE: who says it */
+    uint32_t conv;                /* ANNOUNCE, FILE */
+    const struct wire_body *body; /* FILE; dies with the next call */
+    bool taken_back;
     bool waits;
     uint64_t request; /* LOAD */
     uint32_t feed;

@@ -393,6 +393,8 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
             log_peer(now_ms, LOG_WARN, "a device dictionary was refused");
         }
         break;
+    case FEEDS_EV_FILE:
+        break;
     case FEEDS_EV_ANNOUNCE:
         if (ev->conv == 0) {
             node_device_changed(n, true, now_ms);

@@ -28,6 +28,7 @@
 #include "peer.h"
 #include "presence.h"
 #include "rec.h"
+#include "xfer.h"
 
 enum {
     NODE_CONNS_MAX = 1024,
@@ -38,6 +39,7 @@ enum {
     NODE_UNSTORED_MAX =
         8 * 1024 * 1024, /* bytes of uncommitted records: then reading pauses */
     NODE_ADD_WAIT_MS = 15000,
+    NODE_WHY_MAX = 512,
 };
 
 struct node;
@@ -127,6 +129,8 @@ enum node_event_kind {
     NODE_EV_VISIBLE,  /* the time of being visible is over */
     NODE_EV_VERIFY,   /* a contact's user waits for us to compare a code */
     NODE_EV_PRESENCE, /* of a contact, or of us (contact 0): what; not durable */
+    NODE_EV_JOB,      /* work on disk: answer with node_job_done */
+    NODE_EV_TRANSFER, /* of a file (id): its progress, or a word; not durable */
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
@@ -142,14 +146,18 @@ struct node_event {
     int err;                      /* RESULT, BROKEN */
     unsigned close_code;          /* RESULT of add: enum close_code when ERR_REFUSED */
     uint32_t contact;             /* RESULT of add, PRESENCE */
-    uint32_t id;                  /* RESULT of invite */
-    uint8_t mid[WIRE_MID];        /* RESULT of send, change */
+    uint32_t id;                  /* RESULT of invite, send_file; TRANSFER */
+    uint8_t mid[WIRE_MID];        /* RESULT of send, change, send_file */
+    const struct xfer_job *job;   /* JOB; dies with the next call */
     char code[WIRE_CODE_MAX + 1]; /* RESULT of invite */
     bool online;
     struct nearby_person person; /* NEARBY */
+    char why[NODE_WHY_MAX];      /* RESULT of send_file with err: a sentence, or empty */
     uint8_t what;                /* PRESENCE: enum node_presence_what */
 };
 bool node_next_event(struct node *n, struct node_event *ev);
+/* A NODE_EV_JOB is done. */
+void node_job_done(struct node *n, const struct xfer_result *r, uint64_t now_ms);
 
 /* ---- requests ----
  * Each returns 0 and later gives NODE_EV_RESULT with the tag (once, after the commit), or
@@ -199,6 +207,36 @@ int node_live(struct node *n, uint64_t tag, uint32_t contact, bool on, uint64_t 
 /* A small durable value of the caller's, such as how far `recv` has printed. */
 int node_set_meta(struct node *n, uint64_t tag, const char *key, const void *value,
                   size_t len, uint64_t now_ms);
+
+/* ---- files (xfer.h) ---- */
+/* Offers a file or folder to a contact; the result has id and mid, or err and why. At
+ * once: as node_send_text(). path NULL: a spool, which node_file_spooled() fills. */
+int node_send_file(struct node *n, uint64_t tag, uint32_t contact, const char *path,
+                   const char *name, uint64_t now_ms);
+/* Without result: how far a spool is written. ERR_NOTFOUND, ERR_STATE. */
+int node_file_spooled(struct node *n, uint32_t id, uint64_t size, bool end,
+                      uint64_t now_ms);
+enum node_file_verb {
+    NODE_FILE_ACCEPT,
+    NODE_FILE_DECLINE,
+    NODE_FILE_PAUSE,
+    NODE_FILE_RESUME,
+    NODE_FILE_CANCEL,
+    NODE_FILE_PIPED,
+};
+/* dest, pipe: of ACCEPT, as xfer_accept(). ERR_NOTFOUND, ERR_STATE. */
+int node_file(struct node *n, uint64_t tag, enum node_file_verb verb, uint32_t id,
+              const char *dest, bool pipe, uint64_t now_ms);
+int node_file_rule(struct node *n, uint64_t tag, const struct rec_file_rule *r,
+                   uint64_t now_ms);
+/* Without result. */
+void node_file_policy(struct node *n, const struct xfer_policy *p, uint64_t now_ms);
+void node_file_limit(struct node *n, uint64_t rate, uint64_t now_ms);
+/* For xfer_next(), xfer_get(), xfer_rule(). */
+const struct xfer *node_xfer(const struct node *n);
+/* How the contact is reached: "LAN", "direct", or NULL when no link is up; addr gets
+ * where. */
+const char *node_route(const struct node *n, uint32_t contact, struct addr *addr);
 
 /* Visible for NEARBY_VISIBLE_MS, or (stay) until it is turned off, also by later starts.
  */

@@ -129,6 +129,10 @@ int node_load(struct node *n, const struct rec *r)
     case REC_FEED:
     case REC_HAVE:
         return feeds_load(n->feeds, r);
+    case REC_FILE:
+    case REC_FILE_BITS:
+    case REC_FILE_PEER:
+    case REC_FILE_RULE:
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:

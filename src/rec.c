@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-enum { TXN_CAP_MIN = 8 };
+enum { TXN_CAP_MIN = 8, REC_BLOBS_MAX = 3 };
 
 bool blob_set(struct blob *out, const void *p, size_t n)
 {
@@ -34,8 +34,8 @@ void blob_release(struct blob *b)
     b->n = 0;
 }
 
-/* The blobs of a record: at most two. */
-static size_t rec_blobs(struct rec *r, struct blob *out[2])
+/* The blobs of a record. */
+static size_t rec_blobs(struct rec *r, struct blob *out[REC_BLOBS_MAX])
 {
     switch (r->kind) {
     case REC_META:
@@ -69,11 +69,19 @@ static size_t rec_blobs(struct rec *r, struct blob *out[2])
     case REC_CHANGE:
         out[0] = &r->u.change.text;
         return 1;
+    case REC_FILE:
+        out[0] = &r->u.file.name;
+        out[1] = &r->u.file.path;
+        out[2] = &r->u.file.dest;
+        return 3;
     case REC_BOXKEY:
     case REC_CONTACT:
     case REC_INVITE:
     case REC_FEED:
     case REC_HAVE:
+    case REC_FILE_BITS:
+    case REC_FILE_PEER:
+    case REC_FILE_RULE:
     case REC_STATE:
     case REC_EVENT:
         return 0;
@@ -83,7 +91,7 @@ static size_t rec_blobs(struct rec *r, struct blob *out[2])
 
 void rec_release(struct rec *r)
 {
-    struct blob *blobs[2];
+    struct blob *blobs[REC_BLOBS_MAX];
     size_t n = rec_blobs(r, blobs);
     for (size_t i = 0; i < n; i++) {
         blob_release(blobs[i]);
@@ -117,6 +125,16 @@ static bool same_row(const struct rec *a, const struct rec *b)
         return a->u.feed.id == b->u.feed.id;
     case REC_HAVE:
         return a->u.have.device == b->u.have.device && a->u.have.feed == b->u.have.feed;
+    case REC_FILE:
+        return a->u.file.id == b->u.file.id;
+    case REC_FILE_BITS:
+        return a->u.file_bits.file == b->u.file_bits.file &&
+               a->u.file_bits.block == b->u.file_bits.block;
+    case REC_FILE_PEER:
+        return a->u.file_peer.file == b->u.file_peer.file &&
+               a->u.file_peer.contact == b->u.file_peer.contact;
+    case REC_FILE_RULE:
+        return a->u.file_rule.contact == b->u.file_rule.contact;
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
@@ -170,7 +188,7 @@ size_t txn_bytes(const struct txn *t)
 {
     size_t sum = sizeof *t;
     for (size_t i = 0; i < t->n; i++) {
-        struct blob *blobs[2];
+        struct blob *blobs[REC_BLOBS_MAX];
         size_t n = rec_blobs(&t->recs[i], blobs);
         sum += sizeof t->recs[i];
         for (size_t j = 0; j < n; j++) {

@@ -29,9 +29,14 @@ enum rec_kind {
     REC_REQUEST, /* somebody who is no contact asked us, or must not any more */
     REC_CONV,
     REC_FEED,
-    REC_HAVE,  /* how far a device told us it has a feed */
-    REC_ENTRY, /* not given back at start; read by store_entries() */
-    REC_FORK,  /* proof of a fork; not given back */
+    REC_HAVE,      /* how far a device told us it has a feed */
+    REC_FILE,      /* a file or folder that is offered to us, or by us */
+    REC_FILE_BITS, /* which leaves of a block of an incoming one are verified and durable
+                    */
+    REC_FILE_PEER, /* how one of ours fares with a contact */
+    REC_FILE_RULE, /* what of a contact is accepted by itself */
+    REC_ENTRY,     /* not given back at start; read by store_entries() */
+    REC_FORK,      /* proof of a fork; not given back */
     /* what people see; not given back */
     REC_MSG, /* a message: inserted unless (conv, author, mid) is there; makes an event */
     REC_CHANGE, /* an edit, a reaction or a redaction: applied to its message when it is
@@ -158,6 +163,75 @@ struct rec_have { /* key: (device, feed) */
     uint64_t n, opened, read;
 };
 
+enum file_kind { FILE_PLAIN = 1, FILE_FOLDER, FILE_STREAM };
+enum file_state {
+    FILE_OFFERED = 1, /* incoming: the user has not decided */
+    FILE_ACTIVE,      /* incoming: accepted; outgoing: the offer stands */
+    /* the end: */
+    FILE_DONE,      /* incoming: verified and in its place; outgoing: all have ended it */
+    FILE_DECLINED,  /* incoming: by us */
+    FILE_STOPPED,   /* incoming: given up by us after it was accepted */
+    FILE_CANCELLED, /* by the author */
+    FILE_CHANGED,   /* the source changed, or is gone */
+    FILE_BROKEN,    /* incoming: what came does not fit the root */
+    FILE_LOST, /* the author does not have it any more, or (ours) our notes are gone */
+};
+enum file_flag {
+    FILE_EXEC = 1,
+    FILE_SIZED = 2,      /* size is known */
+    FILE_SEALED = 4,     /* size and root are final */
+    FILE_PAUSED = 8,     /* by our user */
+    FILE_AUTO = 16,      /* incoming: accepted by itself */
+    FILE_PIPE = 32,      /* incoming: to be read while it comes, kept in the home */
+    FILE_UNDER_WAY = 64, /* data came, or went */
+};
+struct rec_file { /* key: id; (conv, author, mid) is unique */
+    uint32_t id;  /* the number that people see */
+    uint32_t conv, author,
+        device;            /* author: contact, 0 ours; device: row id of the offer's */
+    uint8_t mid[WIRE_MID]; /* of the message that offers it */
+    uint8_t kind, state;
+    uint32_t flags;
+    uint64_t size, head; /* bytes of all, its manifest's among them; of the manifest */
+    uint32_t count;      /* entries of the manifest */
+    uint8_t root[HASHTREE_HASH];
+    struct blob name; /* as offered (of ours: as told), no NUL in it */
+    struct blob path; /* ours: the source, absolute; incoming: where it is, absolute (the
+                       * part while it is incomplete); empty: not yet */
+    struct blob dest; /* incoming: the folder, or the whole path (ends without "/") that
+                       * the user asked for; empty: the download folder */
+    uint64_t created_ms, ended_ms; /* wall */
+};
+
+enum {
+    FILE_BITS = 128
+};                     /* bytes: HASHTREE_FANOUT bits, leaf 0 of the block in bit 0 of
+                        * byte 0 */
+struct rec_file_bits { /* key: (file, block); del with block UINT32_MAX: all of the file
+                        */
+    uint32_t file, block;
+    uint8_t bits[FILE_BITS];
+};
+
+struct rec_file_peer { /* key: (file, contact) */
+    uint32_t file, contact;
+    uint8_t end;     /* enum file_end as they said, 0: none yet */
+    uint64_t leaves; /* that they told to have */
+};
+
+enum file_mode {
+    FILE_MODE_DEFAULT = 0,
+    FILE_MODE_ASK,
+    FILE_MODE_ALWAYS,
+    FILE_MODE_NEVER
+};
+struct rec_file_rule { /* key: contact */
+    uint32_t contact;
+    uint8_t mode;
+    bool has_max, has_quota; /* else the general ones hold */
+    uint64_t max, quota;     /* bytes of one file; bytes a day */
+};
+
 struct rec_entry { /* key: (feed, seq); del removes seq and all after it */
     uint32_t feed;
     uint64_t seq;
@@ -174,7 +248,7 @@ struct rec_fork { /* key: (feed, seq) */
     struct blob header_a, header_b;
 };
 
-enum msg_kind { MSG_TEXT = 1 };
+enum msg_kind { MSG_TEXT = 1, MSG_FILE = 2 /* its text is the name */ };
 enum msg_flag {
     MSG_GAP = 1, /* a parent is missing */
     /* the store's own, set by changes: */
@@ -251,6 +325,20 @@ enum event_what {
     EVENT_NETWORK_LIMIT,     /* too many new members lately; text: its name */
     EVENT_REQUEST = 50,      /* somebody nearby asks; value: the request's id */
     EVENT_REQUEST_ACCEPTED,  /* somebody we asked has accepted */
+    /* of a file: value is its id, contact the other side (of ours: whom it is about, 0
+     * all)
+     */
+    EVENT_FILE_OFFERED = 60, /* by others, and not accepted by itself */
+    EVENT_FILE_ACCEPTED,     /* incoming: here; outgoing: data began to go to contact */
+    EVENT_FILE_DONE,         /* incoming: in its place; outgoing: contact has all of it */
+    EVENT_FILE_DECLINED,
+    EVENT_FILE_STOPPED, /* given up by the receiver */
+    EVENT_FILE_CANCELLED,
+    EVENT_FILE_CHANGED,
+    EVENT_FILE_BROKEN,
+    EVENT_FILE_LOST,
+    EVENT_FILE_PAUSED, /* by us */
+    EVENT_FILE_RESUMED,
 };
 struct rec_event {
     uint8_t topic, what;
@@ -274,6 +362,10 @@ struct rec {
         struct rec_conv conv;
         struct rec_feed feed;
         struct rec_have have;
+        struct rec_file file;
+        struct rec_file_bits file_bits;
+        struct rec_file_peer file_peer;
+        struct rec_file_rule file_rule;
         struct rec_entry entry;
         struct rec_fork fork;
         struct rec_msg msg;

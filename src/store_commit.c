@@ -590,6 +590,11 @@ static int apply_rec(struct store_work *w, const struct rec *r)
         return put_feed(w->s, &r->u.feed, r->del);
     case REC_HAVE:
         return put_have(w->s, &r->u.have, r->del);
+    case REC_FILE:
+    case REC_FILE_BITS:
+    case REC_FILE_PEER:
+    case REC_FILE_RULE:
+        return ERR_STATE;
     case REC_ENTRY:
         return put_entry(w->s, &r->u.entry, r->del);
     case REC_FORK:

@@ -20,6 +20,7 @@
 #include "base/addr.h"
 #include "base/bencode.h"
 #include "base/buf.h"
+#include "crypto/hashtree.h"
 #include "crypto/keys.h"
 #include "crypto/netkey.h"
 
@@ -72,7 +73,19 @@ enum {
     /* invites */
     WIRE_CODE_MAX = 200, /* characters of an invite code */
     WIRE_CODE_ADDRS_MAX = 2,
+
+    /* files */
+    WIRE_FILE_NAME_MAX = 255,      /* bytes of a name: one component, UTF-8 */
+    WIRE_FILE_PATH_MAX = 1024,     /* bytes of a path inside a folder */
+    WIRE_FILE_DEPTH_MAX = 32,      /* its components */
+    WIRE_FILE_ENTRIES_MAX = 65536, /* files and folders in a folder */
+    WIRE_MANIFEST_MAX = 4194304,   /* bytes of a manifest */
+    WIRE_FILE_CHUNK = 61696,       /* bytes of a leaf in one frame: 17 a leaf */
+    WIRE_FILE_RANGES_MAX = 64,     /* ranges of leaves, or lists, in one WANT */
+    WIRE_FILE_LIST_MAX = 1024,     /* hashes in one LIST frame */
 };
+/* Bytes of a file or folder, its manifest included. */
+#define WIRE_FILE_SIZE_MAX (UINT64_C(1) << 44)
 
 enum frame_type {
     FRAME_PAD = 0,
@@ -98,6 +111,13 @@ enum frame_type {
     FRAME_PRESENCE = 49,
     FRAME_TYPING = 50,
     FRAME_LIVE = 51,
+    /* 64..79: files */
+    FRAME_FILE_WANT = 64,
+    FRAME_FILE_STATE = 65,
+    FRAME_FILE_NO = 66,
+    FRAME_FILE_LEAF = 67, /* this and what follows: binary, of class BULK */
+    FRAME_FILE_DATA = 68,
+    FRAME_FILE_LIST = 69,
 };
 
 /* Appends one frame (type, length, payload). */
@@ -341,6 +361,127 @@ struct wire_live {
 void wire_live_put(struct wr *w, const struct wire_live *v);
 bool wire_live_get(const uint8_t *p, size_t len, struct wire_live *v);
 
+/* Files. A file (docs/PROTOCOL.md, "Files") is named by the root of who offered it and
+ * the id of the message that offers it. Handles are numbers that who wants the file
+ * gives, for one link and direction; what answers carries them. Leaves count from 0. */
+
+/* FILE_WANT {a: root of the author, b: [list …] (absent: none; 0 the hashes of all
+ * blocks, n + 1 those of the leaves in block n), h: handle, i: id of the offer, l:
+ * [[first leaf, count] …]}: send these, beside what was wanted before. 1 ≤ count; first +
+ * count ≤ HASHTREE_LEAVES_MAX. */
+struct wire_file_range {
+    uint32_t first, count;
+};
+struct wire_file_want {
+    uint8_t author[WIRE_ID], mid[WIRE_MID];
+    uint32_t handle;
+    struct wire_file_range ranges[WIRE_FILE_RANGES_MAX];
+    uint32_t lists[WIRE_FILE_RANGES_MAX];
+    size_t n_ranges, n_lists;
+};
+void wire_file_want_put(struct wr *w, const struct wire_file_want *v);
+bool wire_file_want_get(const uint8_t *p, size_t len, struct wire_file_want *v);
+
+/* FILE_STATE {a: root of the author, i: id of the offer, n: leaves that the sender of
+ * this frame has, s: state}: how the file is at the sender of this frame. */
+enum file_word {
+    FILE_WORD_UNKNOWN = 0, /* there is no such file, or not any more */
+    FILE_WORD_ASKS = 1,    /* its user has not decided */
+    FILE_WORD_ACTIVE = 2,  /* is taken in, or can be had as far as it is there */
+    FILE_WORD_PAUSED = 3,  /* nothing is sent, or wanted, until the next FILE_STATE */
+    FILE_WORD_STUCK = 4,   /* its disk does not take or give more: it is tried again */
+    FILE_WORD_WHOLE = 5,   /* all of it is there, and can be had */
+    FILE_WORD_MAX = 15,    /* 6 to 15 are taken as ACTIVE */
+};
+struct wire_file_state {
+    uint8_t author[WIRE_ID], mid[WIRE_MID];
+    uint64_t leaves;
+    uint64_t state;
+};
+void wire_file_state_put(struct wr *w, const struct wire_file_state *v);
+bool wire_file_state_get(const uint8_t *p, size_t len, struct wire_file_state *v);
+
+/* FILE_NO {h: handle, r: reason}: nothing of what was wanted under the handle will come.
+ * Unknown reasons are as FAILED. */
+enum file_no {
+    FILE_NO_GONE = 1,   /* no such file here */
+    FILE_NO_PAUSED = 2, /* FILE_STATE follows when that ends */
+    FILE_NO_FAILED = 3, /* it cannot be read at the moment */
+    FILE_NO_BUSY = 4,   /* more is wanted than can be queued */
+};
+struct wire_file_no {
+    uint32_t handle;
+    uint64_t reason;
+};
+void wire_file_no_put(struct wr *w, const struct wire_file_no *v);
+bool wire_file_no_get(const uint8_t *p, size_t len, struct wire_file_no *v);
+
+/* FILE_LEAF: handle 4 ‖ leaf 4 ‖ bytes of it 4 (1..HASHTREE_LEAF) ‖ its hash 32. Its data
+ * follow, in order, in FILE_DATA: handle 4 ‖ leaf 4 ‖ offset in the leaf 4 ‖ 1 or more
+ * bytes; offset + bytes ≤ HASHTREE_LEAF. */
+enum { WIRE_FILE_LEAF = 44, WIRE_FILE_DATA_HEAD = 12, WIRE_FILE_LIST_HEAD = 12 };
+struct wire_file_leaf {
+    uint32_t handle, leaf, len;
+    uint8_t hash[HASHTREE_HASH];
+};
+void wire_file_leaf_put(struct wr *w, const struct wire_file_leaf *v);
+bool wire_file_leaf_get(const uint8_t *p, size_t len, struct wire_file_leaf *v);
+struct wire_file_data {
+    uint32_t handle, leaf, offset;
+    const uint8_t *data;
+    size_t len;
+};
+void wire_file_data_put(struct wr *w, const struct wire_file_data *v);
+bool wire_file_data_get(const uint8_t *p, size_t len, struct wire_file_data *v);
+/* FILE_LIST: handle 4 ‖ list 4 (as in FILE_WANT) ‖ number of the first hash in it 4 ‖
+ * 1..WIRE_FILE_LIST_MAX hashes of 32 bytes. */
+struct wire_file_list {
+    uint32_t handle, list, first;
+    const uint8_t *hashes;
+    size_t n;
+};
+void wire_file_list_put(struct wr *w, const struct wire_file_list *v);
+bool wire_file_list_get(const uint8_t *p, size_t len, struct wire_file_list *v);
+
+/* A name of a file or folder: UTF-8, 1..WIRE_FILE_NAME_MAX bytes, not "." or "..", no "/"
+ * or "\\", no control, bidi, line-break or tag characters, not blank, no blank or dot at
+ * the end, no blank in front, and not the name of a DOS device (CON, NUL, COM1 …, with
+ * any ending). */
+bool wire_file_name_ok(const uint8_t *p, size_t len);
+/* The nearest name that is: what cannot stay becomes "_", what is too long is cut before
+ * its ending. name is any bytes. */
+void wire_file_name_fix(const char *name, char out[WIRE_FILE_NAME_MAX + 1]);
+
+/* A manifest: the files of a folder, in the order in which their contents follow it. Each
+ * entry is flags 1 ‖ size 8 ‖ length of the path 2 ‖ path. A path is components with "/"
+ * between them, each wire_file_name_ok(), at most WIRE_FILE_DEPTH_MAX. Entries are in
+ * the order of their paths, compared component by component as bytes, each once; a folder
+ * stands before what is in it, and everything but the top lies in a folder that stands
+ * there. Folders have size 0. */
+enum manifest_flag {
+    MANIFEST_FOLDER = 1,
+    MANIFEST_EXEC = 2, /* of files */
+};
+struct wire_manifest_entry {
+    uint8_t flags;
+    uint64_t size;
+    const uint8_t *path;
+    size_t path_len;
+};
+void wire_manifest_put(struct wr *w, const struct wire_manifest_entry *v);
+/* Takes the next entry off a manifest and checks it against what came before; at must be
+ * zeroed at first and borrows from the manifest. False at the end, and with r->bad when
+ * it is malformed (then nothing of it is to be believed). */
+struct wire_manifest_at {
+    const uint8_t *path; /* of the entry before */
+    size_t path_len;
+    bool folder;
+    uint32_t n;     /* entries so far */
+    uint64_t total; /* bytes of their contents */
+};
+bool wire_manifest_next(struct rd *r, struct wire_manifest_at *at,
+                        struct wire_manifest_entry *v);
+
 /* Bodies, the plaintext of boxes: a bencode dictionary followed by zeros up to a padded
  * length (wire_body_padded). Keys: k kind, then by kind
  *   text       i message id, o original order (repeats only), r reply to, s text, t time
@@ -350,6 +491,12 @@ bool wire_live_get(const uint8_t *p, size_t len, struct wire_live *v);
  *   reaction   a root of the author of the text, i, m, o, s what one reacts with (absent:
  *              taken back), t
  *   redaction  i, m id of the text that is taken back, o, t
+ *   offer      c entries of the manifest, i, m length of the manifest (both absent: not a
+ *              folder), n name, o, s bytes of all, manifest included (absent: not known
+ *              yet), t, x 1 may be executed (absent: not)
+ *   sealed     h root of the hash tree, i, m id of the offer, o, s bytes of all, t
+ *   file end   a root of the author of the offer, e how (enum file_end), i, m id of the
+ *              offer, o, t
  * A `keys` entry's box is no body but: ephemeral 32 ‖ signing key 32 (zeros between two)
  * ‖ n × CHAIN_SEAL. */
 enum body_kind {
@@ -358,8 +505,21 @@ enum body_kind {
     BODY_EDIT = 3,
     BODY_REACTION = 4,
     BODY_REDACTION = 5,
-    /* file offer, sealed, membership, profile: not yet sent; unknown kinds are kept,
-     * counted as opened and not shown */
+    BODY_OFFER = 6,
+    BODY_SEALED = 7,
+    BODY_FILE_END = 8,
+    /* membership, profile: not yet sent; unknown kinds are kept, counted as opened and
+     * not shown */
+};
+/* How a file ended for who says so: the author of the offer the first two, others the
+ * rest. Unknown ones are as STOPPED. */
+enum file_end {
+    FILE_END_CANCELLED = 1, /* the author took the offer back */
+    FILE_END_CHANGED = 2,   /* the file changed while it was being sent, or is gone */
+    FILE_END_DECLINED = 3,
+    FILE_END_RECEIVED = 4, /* all of it is on disk there, and its root is right */
+    FILE_END_STOPPED = 5,  /* accepted, then given up */
+    FILE_END_BROKEN = 6,   /* what came does not fit the root */
 };
 struct wire_body {
     uint64_t kind; /* may be unknown */
@@ -372,8 +532,16 @@ struct wire_body {
     const uint8_t *text;
     size_t text_len;
     uint64_t time_ms;
-    uint8_t target[WIRE_MID], author[WIRE_ID]; /* edit, reaction, redaction; reaction */
+    /* edit, reaction, redaction, sealed, file end; reaction, file end */
+    uint8_t target[WIRE_MID], author[WIRE_ID];
     struct wire_device device;
+    /* offer: the name is in text (wire_file_name_ok()); sealed: size and root */
+    bool has_size, folder, exec;
+    uint64_t size;     /* ≤ WIRE_FILE_SIZE_MAX */
+    uint64_t manifest; /* ≤ WIRE_MANIFEST_MAX, and ≤ size */
+    uint64_t count;    /* ≤ WIRE_FILE_ENTRIES_MAX */
+    uint8_t hash[HASHTREE_HASH];
+    uint64_t end; /* file end */
 };
 /* Encodes and pads. */
 void wire_body_put(struct wr *w, const struct wire_body *v);

@@ -267,6 +267,8 @@ static void on_event(struct hnode *n, const struct feeds_event *ev)
         put_device(n, other);
         break;
     }
+    case FEEDS_EV_FILE:
+        break;
     case FEEDS_EV_ANNOUNCE:
         harness_announce(n);
         break;

@@ -252,6 +252,8 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
     case NODE_EV_NEARBY:
     case NODE_EV_VISIBLE:
     case NODE_EV_VERIFY:
+    case NODE_EV_JOB:
+    case NODE_EV_TRANSFER:
         break;
     case NODE_EV_BROKEN:
         assert(ev->kind != NODE_EV_BROKEN);

@@ -751,6 +751,8 @@ void sim_drain(struct sim_world *w, int i)
             case NODE_EV_NEARBY:
             case NODE_EV_VISIBLE:
             case NODE_EV_VERIFY:
+            case NODE_EV_JOB:
+            case NODE_EV_TRANSFER:
                 break;
             case NODE_EV_BROKEN:
                 assert(ev.kind != NODE_EV_BROKEN);
