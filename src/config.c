@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/size.h"
 #include "base/when.h"
-#include "home.h"
 #include "presence.h"
 
 enum {
@@ -18,7 +18,9 @@ enum {
     PORT_DIGITS_MAX = 5,
     AWAY_AFTER_MAX_DAYS = 366,
     DAY_MS = 86400000,
+    ACCEPT_MAX_DEFAULT = 100 * 1000 * 1000,
 };
+#define ACCEPT_QUOTA_DEFAULT (UINT64_C(10) * 1000 * 1000 * 1000)
 
 static const struct {
     const char *name;
@@ -34,6 +36,11 @@ static const struct {
     [CONFIG_NETWORK] = {"network", true},
     [CONFIG_NETWORK_SECRET_FILE] = {"network-secret-file", true},
     [CONFIG_AWAY_AFTER] = {"away_after", false},
+    [CONFIG_ACCEPT] = {"accept", false},
+    [CONFIG_ACCEPT_MAX] = {"accept_max", false},
+    [CONFIG_ACCEPT_QUOTA] = {"accept_quota", false},
+    [CONFIG_DOWNLOADS] = {"downloads", false},
+    [CONFIG_LIMIT_RATE] = {"limit_rate", false},
 };
 
 static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -186,6 +193,80 @@ static bool parse_scope(const char *s, enum scope_mode *out)
     return true;
 }
 
+static bool parse_accept(const char *s, enum xfer_accept *out)
+{
+    static const char *const words[] = {[XFER_ACCEPT_ASK] = "ask",
+                                        [XFER_ACCEPT_CONTACTS] = "contacts",
+                                        [XFER_ACCEPT_VERIFIED] = "verified"};
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(s, words[i]) == 0) {
+            *out = (enum xfer_accept)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A limit in bytes, UINT64_MAX when there is none. */
+static bool parse_limit(const char *s, uint64_t *out)
+{
+    uint64_t v;
+    if (!size_or_none(s, &v)) {
+        return false;
+    }
+    *out = v == SIZE_NONE ? UINT64_MAX : v;
+    return true;
+}
+
+static bool parse_rate(const char *s, uint64_t *out)
+{
+    uint64_t v;
+    if (!size_or_none(s, &v)) {
+        return false;
+    }
+    *out = v == SIZE_NONE ? 0 : v;
+    return true;
+}
+
+/* Where files go unless something else is set. */
+static void default_downloads(char out[HOME_PATH_MAX])
+{
+    const char *dir = getenv("XDG_DOWNLOAD_DIR"), *home = getenv("HOME");
+    int n = dir != NULL && dir[0] == '/' ? snprintf(out, HOME_PATH_MAX, "%s/linnet", dir)
+            : home != NULL && home[0] == '/'
+                ? snprintf(out, HOME_PATH_MAX, "%s/Downloads/linnet", home)
+                : 0;
+    if (n <= 0 || n >= HOME_PATH_MAX) {
+        out[0] = '\0';
+    }
+}
+
+/* The keys about files. */
+static const char *parse_file_value(enum config_key k, const char *s,
+                                    struct config_view *v)
+{
+    if (k == CONFIG_ACCEPT) {
+        return parse_accept(s, &v->accept.accept) ? NULL : "ask, contacts or verified";
+    }
+    if (k == CONFIG_ACCEPT_MAX) {
+        return parse_limit(s, &v->accept.max) ? NULL : "a size, as in 100M, or none";
+    }
+    if (k == CONFIG_ACCEPT_QUOTA) {
+        return parse_limit(s, &v->accept.quota) ? NULL
+                                                : "a size for a day, as in 10G, or none";
+    }
+    if (k == CONFIG_LIMIT_RATE) {
+        return parse_rate(s, &v->limit_rate)
+                   ? NULL
+                   : "a size for a second, as in 5M, or 0 for no limit";
+    }
+    if (s[0] != '/' || strlen(s) > CONFIG_VALUE_MAX) {
+        return "the absolute path of a folder";
+    }
+    (void)snprintf(v->downloads, sizeof v->downloads, "%s", s);
+    return NULL;
+}
+
 /* What one value means. NULL when it can be used, else what is wanted. */
 static const char *parse_value(enum config_key k, const char *s, struct config_view *v)
 {
@@ -229,6 +310,12 @@ static const char *parse_value(enum config_key k, const char *s, struct config_v
         return parse_away_after(s, &v->away_after_ms)
                    ? NULL
                    : "a duration of at most a year, as in 10m, or 0 for never";
+    case CONFIG_ACCEPT:
+    case CONFIG_ACCEPT_MAX:
+    case CONFIG_ACCEPT_QUOTA:
+    case CONFIG_DOWNLOADS:
+    case CONFIG_LIMIT_RATE:
+        return parse_file_value(k, s, v);
     case CONFIG_KEYS:
         break;
     }
@@ -241,6 +328,10 @@ void config_view(const struct config *c, struct config_view *out)
     out->scope = SCOPE_INTERNET;
     out->log_level = LOG_WARN;
     out->away_after_ms = PRESENCE_AWAY_AFTER_MS;
+    out->accept = (struct xfer_policy){.accept = XFER_ACCEPT_ASK,
+                                       .max = ACCEPT_MAX_DEFAULT,
+                                       .quota = ACCEPT_QUOTA_DEFAULT};
+    default_downloads(out->downloads);
     for (unsigned k = 0; k < CONFIG_KEYS; k++) {
         (void)parse_value((enum config_key)k, c->value[k], out);
     }
@@ -293,7 +384,8 @@ static int take(void *ctx, const char *section, const char *name, const char *va
         (void)snprintf(
             p->why, CONFIG_WHY_MAX,
             "unknown key \"%.40s\"; known are name, interfaces, subnets, peer, "
-            "scope, port, log_level, away_after, network and network-secret-file",
+            "scope, port, log_level, away_after, network, network-secret-file, accept, "
+            "accept_max, accept_quota, downloads and limit_rate",
             name);
         return 0;
     }

@@ -10,6 +10,13 @@
  *   network     the secret network that we are in
  *   network-secret-file  its secret, the first line of that file; an absolute path
  *   away_after  how long without activity until we are away, "10m" by default; 0: never
+ *   accept      whose files are accepted without asking: ask (nobody's, the default),
+ *               contacts or verified
+ *   accept_max  the largest file that is accepted so, "100M" by default; "none": any
+ *   accept_quota  bytes of such files in a day, "10G" by default; "none": any
+ *   downloads   the folder where files go, absolute; by default $XDG_DOWNLOAD_DIR/linnet
+ *               or ~/Downloads/linnet
+ *   limit_rate  bytes of files a second in each direction, as in "5M"; 0: any
  *
  * An unknown key or an unusable value is an error that names the line. Setting a key
  * rewrites the file atomically and keeps every other line, comments too. */
@@ -22,7 +29,9 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "home.h"
 #include "wire.h"
+#include "xfer.h"
 
 enum {
     CONFIG_VALUE_MAX = 1024,     /* bytes of a value */
@@ -46,6 +55,11 @@ enum config_key {
     CONFIG_NETWORK,
     CONFIG_NETWORK_SECRET_FILE,
     CONFIG_AWAY_AFTER,
+    CONFIG_ACCEPT,
+    CONFIG_ACCEPT_MAX,
+    CONFIG_ACCEPT_QUOTA,
+    CONFIG_DOWNLOADS,
+    CONFIG_LIMIT_RATE,
     CONFIG_KEYS,
 };
 
@@ -71,6 +85,9 @@ struct config_view {
     char network[WIRE_NAME_MAX + 1]; /* empty: none */
     char network_secret_file[CONFIG_VALUE_MAX + 1];
     uint64_t away_after_ms; /* 0: never */
+    struct xfer_policy accept;
+    char downloads[HOME_PATH_MAX]; /* empty: no folder is known */
+    uint64_t limit_rate;           /* 0: none */
 };
 
 /* The key's name, and back; CONFIG_KEYS when there is none such. */

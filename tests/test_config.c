@@ -70,6 +70,40 @@ Test(config, defaults)
     cr_expect_eq(v.port, 0);
     cr_expect_eq(v.n_ifaces + v.n_subnets + v.n_peers, 0);
     cr_expect_str_eq(v.name, "");
+    cr_expect_eq(v.accept.accept, XFER_ACCEPT_ASK);
+    cr_expect_eq(v.accept.max, 100000000);
+    cr_expect_eq(v.accept.quota, UINT64_C(10000000000));
+    cr_expect_eq(v.limit_rate, 0);
+}
+
+Test(config, keys_of_files)
+{
+    cr_assert_eq(parse("accept = verified\naccept_max = 1.5G\naccept_quota = none\n"
+                       "downloads = /srv/in box\nlimit_rate = 5M\n"),
+                 0, "%s", why);
+    cr_expect_eq(v.accept.accept, XFER_ACCEPT_VERIFIED);
+    cr_expect_eq(v.accept.max, 1500000000);
+    cr_expect_eq(v.accept.quota, UINT64_MAX);
+    cr_expect_str_eq(v.downloads, "/srv/in box");
+    cr_expect_eq(v.limit_rate, 5000000);
+    cr_assert_eq(parse("accept = contacts\naccept_max = none\nlimit_rate = none\n"), 0);
+    cr_expect_eq(v.accept.accept, XFER_ACCEPT_CONTACTS);
+    cr_expect_eq(v.accept.max, UINT64_MAX);
+    cr_expect_eq(v.limit_rate, 0);
+}
+
+Test(config, downloads_by_default)
+{
+    cr_assert_eq(setenv("HOME", "/home/ann", 1), 0);
+    cr_assert_eq(unsetenv("XDG_DOWNLOAD_DIR"), 0);
+    cr_assert_eq(parse(""), 0);
+    cr_expect_str_eq(v.downloads, "/home/ann/Downloads/linnet");
+    cr_assert_eq(setenv("XDG_DOWNLOAD_DIR", "/srv/down", 1), 0);
+    cr_assert_eq(parse(""), 0);
+    cr_expect_str_eq(v.downloads, "/srv/down/linnet");
+    cr_assert_eq(setenv("XDG_DOWNLOAD_DIR", "down", 1), 0); /* only absolute ones count */
+    cr_assert_eq(parse(""), 0);
+    cr_expect_str_eq(v.downloads, "/home/ann/Downloads/linnet");
 }
 
 Test(config, all_keys)
@@ -97,10 +131,12 @@ Test(config, all_keys)
 Test(config, unusable_lines_are_named)
 {
     static const char *const bad[] = {
-        "colour = red\n",   "scope = everywhere\n", "port = 0\n",
-        "port = 65536\n",   "port = 12x\n",         "log_level = loud\n",
-        "subnets = 10.1\n", "[section]\nport=1\n",  "interfaces = /etc\n",
-        "just words\n",     "name = \xff\xfe\n",
+        "colour = red\n",      "scope = everywhere\n", "port = 0\n",
+        "port = 65536\n",      "port = 12x\n",         "log_level = loud\n",
+        "subnets = 10.1\n",    "[section]\nport=1\n",  "interfaces = /etc\n",
+        "just words\n",        "name = \xff\xfe\n",    "accept = all\n",
+        "accept_max = much\n", "accept_quota = -1\n",  "downloads = here\n",
+        "limit_rate = 5 M\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct config before = {.value = {"kept"}};
