@@ -5,6 +5,7 @@
 #include <time.h>
 #include <utf8proc.h>
 
+#include "base/size.h"
 #include "base/when.h"
 
 enum {
@@ -272,5 +273,109 @@ void fmt_span(uint64_t ms, char out[FMT_TIME_MAX])
         (void)snprintf(out, FMT_TIME_MAX, "%llu h", (s + S_PER_H / 2) / S_PER_H);
     } else {
         (void)snprintf(out, FMT_TIME_MAX, "%llu days", (s + S_PER_DAY / 2) / S_PER_DAY);
+    }
+}
+
+bool fmt_bytes(const char *s, uint64_t *bytes)
+{
+    return size_parse(s, bytes);
+}
+
+bool fmt_bytes_or_none(const char *s, uint64_t *bytes)
+{
+    return size_or_none(s, bytes);
+}
+
+static const char *const size_units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+enum { SIZE_UNITS = sizeof size_units / sizeof size_units[0] };
+
+/* v / unit in tenths, rounded. */
+static uint64_t tenths_of(uint64_t v, uint64_t unit)
+{
+    uint64_t tenth = unit / 10;
+    return v / tenth + (v % tenth >= tenth / 2 ? 1 : 0);
+}
+
+/* The unit in which a size has one to three digits before the point: its index, and how
+ * many bytes it is (0: a byte, which has no tenths). */
+static size_t unit_of(uint64_t bytes, uint64_t *unit)
+{
+    size_t i = 0;
+    *unit = 0;
+    while (i + 1 < SIZE_UNITS &&
+           (*unit == 0 ? bytes >= 1000 : tenths_of(bytes, *unit) >= 10000)) {
+        *unit = *unit == 0 ? 1000 : *unit * 1000;
+        i++;
+    }
+    return i;
+}
+
+void fmt_size(uint64_t bytes, char out[FMT_TIME_MAX])
+{
+    uint64_t unit;
+    size_t i = unit_of(bytes, &unit);
+    unsigned long long t = unit == 0 ? bytes : tenths_of(bytes, unit);
+    if (unit == 0) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu B", t);
+    } else {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu.%llu %s", t / 10, t % 10, size_units[i]);
+    }
+}
+
+void fmt_short(uint64_t bytes, char out[FMT_TIME_MAX])
+{
+    uint64_t unit;
+    size_t i = unit_of(bytes, &unit);
+    unsigned long long t = unit == 0 ? 0 : tenths_of(bytes, unit);
+    if (unit == 0) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu", (unsigned long long)bytes);
+    } else if (t < 100) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu.%llu%c", t / 10, t % 10,
+                       size_units[i][0]);
+    } else {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu%c", t / 10, size_units[i][0]);
+    }
+}
+
+void fmt_part(uint64_t done, uint64_t size, char out[FMT_TIME_MAX])
+{
+    uint64_t unit;
+    size_t i = unit_of(size, &unit);
+    if (unit == 0) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu/%llu B", (unsigned long long)done,
+                       (unsigned long long)size);
+        return;
+    }
+    unsigned long long a = tenths_of(done, unit), b = tenths_of(size, unit);
+    (void)snprintf(out, FMT_TIME_MAX, "%llu.%llu/%llu.%llu %s", a / 10, a % 10, b / 10,
+                   b % 10, size_units[i]);
+}
+
+void fmt_left(uint64_t s, char out[FMT_TIME_MAX])
+{
+    unsigned long long v = s;
+    if (v < S_PER_H) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu:%02llu", v / S_PER_MIN, v % S_PER_MIN);
+    } else if (v < S_PER_DAY) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu:%02llu:%02llu", v / S_PER_H,
+                       v % S_PER_H / S_PER_MIN, v % S_PER_MIN);
+    } else {
+        v = v / S_PER_DAY + (v % S_PER_DAY >= S_PER_DAY / 2 ? 1 : 0);
+        (void)snprintf(out, FMT_TIME_MAX, v == 1 ? "%llu day" : "%llu days", v);
+    }
+}
+
+void fmt_took(uint64_t ms, char out[FMT_TIME_MAX])
+{
+    unsigned long long s = ms / MS_PER_S + (ms % MS_PER_S >= MS_PER_S / 2 ? 1 : 0);
+    if (ms < S_PER_MIN * MS_PER_S - MS_PER_S / 20) {
+        unsigned long long t = tenths_of(ms, MS_PER_S);
+        (void)snprintf(out, FMT_TIME_MAX, "%llu.%llu s", t / 10, t % 10);
+    } else if (s < S_PER_H) {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu min %llu s", s / S_PER_MIN,
+                       s % S_PER_MIN);
+    } else {
+        (void)snprintf(out, FMT_TIME_MAX, "%llu h %llu min", s / S_PER_H,
+                       s % S_PER_H / S_PER_MIN);
     }
 }

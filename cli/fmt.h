@@ -52,4 +52,18 @@ void fmt_day(uint64_t ms, char out[FMT_TIME_MAX]);
 /* 45 s, 12 min, 23 h, 7 days: how long, roughly. */
 void fmt_span(uint64_t ms, char out[FMT_TIME_MAX]);
 
+/* Those of base/size.h: "1.5G", and SIZE_NONE for "none". */
+bool fmt_bytes(const char *s, uint64_t *bytes);
+bool fmt_bytes_or_none(const char *s, uint64_t *bytes);
+/* 999 B, 1.5 kB, 419.4 MB: powers of 1000. */
+void fmt_size(uint64_t bytes, char out[FMT_TIME_MAX]);
+/* 999, 1.5k, 419M: at most four columns, for tables. */
+void fmt_short(uint64_t bytes, char out[FMT_TIME_MAX]);
+/* What is there of a whole, in the unit of the whole: 243.1/419.4 MB. */
+void fmt_part(uint64_t done, uint64_t size, char out[FMT_TIME_MAX]);
+/* 0:04, 12:30, 1:02:03, 3 days: until something is done. */
+void fmt_left(uint64_t s, char out[FMT_TIME_MAX]);
+/* 0.4 s, 12.0 s, 2 min 5 s, 1 h 2 min: how long something took. */
+void fmt_took(uint64_t ms, char out[FMT_TIME_MAX]);
+
 #endif

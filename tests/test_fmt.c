@@ -192,3 +192,60 @@ Test(fmt, times)
     fmt_span(7ull * 86400000, out);
     cr_assert_str_eq(out, "7 days");
 }
+
+typedef void number_fn(uint64_t v, char out[FMT_TIME_MAX]);
+
+static void assert_number(number_fn *fn, uint64_t v, const char *wanted)
+{
+    char out[FMT_TIME_MAX];
+    fn(v, out);
+    cr_expect_str_eq(out, wanted);
+}
+
+Test(fmt, sizes)
+{
+    assert_number(fmt_size, 0, "0 B");
+    assert_number(fmt_size, 999, "999 B");
+    assert_number(fmt_size, 1000, "1.0 kB");
+    assert_number(fmt_size, 1550, "1.6 kB");
+    assert_number(fmt_size, 999949, "999.9 kB");
+    assert_number(fmt_size, 999950, "1.0 MB"); /* not 1000.0 kB */
+    assert_number(fmt_size, 419400000, "419.4 MB");
+    assert_number(fmt_size, UINT64_C(4294967296), "4.3 GB");
+    assert_number(fmt_size, UINT64_MAX, "18.4 EB");
+    assert_number(fmt_short, 0, "0");
+    assert_number(fmt_short, 999, "999");
+    assert_number(fmt_short, 1500, "1.5k");
+    assert_number(fmt_short, 9949, "9.9k");
+    assert_number(fmt_short, 10000, "10k");
+    assert_number(fmt_short, 419400000, "419M");
+    assert_number(fmt_short, 999950, "1.0M");
+    assert_number(fmt_short, UINT64_MAX, "18E");
+}
+
+Test(fmt, a_part_has_the_unit_of_the_whole)
+{
+    char out[FMT_TIME_MAX];
+    fmt_part(243100000, 419400000, out);
+    cr_expect_str_eq(out, "243.1/419.4 MB");
+    fmt_part(1000, 419400000, out);
+    cr_expect_str_eq(out, "0.0/419.4 MB");
+    fmt_part(3, 900, out);
+    cr_expect_str_eq(out, "3/900 B");
+}
+
+Test(fmt, what_is_left_and_what_it_took)
+{
+    assert_number(fmt_left, 0, "0:00");
+    assert_number(fmt_left, 4, "0:04");
+    assert_number(fmt_left, 750, "12:30");
+    assert_number(fmt_left, 3723, "1:02:03");
+    assert_number(fmt_left, 86400, "1 day");
+    assert_number(fmt_left, 3 * 86400 - 1, "3 days");
+    assert_number(fmt_took, 40, "0.0 s");
+    assert_number(fmt_took, 3890, "3.9 s");
+    assert_number(fmt_took, 59940, "59.9 s");
+    assert_number(fmt_took, 59960, "1 min 0 s"); /* not 60.0 s */
+    assert_number(fmt_took, 125400, "2 min 5 s");
+    assert_number(fmt_took, 3720000, "1 h 2 min");
+}
