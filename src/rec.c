@@ -146,20 +146,29 @@ static bool same_row(const struct rec *a, const struct rec *b)
     return false;
 }
 
+/* Whether old takes away all rows of a file's bits, r's among them: what was put before
+ * it is gone, so r may not take the place of one of those. */
+static bool clears(const struct rec *old, const struct rec *r)
+{
+    return old->kind == REC_FILE_BITS && old->del &&
+           old->u.file_bits.block == UINT32_MAX &&
+           old->u.file_bits.file == r->u.file_bits.file;
+}
+
 int txn_add(struct txn *t, struct rec *r)
 {
     assert(r->kind >= REC_META && r->kind <= REC_EVENT);
     for (uint32_t i = t->last[r->kind]; i != 0; i = t->recs[i - 1].prev) {
         struct rec *old = &t->recs[i - 1];
+        if (r->kind >= REC_ENTRY || clears(old, r)) {
+            break; /* these never replace each other */
+        }
         if (same_row(old, r)) {
             r->prev = old->prev;
             rec_release(old);
             *old = *r;
             sodium_memzero(r, sizeof *r);
             return 0;
-        }
-        if (r->kind >= REC_ENTRY) {
-            break; /* these never replace each other */
         }
     }
     if (t->n == t->cap) {

@@ -185,7 +185,7 @@ enum file_flag {
     FILE_PIPE = 32,      /* incoming: to be read while it comes, kept in the home */
     FILE_UNDER_WAY = 64, /* data came, or went */
 };
-struct rec_file { /* key: id; (conv, author, mid) is unique */
+struct rec_file { /* key: id; (conv, author, mid) is unique; del: with bits and peers */
     uint32_t id;  /* the number that people see */
     uint32_t conv, author,
         device;            /* author: contact, 0 ours; device: row id of the offer's */

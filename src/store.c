@@ -362,6 +362,7 @@ static int check_pages(sqlite3 *db)
         "SELECT count(*) FROM (SELECT ord FROM msg ORDER BY conv DESC, ord DESC,"
         " rank DESC LIMIT 1)",
         "SELECT (SELECT min(n) FROM event) + (SELECT max(n) FROM event)",
+        "SELECT (SELECT min(id) FROM file) + (SELECT max(id) FROM file)",
     };
     int64_t pages = 0, ignored = 0;
     int err = get_int(db, "PRAGMA page_count", &pages);

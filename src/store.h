@@ -14,8 +14,9 @@
 #include "rec.h"
 
 enum {
-    STORE_SCHEMA = 2,      /* PRAGMA user_version */
-    STORE_PAGE_ROWS = 256, /* rows of one page of a query */
+    STORE_SCHEMA = 3,              /* PRAGMA user_version */
+    STORE_PAGE_ROWS = 256,         /* rows of one page of a query */
+    STORE_FILES_ENDED_MAX = 65536, /* ended files that a node starts with */
 };
 
 struct store;
@@ -27,9 +28,20 @@ int store_open(const char *path, struct store **out, char *why, size_t why_len);
 void store_close(struct store *s);
 
 /* The rows a node starts from, in the order META, BOXKEY, CONTACT, DEVICE, INVITE,
- * ADDING, CONV, FEED, HAVE; cb gets each and must not keep pointers. Stops when cb
- * returns non-zero and returns that. */
+ * ADDING, REQUEST, CONV, FEED, HAVE, FILE, FILE_BITS, FILE_PEER, FILE_RULE; cb gets each
+ * and must not keep pointers. Stops when cb returns non-zero and returns that. Of files
+ * that have ended come the STORE_FILES_ENDED_MAX with the largest ids, each without bits
+ * and peers and only with id, conv, author, device, mid, kind, state, created_ms and
+ * ended_ms: committing such a record would lose the rest of the row. */
 int store_load(struct store *s, int (*cb)(void *ctx, const struct rec *r), void *ctx);
+
+/* The file that a message of kind MSG_FILE offers. */
+struct store_msg_file {
+    uint32_t id;
+    uint8_t kind, state; /* enum file_kind, file_state */
+    uint32_t flags, count;
+    uint64_t size, head;
+};
 
 /* What a commit made known, for publishing: rows of the event table. */
 struct store_event {
@@ -50,6 +62,8 @@ struct store_event {
     bool has_reply;
     uint8_t reply[WIRE_MID];
     uint64_t time_ms, order, row;
+    bool has_file; /* message: of kind MSG_FILE, and its file is stored */
+    struct store_msg_file file;
 };
 struct store_events {
     struct store_event *v;
@@ -99,6 +113,8 @@ struct store_msg {
     uint64_t edited_ms; /* MSG_EDITED: when, as the author says */
     const struct store_reaction *reactions;
     size_t n_reactions;
+    bool has_file; /* of kind MSG_FILE, and its file is stored */
+    struct store_msg_file file;
 };
 /* Called for each row; non-zero stops the query. The struct dies with the call. */
 typedef int store_msg_cb(void *ctx, const struct store_msg *m);
@@ -129,6 +145,22 @@ int store_unread(struct store *s, uint32_t conv, uint64_t *out);
 /* All conversations that have some, by number; non-zero stops and is returned. */
 int store_unread_each(struct store *s, int (*cb)(void *ctx, uint32_t conv, uint64_t n),
                       void *ctx);
+
+/* Files, ended ones as well, with all their fields. The struct and its bytes die with the
+ * call; non-zero stops the query and is returned. */
+typedef int store_file_cb(void *ctx, const struct rec_file *f);
+/* Those with id > after, by id, at most limit (≤ STORE_PAGE_ROWS). */
+int store_files(struct store *s, uint32_t after, size_t limit, store_file_cb *cb,
+                void *ctx);
+/* One; ERR_NOTFOUND. */
+int store_file(struct store *s, uint32_t id, store_file_cb *cb, void *ctx);
+/* How a file fares with each contact that has been heard of, by contact. */
+typedef int store_file_peer_cb(void *ctx, const struct rec_file_peer *p);
+int store_file_peers(struct store *s, uint32_t file, store_file_peer_cb *cb, void *ctx);
+/* Bytes of the files accepted by themselves (FILE_AUTO) that a contact (0: anybody) has
+ * offered since then, whatever became of them; INT64_MAX when they are more. */
+int store_files_auto(struct store *s, uint64_t since_ms, uint32_t contact,
+                     uint64_t *bytes);
 
 /* Durable events with number > since, at most limit, appended. newest gets the largest
  * number there is. */

@@ -225,6 +225,9 @@ static int apply_redaction(struct store_work *w, const struct target *t,
         err = run_row(s, ST_REACTION_DEL, t->row);
     }
     if (err == 0) {
+        err = store_file_unname(s, c->conv, c->target_author, c->target);
+    }
+    if (err == 0) {
         uint32_t kept = t->flags & ~(uint32_t)(MSG_EDITED | MSG_REACTED);
         err = set_text(s, t->row, kept | MSG_REDACTED, &none);
     }
@@ -492,10 +495,14 @@ static bool reaction_add(struct store *s, size_t n, sqlite3_stmt *st)
     return true;
 }
 
-int store_msg_changes(struct store *s, struct store_msg *m)
+int store_msg_more(struct store *s, struct store_msg *m)
 {
     int rc = 0;
-    if ((m->flags & MSG_EDITED) != 0) {
+    if (m->kind == MSG_FILE) {
+        rc = store_file_of(s, m->conv, m->author, m->mid, &m->file);
+        m->has_file = rc == 1;
+    }
+    if (rc >= 0 && (m->flags & MSG_EDITED) != 0) {
         struct bind b = bind_start(s, ST_EDIT_TIME);
         bind_int(&b, m->row);
         rc = bind_row(&b);

@@ -478,6 +478,9 @@ static int put_msg(struct store_work *w, const struct rec_msg *m)
     if (err == 0 && gone) {
         err = store_drop_entry(s, m->feed, m->seq);
     }
+    if (err == 0 && gone && m->kind == MSG_FILE) {
+        err = store_file_unname(s, m->conv, m->author, m->mid);
+    }
     return err == 0 && fresh ? store_change_arrived(w, m) : err;
 }
 
@@ -591,10 +594,13 @@ static int apply_rec(struct store_work *w, const struct rec *r)
     case REC_HAVE:
         return put_have(w->s, &r->u.have, r->del);
     case REC_FILE:
+        return store_file_put(w->s, &r->u.file, r->del);
     case REC_FILE_BITS:
+        return store_file_bits_put(w->s, &r->u.file_bits, r->del);
     case REC_FILE_PEER:
+        return store_file_peer_put(w->s, &r->u.file_peer, r->del);
     case REC_FILE_RULE:
-        return ERR_STATE;
+        return store_file_rule_put(w->s, &r->u.file_rule, r->del);
     case REC_ENTRY:
         return put_entry(w->s, &r->u.entry, r->del);
     case REC_FORK:
@@ -628,6 +634,9 @@ static int apply_all(struct store_work *w, const struct txn *const *txns, size_t
     }
     if (err == 0) {
         err = flush_unread(w->s);
+    }
+    for (size_t i = 0; err == 0 && i < w->events.n; i++) {
+        err = store_event_file(w->s, &w->events.v[i]); /* may come after its message */
     }
     if (err == 0 && events != NULL && events->n > 0) {
         err = events_room(events, w->events.n); /* nothing may fail after the commit */

@@ -150,9 +150,43 @@ static bool load_have(sqlite3_stmt *st, struct rec *r)
     return true;
 }
 
+static bool load_file(sqlite3_stmt *st, struct rec *r)
+{
+    return store_file_cols(st, true, &r->u.file);
+}
+
+static bool load_file_bits(sqlite3_stmt *st, struct rec *r)
+{
+    struct rec_file_bits *v = &r->u.file_bits;
+    v->file = (uint32_t)col_int(st, 0);
+    v->block = (uint32_t)col_int(st, 1);
+    return col_fixed(st, 2, v->bits, sizeof v->bits);
+}
+
+static bool load_file_peer(sqlite3_stmt *st, struct rec *r)
+{
+    store_file_peer_cols(st, &r->u.file_peer);
+    return true;
+}
+
+static bool load_file_rule(sqlite3_stmt *st, struct rec *r)
+{
+    struct rec_file_rule *v = &r->u.file_rule;
+    v->contact = (uint32_t)col_int(st, 0);
+    v->mode = (uint8_t)col_int(st, 1);
+    v->has_max = sqlite3_column_type(st, 2) != SQLITE_NULL;
+    v->max = col_int(st, 2);
+    v->has_quota = sqlite3_column_type(st, 3) != SQLITE_NULL;
+    v->quota = col_int(st, 3);
+    return true;
+}
+
+/* Ids of files that have not ended. */
+#define FILES_OPEN "SELECT id FROM file WHERE state <= 2"
+
 static const struct table {
     enum rec_kind kind;
-    const char *sql;
+    const char *sql; /* ?1: STORE_FILES_ENDED_MAX */
     bool (*load)(sqlite3_stmt *st, struct rec *r);
 } tables[] = {
     {REC_META, "SELECT * FROM meta ORDER BY key", load_meta},
@@ -165,6 +199,17 @@ static const struct table {
     {REC_CONV, "SELECT * FROM conv ORDER BY id", load_conv},
     {REC_FEED, "SELECT * FROM feed ORDER BY id", load_feed},
     {REC_HAVE, "SELECT * FROM have ORDER BY device, feed", load_have},
+    {REC_FILE,
+     "SELECT * FROM file WHERE id IN (" FILES_OPEN " UNION ALL SELECT * FROM"
+     " (SELECT id FROM file WHERE state > 2 ORDER BY id DESC LIMIT ?1)) ORDER BY id",
+     load_file},
+    {REC_FILE_BITS,
+     "SELECT * FROM file_bits WHERE file IN (" FILES_OPEN ") ORDER BY file, block",
+     load_file_bits},
+    {REC_FILE_PEER,
+     "SELECT * FROM file_peer WHERE file IN (" FILES_OPEN ") ORDER BY file, contact",
+     load_file_peer},
+    {REC_FILE_RULE, "SELECT * FROM file_rule ORDER BY contact", load_file_rule},
 };
 
 static int load_table(struct store *s, const struct table *t,
@@ -172,6 +217,9 @@ static int load_table(struct store *s, const struct table *t,
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(s->db, t->sql, -1, &st, NULL);
+    if (rc == SQLITE_OK && sqlite3_bind_parameter_count(st) > 0) {
+        rc = sqlite3_bind_int(st, 1, STORE_FILES_ENDED_MAX);
+    }
     int err = store_err(rc);
     while (err == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         struct rec r;

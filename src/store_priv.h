@@ -92,6 +92,22 @@ enum stmt_id {
     ST_MSG_TARGET,
     ST_MSG_FLAGS,
     ST_MSG_TEXT,
+    ST_FILE_PUT,
+    ST_FILE_DEL,
+    ST_FILE_UNNAME,
+    ST_FILE_OF,
+    ST_FILE_GET,
+    ST_FILES,
+    ST_FILES_AUTO,
+    ST_FILE_BITS_PUT,
+    ST_FILE_BITS_DEL,
+    ST_FILE_BITS_CLEAR,
+    ST_FILE_PEER_PUT,
+    ST_FILE_PEER_DEL,
+    ST_FILE_PEERS_CLEAR,
+    ST_FILE_PEERS,
+    ST_FILE_RULE_PUT,
+    ST_FILE_RULE_DEL,
     ST_FORK_PUT,
     ST_FORK_DEL,
     ST_MSG_PUT,
@@ -243,10 +259,30 @@ int store_change_gone(struct store *s, const struct rec_msg *m);
 int store_change_arrived(struct store_work *w, const struct rec_msg *m);
 /* An entry loses its box. */
 int store_drop_entry(struct store *s, uint32_t feed, uint64_t seq);
-/* Fills in what changes did to a message or event whose columns have been read. The
- * reactions die with the next call. */
-int store_msg_changes(struct store *s, struct store_msg *m);
+/* Fills in what stands in other tables about a message whose columns have been read: what
+ * changes did to it, its file. The reactions die with the next call. */
+int store_msg_more(struct store *s, struct store_msg *m);
+/* What a change did to a message that an event is about. */
 int store_event_changes(struct store *s, struct store_event *e);
+
+/* store_files.c. Records of files. A file of a message that has one under another id is
+ * ERR_CORRUPT; with a file its bits and peers go. */
+int store_file_put(struct store *s, const struct rec_file *v, bool del);
+int store_file_bits_put(struct store *s, const struct rec_file_bits *v, bool del);
+int store_file_peer_put(struct store *s, const struct rec_file_peer *v, bool del);
+int store_file_rule_put(struct store *s, const struct rec_file_rule *v, bool del);
+/* A message was taken back: the file it offers, if there is one, loses its name. */
+int store_file_unname(struct store *s, uint32_t conv, uint32_t author,
+                      const uint8_t mid[WIRE_MID]);
+/* The file that a message offers: 1, 0: none, or an error. */
+int store_file_of(struct store *s, uint32_t conv, uint32_t author,
+                  const uint8_t mid[WIRE_MID], struct store_msg_file *out);
+/* Fills in the file of a message's event whose columns are set. */
+int store_event_file(struct store *s, struct store_event *e);
+/* Rows of `file` and `file_peer`; compact: of ended files only what REC_FILE gives at a
+ * start. False: a column has not its size. */
+bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v);
+void store_file_peer_cols(sqlite3_stmt *st, struct rec_file_peer *v);
 
 /* Frees what is kept for the next page. */
 void store_merge_release(struct store *s);

@@ -65,7 +65,7 @@ static int tell_msg(struct store *s, sqlite3_stmt *st, store_msg_cb *cb, void *c
 {
     struct store_msg m;
     store_msg_cols(st, &m);
-    int rc = store_msg_changes(s, &m);
+    int rc = store_msg_more(s, &m);
     return rc == 0 ? cb(ctx, &m) : rc;
 }
 
@@ -546,7 +546,7 @@ static int event_cols(struct store *s, sqlite3_stmt *st, struct store_event *e)
         }
     }
     struct blob text = col_blob(st, COL_TEXT);
-    return blob_set(&e->text, text.p, text.n) ? 0 : ERR_NOMEM;
+    return blob_set(&e->text, text.p, text.n) ? store_event_file(s, e) : ERR_NOMEM;
 }
 
 uint64_t store_newest_row(const struct store *s)

@@ -309,7 +309,7 @@ static int look_at(struct hunt *h, struct bind *b)
             m.text.n > 0 && m.time_ms >= h->times.first && m.time_ms <= h->times.last &&
             person_fits(h->q, SEARCH_FROM, m.author) &&
             person_fits(h->q, SEARCH_IN, m.conv) && text_fits(&h->finder, &m.text);
-        rc = fits ? store_msg_changes(h->s, &m) : 0;
+        rc = fits ? store_msg_more(h->s, &m) : 0;
         if (fits && rc == 0) {
             rc = h->cb(h->ctx, &m, h->finder.v, h->finder.n);
         }

@@ -98,6 +98,23 @@ const char *const store_steps[STORE_SCHEMA] = {
     "CREATE UNIQUE INDEX pending_slot ON"
     "  pending(conv, target_author, target, kind, author);"
     "CREATE INDEX pending_author ON pending(conv, author);",
+
+    /* 3: files (store_files.c); few of them have not ended, so those have their index */
+    "CREATE TABLE file(id INTEGER PRIMARY KEY, conv INTEGER NOT NULL,"
+    "  author INTEGER NOT NULL, device INTEGER NOT NULL, mid BLOB NOT NULL,"
+    "  kind INTEGER NOT NULL, state INTEGER NOT NULL, flags INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL, head INTEGER NOT NULL, count INTEGER NOT NULL,"
+    "  root BLOB NOT NULL, name BLOB NOT NULL, path BLOB NOT NULL, dest BLOB NOT NULL,"
+    "  created_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX file_mid ON file(conv, author, mid);"
+    "CREATE INDEX file_open ON file(id) WHERE state <= 2;"
+    "CREATE INDEX file_auto ON file(created_ms) WHERE flags & 16;"
+    "CREATE TABLE file_bits(file INTEGER, block INTEGER, bits BLOB NOT NULL,"
+    "  PRIMARY KEY(file, block)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE file_peer(file INTEGER, contact INTEGER, end INTEGER NOT NULL,"
+    "  leaves INTEGER NOT NULL, PRIMARY KEY(file, contact)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE file_rule(contact INTEGER PRIMARY KEY, mode INTEGER NOT NULL,"
+    "  max INTEGER, quota INTEGER) STRICT;",
 };
 
 #define MSG_COLS                                                                         \
@@ -182,6 +199,27 @@ const char *const store_sql[ST_COUNT] = {
                       " AND mid = ?",
     [ST_MSG_FLAGS] = "UPDATE msg SET flags = ? WHERE row = ?",
     [ST_MSG_TEXT] = "UPDATE msg SET flags = ?, text = ? WHERE row = ?",
+    [ST_FILE_PUT] = "REPLACE INTO file VALUES"
+                    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [ST_FILE_DEL] = "DELETE FROM file WHERE id = ?",
+    [ST_FILE_UNNAME] = "UPDATE file SET name = x'' WHERE conv = ? AND author = ?"
+                       " AND mid = ?",
+    [ST_FILE_OF] = "SELECT id, kind, state, flags, size, head, count FROM file"
+                   " WHERE conv = ? AND author = ? AND mid = ?",
+    [ST_FILE_GET] = "SELECT * FROM file WHERE id = ?",
+    [ST_FILES] = "SELECT * FROM file WHERE id > ? ORDER BY id LIMIT ?",
+    /* sum() would fail on what has no room in 64 bits. */
+    [ST_FILES_AUTO] = "SELECT CAST(total(size) AS INTEGER) FROM file WHERE flags & 16"
+                      " AND created_ms >= ?1 AND (?2 = 0 OR author = ?2)",
+    [ST_FILE_BITS_PUT] = "REPLACE INTO file_bits VALUES(?, ?, ?)",
+    [ST_FILE_BITS_DEL] = "DELETE FROM file_bits WHERE file = ? AND block = ?",
+    [ST_FILE_BITS_CLEAR] = "DELETE FROM file_bits WHERE file = ?",
+    [ST_FILE_PEER_PUT] = "REPLACE INTO file_peer VALUES(?, ?, ?, ?)",
+    [ST_FILE_PEER_DEL] = "DELETE FROM file_peer WHERE file = ? AND contact = ?",
+    [ST_FILE_PEERS_CLEAR] = "DELETE FROM file_peer WHERE file = ?",
+    [ST_FILE_PEERS] = "SELECT * FROM file_peer WHERE file = ? ORDER BY contact",
+    [ST_FILE_RULE_PUT] = "REPLACE INTO file_rule VALUES(?, ?, ?, ?)",
+    [ST_FILE_RULE_DEL] = "DELETE FROM file_rule WHERE contact = ?",
     [ST_FORK_PUT] = "INSERT OR IGNORE INTO fork VALUES(?, ?, ?)",
     [ST_FORK_DEL] = "DELETE FROM fork WHERE k = ?",
     [ST_MSG_PUT] = "INSERT INTO msg VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -65,13 +65,18 @@ Test(rec, each_kind_has_its_own_key)
             have.u.have.feed = i / 4;
             feed.u.feed.head = 100 * round + i;
             box.u.boxkey.pub[0] = adding.u.adding.secret[0] = (uint8_t)i;
-            struct rec *all[] = {&feed, &contact, &device, &invite,
-                                 &conv, &have,    &box,    &adding};
+            struct rec file = {.kind = REC_FILE}, bits = {.kind = REC_FILE_BITS};
+            struct rec peer = {.kind = REC_FILE_PEER}, rule = {.kind = REC_FILE_RULE};
+            file.u.file.id = rule.u.file_rule.contact = i;
+            bits.u.file_bits.file = peer.u.file_peer.file = i % 4;
+            bits.u.file_bits.block = peer.u.file_peer.contact = i / 4;
+            struct rec *all[] = {&feed, &contact, &device, &invite, &conv, &have,
+                                 &box,  &adding,  &file,   &bits,   &peer, &rule};
             for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
                 cr_assert_eq(txn_add(&t, all[j]), 0);
             }
         }
-        cr_assert_eq(t.n, 8 * 40);
+        cr_assert_eq(t.n, 12 * 40);
     }
     for (size_t i = 0; i < t.n; i++) {
         if (t.recs[i].kind == REC_FEED) {
@@ -93,6 +98,65 @@ Test(rec, what_happened_is_never_replaced)
         }
     }
     cr_assert_eq(t.n, 3 * sizeof kinds / sizeof *kinds);
+    txn_release(&t);
+}
+
+static struct rec file(const char *name)
+{
+    struct rec r = {.kind = REC_FILE};
+    r.u.file.id = 5;
+    cr_assert(blob_set(&r.u.file.name, name, strlen(name)));
+    cr_assert(blob_set(&r.u.file.path, "/home/ann/a.odt", 15));
+    cr_assert(blob_set(&r.u.file.dest, "/srv", 4));
+    return r;
+}
+
+/* The blobs of the one that gives way are freed: what leaks fails the run. */
+Test(rec, a_file_gives_way_with_its_blobs)
+{
+    struct txn t = {0};
+    size_t empty = txn_bytes(&t);
+    struct rec a = file("a.odt"), b = file("b.odt");
+    cr_assert_eq(txn_add(&t, &a), 0);
+    cr_assert_null(a.u.file.path.p, "the record was taken over");
+    cr_assert_eq(txn_add(&t, &b), 0);
+    cr_assert_eq(t.n, 1);
+    cr_assert_eq(memcmp(t.recs[0].u.file.name.p, "b.odt", 5), 0);
+    cr_assert_eq(txn_bytes(&t), empty + sizeof(struct rec) + 5 + 15 + 4);
+    txn_release(&t);
+    b = file("c.odt");
+    rec_release(&b);
+    cr_assert_null(b.u.file.dest.p);
+}
+
+static void add_bits(struct txn *t, uint32_t file, uint32_t block, bool del, uint8_t bits)
+{
+    struct rec r = {.kind = REC_FILE_BITS, .del = del};
+    r.u.file_bits.file = file;
+    r.u.file_bits.block = block;
+    r.u.file_bits.bits[0] = bits;
+    cr_assert_eq(txn_add(t, &r), 0);
+}
+
+/* What is put after all bits of a file were taken away stands behind that. */
+Test(rec, bits_are_put_again_behind_their_removal)
+{
+    struct txn t = {0};
+    for (uint8_t round = 1; round <= 2; round++) {
+        add_bits(&t, 1, 3, false, round);
+        add_bits(&t, 2, 3, false, round);
+        add_bits(&t, 1, UINT32_MAX, true, 0);
+    }
+    add_bits(&t, 1, 3, false, 3);
+    add_bits(&t, 1, 3, false, 4);
+    cr_assert_eq(t.n, 6);
+    cr_assert(!t.recs[0].del && t.recs[0].u.file_bits.bits[0] == 1);
+    cr_assert_eq(t.recs[1].u.file_bits.file, 2);
+    cr_assert_eq(t.recs[1].u.file_bits.bits[0], 2, "another file's are replaced");
+    cr_assert(t.recs[2].del);
+    cr_assert(!t.recs[3].del && t.recs[3].u.file_bits.bits[0] == 2);
+    cr_assert(t.recs[4].del);
+    cr_assert(!t.recs[5].del && t.recs[5].u.file_bits.bits[0] == 4);
     txn_release(&t);
 }
 

@@ -682,6 +682,37 @@ Test(store_file, schema_1_is_brought_up_to_date)
     home_remove(&h);
 }
 
+static int on_flags(void *ctx, const struct store_msg *m)
+{
+    uint32_t **flags = ctx;
+    *(*flags)++ = m->flags;
+    return 0;
+}
+
+/* Schema 2 had the index and changes already: they stay as they were. */
+Test(store_file, schema_2_is_brought_up_to_date)
+{
+    struct home h;
+    home_make(&h);
+    run_sql(&h, read_text("schema2/linnet.sql"));
+    for (int i = 0; i < 2; i++) {
+        struct store *s = open_ok(&h);
+        uint32_t flags[4] = {0}, *at = flags;
+        struct store_query q = {.conv = 1, .limit = 4};
+        cr_assert_eq(pragma(s, "user_version"), STORE_SCHEMA);
+        cr_assert_eq(s->row_last, 4);
+        cr_assert_eq(store_index_behind(s), 0);
+        cr_assert_str_eq(look_for(s, "umbrella").last, "Bring the new umbrella");
+        cr_assert_eq(look_for(s, "old").n, 0, "what was edited away");
+        cr_assert_eq(store_history(s, &q, on_flags, &at), 0);
+        cr_assert_eq(at - flags, 4);
+        cr_assert(flags[0] == MSG_REACTED && flags[1] == 0);
+        cr_assert(flags[2] == MSG_EDITED && flags[3] == MSG_REDACTED);
+        store_close(s);
+    }
+    home_remove(&h);
+}
+
 /* The index */
 
 static int on_row(void *ctx, const struct store_msg *m, const struct search_match *v,
