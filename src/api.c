@@ -102,13 +102,33 @@ int api_new(struct app *app, const char *api_at, const char *events_at, struct a
     return 0;
 }
 
+static size_t slot_of(uint64_t tag)
+{
+    return (size_t)(tag & (((uint64_t)1 << SLOT_BITS) - 1));
+}
+
+static void req_free(struct api_req *r)
+{
+    struct api *api = r->api;
+    uint16_t slot = (uint16_t)slot_of(r->tag);
+    api->slots[slot] = NULL;
+    api->free_slots[api->n_free++] = slot;
+    api->waiting--;
+    if (r->work_free != NULL) {
+        r->work_free(r->work);
+    }
+    free(r);
+}
+
 void api_free(struct api *api)
 {
     if (api == NULL) {
         return;
     }
     for (size_t i = 0; i < api->n_slots; i++) {
-        free(api->slots[i]);
+        if (api->slots[i] != NULL) {
+            req_free(api->slots[i]);
+        }
     }
     if (api->router != NULL) {
         (void)zmq_close(api->router);
@@ -174,21 +194,6 @@ static struct api_req *req_new(struct api *api, const void *route, size_t route_
     api->slots[slot] = r;
     api->waiting++;
     return r;
-}
-
-static size_t slot_of(uint64_t tag)
-{
-    return (size_t)(tag & (((uint64_t)1 << SLOT_BITS) - 1));
-}
-
-static void req_free(struct api_req *r)
-{
-    struct api *api = r->api;
-    uint16_t slot = (uint16_t)slot_of(r->tag);
-    api->slots[slot] = NULL;
-    api->free_slots[api->n_free++] = slot;
-    api->waiting--;
-    free(r);
 }
 
 struct api_req *api_find(const struct api *api, uint64_t tag)

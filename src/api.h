@@ -23,6 +23,7 @@ enum {
     API_EVENTS_MAX = 32768,
     API_ROUTE_MAX = 255,
     API_LINGER_MS = 300, /* at the end, for answers that are on their way */
+    API_TAG_NOBODY = 1,  /* of what the API asks of the node by itself */
 };
 
 struct api;
@@ -37,8 +38,10 @@ struct api_req {
     struct api *api;
     uint64_t tag; /* for node and store; stale ones find nothing */
     api_result_fn *result;
-    uint32_t contact; /* the method's */
-    bool nearby;      /* `add`: of somebody nearby, not of a code */
+    uint32_t contact;              /* the method's */
+    bool nearby;                   /* `add`: of somebody nearby, not of a code */
+    void *work;                    /* the method's own */
+    void (*work_free)(void *work); /* called when the request ends, NULL: there is none */
     uint8_t route_len;
     bool delim; /* a REQ's empty frame */
     uint16_t id_len;

@@ -23,6 +23,8 @@ static bool may_change(struct api_req *r, const struct store_msg *m,
     if (kind != CHANGE_REACTION && m->author != 0) {
         api_fail(r, CODE_USAGE, "Only who wrote a message can %s it.",
                  kind == CHANGE_EDIT ? "edit" : "redact");
+    } else if (kind == CHANGE_EDIT && m->kind == MSG_FILE) {
+        api_fail(r, CODE_USAGE, "What offers a file has no text that could be edited.");
     } else if ((m->flags & MSG_REDACTED) != 0) {
         api_fail(r, CODE_ERROR,
                  kind == CHANGE_REDACTION ? "The message was redacted already."

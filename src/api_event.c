@@ -63,6 +63,7 @@ void api_view_event(const struct store_event *e, struct msg_view *out)
         .flags = e->flags,
         .text = e->text.p,
         .text_len = e->text.n,
+        .file = e->has_file ? &e->file : NULL,
     };
 }
 
@@ -134,7 +135,7 @@ void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
         jout_kstr(o, "device", ""); /* of a contact that was removed */
     }
     jout_ku64(o, "time_ms", m->time_ms);
-    jout_kstr(o, "kind", "text");
+    jout_kstr(o, "kind", m->kind == MSG_FILE ? "file" : "text");
     jout_key(o, "text");
     jout_strn(o, m->text, m->text_len);
     jout_key(o, "reply_to");
@@ -148,6 +149,9 @@ void api_show_message(struct app *a, struct jout *o, const struct msg_view *m,
     jout_ku64(o, "row", m->row);
     jout_kbool(o, "gap", (m->flags & MSG_GAP) != 0);
     show_changes(a, o, m);
+    if (m->kind == MSG_FILE) {
+        api_show_msg_file(a, o, m);
+    }
     if (m->omitted) {
         jout_kbool(o, "omitted", true);
     }
@@ -184,6 +188,7 @@ void api_show_found(struct app *a, struct jout *o, const struct store_msg *m,
         .edited_ms = m->edited_ms,
         .reactions = m->reactions,
         .n_reactions = m->n_reactions,
+        .file = m->has_file ? &m->file : NULL,
     };
     api_show_message(a, o, &v, NULL);
 }
@@ -325,6 +330,10 @@ static const char *reason_word(uint64_t code)
 static void show_other(struct app *a, struct jout *o, const struct rec_event *e)
 {
     jout_kstr(o, "what", what_word(e->what));
+    if (e->topic == TOPIC_TRANSFER) {
+        api_show_file_event(a, o, e);
+        return;
+    }
     const struct rec_contact *c =
         e->contact == 0 ? NULL : contacts_get(node_contacts(a->node), e->contact);
     const char *name = e->text[0] != '\0' ? e->text : c != NULL ? c->name : "";

@@ -55,6 +55,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     api_show_visible(a, o);
     show_network(a, o);
     jout_ku64(o, "requests", api_open_requests(a));
+    jout_ku64(o, "transfers", api_open_transfers(a));
 }
 
 static void answer_status(struct app *a, struct api_req *r, uint64_t unread)
@@ -344,12 +345,13 @@ void api_config_set(struct app *a, struct api_req *r, const json_t *params)
         api_fail(r, rc == ERR_ARG ? CODE_USAGE : CODE_ERROR, "%s", why);
         return;
     }
-    if (k == CONFIG_LOG_LEVEL || k == CONFIG_AWAY_AFTER) {
+    if (!config_key_restarts(k) && k != CONFIG_NAME) {
         struct config_view *v = malloc(sizeof *v);
         if (v != NULL) {
             config_view(a->cfg.config, v);
             log_set_level(v->log_level);
             app_away_after(a, v->away_after_ms);
+            app_file_settings(a, v);
             free(v);
         }
     }

@@ -144,12 +144,34 @@ void api_publish_presence(struct app *a, uint32_t contact, enum node_presence_wh
 
 void api_note_activity(struct app *a, const char *method, const json_t *params)
 {
-    static const char *const by_hand[] = {
-        "add",    "contact.block",   "contact.remove", "contact.rename",
-        "edit",   "contact.unblock", "invite",         "live",
-        "nearby", "react",           "read",           "redact",
-        "search", "requests.accept", "requests.deny",  "requests.unblock",
-        "send",   "typing",          "verify",         "visible"};
+    static const char *const by_hand[] = {"add",
+                                          "contact.block",
+                                          "contact.files",
+                                          "contact.remove",
+                                          "contact.rename",
+                                          "contact.unblock",
+                                          "edit",
+                                          "invite",
+                                          "live",
+                                          "nearby",
+                                          "react",
+                                          "read",
+                                          "redact",
+                                          "requests.accept",
+                                          "requests.deny",
+                                          "requests.unblock",
+                                          "search",
+                                          "send",
+                                          "transfers.accept",
+                                          "transfers.cancel",
+                                          "transfers.decline",
+                                          "transfers.limit",
+                                          "transfers.pause",
+                                          "transfers.resume",
+                                          "transfers.spool",
+                                          "typing",
+                                          "verify",
+                                          "visible"};
     bool active = true;
     if (a->node == NULL || param_bool(params, "active", &active) < 0 || !active) {
         return;

@@ -71,6 +71,22 @@ void api_publish_verify(struct app *a, uint32_t contact);
 void api_verify_code(struct app *a, struct api_req *r, const struct rec_contact *c);
 /* api_talk.c */
 api_method_fn api_send, api_read, api_history, api_export, api_message;
+/* api_file.c, api_file_send.c */
+api_method_fn api_transfers, api_transfers_show, api_transfers_accept,
+    api_transfers_cancel, api_transfers_decline, api_transfers_pause, api_transfers_piped,
+    api_transfers_resume, api_transfers_limit, api_transfers_spool, api_transfers_spooled,
+    api_contact_files;
+/* `send` with files. Takes what params say of them into the work of r; false: r has been
+ * answered. */
+bool api_offer_take(struct app *a, struct api_req *r, uint32_t contact,
+                    const json_t *params);
+/* A message of that request is stored (mid NULL: there is none yet): it goes into the
+ * answer, and the next file is offered. */
+void api_offer_next(struct app *a, struct api_req *r, const uint8_t *mid);
+/* Whether nobody holds the lock on a spool, so that nothing more is written into it. */
+bool api_spool_left(const char *path);
+/* Takes back what was being spooled by somebody who is gone; says when to look again. */
+void api_watch_spools(struct app *a, uint64_t now_ms);
 /* api_search.c */
 api_method_fn api_search;
 /* api_change.c */
@@ -120,6 +136,7 @@ struct msg_view {
     const uint8_t *text;
     size_t text_len;
     bool omitted;                       /* the text, since too much is unread */
+    const struct store_msg_file *file;  /* of kind MSG_FILE; NULL: not known */
     const struct search_match *matches; /* of a search; NULL: none */
     size_t n_matches;
     uint64_t edited_ms; /* 0: never */
@@ -133,6 +150,22 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
                       uint64_t unread);
 /* The conversation with a contact; one that does not exist rather than 0 (all). */
 uint32_t api_conv_of(const struct app *a, const struct rec_contact *c);
+/* A file as `transfers` shows it. end: of ours, how its only recipient ended it (enum
+ * file_end), 0 when there are several or none. */
+void api_show_transfer(struct app *a, struct jout *o, const struct xfer_view *v,
+                       uint8_t end);
+/* As above, of one that is in memory. False: it is not, and nothing was written. */
+bool api_show_transfer_n(struct app *a, struct jout *o, uint32_t n);
+/* The word for how a file is. */
+const char *api_transfer_state(const struct xfer_view *v, uint8_t end);
+/* end, of one that is in memory. */
+uint8_t api_transfer_end(const struct app *a, uint32_t id);
+/* The member `file` of a message. */
+void api_show_msg_file(struct app *a, struct jout *o, const struct msg_view *m);
+/* The members of a durable event of a file. */
+void api_show_file_event(struct app *a, struct jout *o, const struct rec_event *e);
+/* How many files have not ended. */
+unsigned api_open_transfers(const struct app *a);
 /* Somebody else who claims the name of a contact in conflict, or NULL. */
 const struct rec_contact *api_rival(const struct app *a, const struct rec_contact *c);
 const char *api_conv_name(const struct app *a, uint32_t conv);
@@ -141,6 +174,8 @@ const char *api_contact_name(const struct app *a, uint32_t contact);
 /* ---- events ---- */
 
 void api_publish_event(struct app *a, const struct store_event *e);
+/* The progress of a file; not durable. */
+void api_publish_transfer(struct app *a, uint32_t id);
 /* Of a contact, or of us (contact 0). */
 void api_publish_presence(struct app *a, uint32_t contact, enum node_presence_what what);
 /* store_full, store_ok or stopping. */

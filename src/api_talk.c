@@ -188,6 +188,10 @@ static void sent(struct app *a, struct api_req *r, const struct node_event *ev)
         api_fail_err(a, r, ev->err, api_contact_name(a, r->contact));
         return;
     }
+    if (r->work != NULL) { /* files follow */
+        api_offer_next(a, r, ev->mid);
+        return;
+    }
     const struct store_event *e = app_fresh_message(a, ev->mid);
     if (e == NULL) {
         api_find_mid(a, r, ev->mid, api_found_show);
@@ -240,11 +244,16 @@ void api_send(struct app *a, struct api_req *r, const json_t *params)
     const char *text, *reply;
     size_t len, reply_len;
     const struct rec_contact *c = api_want_contact(a, r, params, "to");
-    if (c == NULL || !api_want_str(r, params, "text", &text, &len) ||
-        !api_may_str(r, params, "reply_to", &reply, &reply_len)) {
+    bool files = json_object_get(params, "files") != NULL;
+    if (c == NULL || !api_may_str(r, params, "text", &text, &len) ||
+        !api_may_str(r, params, "reply_to", &reply, &reply_len) ||
+        (text == NULL && !files && !api_want_str(r, params, "text", &text, &len)) ||
+        (text != NULL && !api_text_ok(r, text, len)) ||
+        (files && !api_offer_take(a, r, c->id, params))) {
         return;
     }
-    if (!api_text_ok(r, text, len)) {
+    if (text == NULL) {
+        api_offer_next(a, r, NULL);
         return;
     }
     struct find v = {.contact = c->id, .text_len = len};

@@ -149,6 +149,21 @@ static int take_network(struct app *a, char why[APP_WHY_MAX])
     return 0;
 }
 
+static void tell_file_settings(struct app *a, uint64_t now_ms)
+{
+    if (a->node != NULL) {
+        node_file_policy(a->node, &a->accept, now_ms);
+        node_file_limit(a->node, a->limit_rate, now_ms);
+    }
+}
+
+void app_file_settings(struct app *a, const struct config_view *v)
+{
+    a->accept = v->accept;
+    a->limit_rate = v->limit_rate;
+    tell_file_settings(a, env_mono_ms());
+}
+
 /* After the last record: tells the node its world. */
 static int start_node(struct app *a, uint64_t now_ms)
 {
@@ -159,6 +174,8 @@ static int start_node(struct app *a, uint64_t now_ms)
     int rc = node_start(a->node, now_ms);
     if (rc == 0) {
         node_away_after(a->node, a->away_after_ms, now_ms);
+        tell_file_settings(a, now_ms);
+        api_watch_spools(a, now_ms);
     }
     if (rc == 0 && v->n_subnets > 0 &&
         node_set_subnets(a->node, v->subnets, v->n_subnets, PORT_DEFAULT, now_ms) != 0) {
@@ -408,7 +425,9 @@ static void node_events(struct app *a, uint64_t now_ms)
             api_publish_verify(a, ev.contact);
             break;
         case NODE_EV_JOB:
+            break;
         case NODE_EV_TRANSFER:
+            api_publish_transfer(a, ev.id);
             break;
         case NODE_EV_BROKEN:
             store_down(a, ev.err);
@@ -637,6 +656,9 @@ static void on_timer(void *ctx, uint64_t now_ms)
     if (a->resolve_at <= now_ms) {
         resolve_peers(a);
     }
+    if (a->spool_at <= now_ms) {
+        api_watch_spools(a, now_ms);
+    }
 }
 
 static uint64_t earliest(const struct app *a)
@@ -644,6 +666,7 @@ static uint64_t earliest(const struct app *a)
     uint64_t at = a->node != NULL ? node_deadline(a->node) : DEADLINE_NONE;
     at = a->state == APP_DOWN && a->probe_at < at ? a->probe_at : at;
     at = a->resolve_at < at ? a->resolve_at : at;
+    at = a->spool_at < at ? a->spool_at : at;
     return a->state == APP_STOPPING && a->stop_at < at ? a->stop_at : at;
 }
 
@@ -721,7 +744,8 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
     a->protected_ = cfg->protected_;
     a->away_after_ms = cfg->view->away_after_ms;
     a->active_ms = env_mono_ms();
-    a->probe_at = a->stop_at = a->resolve_at = DEADLINE_NONE;
+    a->probe_at = a->stop_at = a->resolve_at = a->spool_at = DEADLINE_NONE;
+    app_file_settings(a, cfg->view);
     int rc = take_peers(a, why);
     if (rc == 0) {
         a->node = make_node(a);

@@ -59,6 +59,8 @@ struct app {
     bool protected_;   /* by `passphrase` */
     bool changing;     /* by `passphrase`: one change at a time */
     uint64_t away_after_ms;
+    struct xfer_policy accept;
+    uint64_t limit_rate; /* bytes of files a second, 0: any */
     uint64_t active_ms;  /* when a person last did something; 0: not since the start.
                           * Changed by api_presence.c */
     uint64_t newest;     /* number of the newest durable event */
@@ -67,6 +69,7 @@ struct app {
     int store_err;
     char store_error[APP_WHY_MAX];
     uint64_t probe_at, stop_at, resolve_at;
+    uint64_t spool_at; /* when to look at spools (api_file_send.c) */
     size_t queries;
     size_t receiving; /* `recv`s that wait or run: one at a time */
 
@@ -99,6 +102,7 @@ void app_stop(struct app *a);
 
 /* As the configuration says now. */
 void app_away_after(struct app *a, uint64_t ms);
+void app_file_settings(struct app *a, const struct config_view *v);
 
 /* Runs a query on the store's thread. ERR_LIMIT: too many wait. */
 int app_query(struct app *a, int (*run)(void *ctx, struct store *s),
