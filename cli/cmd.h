@@ -34,8 +34,29 @@ cli_run cmd_send, cmd_read;
 cli_run cmd_edit, cmd_react, cmd_redact;
 cli_run cmd_recv, cmd_history, cmd_search, cmd_export, cmd_events;
 
+cli_run cmd_transfers, cmd_contact_files;
+
+/* send and recv with files: cmd_send and cmd_recv hand over to them. */
+cli_run cmd_send_files, cmd_recv_file;
+
+/* --wait and --timeout of send. */
+struct send_wait {
+    size_t wanted; /* 0: none; SEND_WAIT_DELIVERED and more: until somebody has it */
+    bool timed;    /* --timeout was given */
+    uint64_t timeout_ms;
+};
+enum { SEND_WAIT_DELIVERED = 3 };
+/* 0, or a usage error, told. */
+int send_wait_parse(struct cli *c, struct send_wait *w);
+/* Follows the states of a message (subscribed to `state` before) until the wanted one. 0
+ * or an exit code, told. */
+int send_wait_state(struct cli *c, json_t *m, const struct send_wait *w);
+
 /* Standard input up to its end, without its last line feed. malloc'ed; NULL: told. */
 char *cmd_read_text(size_t *len);
+/* A path made absolute: its folder is looked up, what it names is not followed; freed by
+ * the caller. NULL: told. */
+char *cmd_absolute(const char *path);
 /* Whether a text can be sent: 0, or CLI_USAGE and told. */
 int cmd_check_text(const char *text, size_t len);
 

@@ -201,13 +201,20 @@ static int contact_change(struct cli *c, const char *verb, const char *name)
         json_decref(o);
         return 0;
     }
-    return cli_misused(c, "Of a contact you can do: rename, block, unblock, remove.");
+    return cli_misused(c,
+                       "Of a contact you can do: rename, files, block, unblock, remove.");
 }
 
 int cmd_contact(struct cli *c)
 {
     const char *verb = c->args.words[0];
     size_t n = c->args.n_words;
+    if (strcmp(verb, "files") == 0) {
+        return cmd_contact_files(c);
+    }
+    if (c->args.n_values > 0) {
+        return cli_misused(c, "--max and --quota belong to contact files.");
+    }
     if (strcmp(verb, "rename") == 0) {
         return n == 3 ? contact_rename(c, c->args.words[1], c->args.words[2])
                       : cli_misused(c, "rename wants the name and the new one.");

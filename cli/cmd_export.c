@@ -4,6 +4,7 @@
 
 #include "cmd.h"
 #include "fmt.h"
+#include "show.h"
 
 struct markdown {
     char day[FMT_TIME_MAX];
@@ -96,7 +97,13 @@ static void print_markdown(struct markdown *md, const json_t *m)
     if (cli_true(m, "redacted")) {
         (void)fputs("*redacted*", stdout);
     }
-    put_str(m, "text");
+    if (show_is_file(m)) {
+        char *file = show_file_text(m, true);
+        put_markdown(file, strlen(file));
+        free(file);
+    } else {
+        put_str(m, "text");
+    }
     (void)printf("\n\n");
     print_reactions(m);
 }

@@ -92,6 +92,10 @@ static void print_status(struct cli *c, const json_t *s)
         (void)printf("requests  %llu: linnet requests\n",
                      (unsigned long long)cli_int(s, "requests"));
     }
+    if (cli_int(s, "transfers") > 0) {
+        (void)printf("transfers %llu: linnet transfers\n",
+                     (unsigned long long)cli_int(s, "transfers"));
+    }
     if (cli_true(s, "visible")) {
         char at[FMT_TIME_MAX];
         uint64_t until = cli_int(s, "visible_until_ms");

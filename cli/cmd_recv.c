@@ -212,9 +212,11 @@ int cmd_recv(struct cli *c)
     struct recv v = {.cli = c,
                      .show = {.cli = c, .conversation = false},
                      .from = args_value(&c->args, "--from")};
-    if (args_value(&c->args, "--file") != NULL ||
-        args_value(&c->args, "--output") != NULL) {
-        return cli_fail(CLI_ERROR, "Receiving files is not there yet.");
+    if (args_value(&c->args, "--file") != NULL) {
+        return cmd_recv_file(c);
+    }
+    if (args_value(&c->args, "--output") != NULL) {
+        return cli_misused(c, "-o is where the file of --file N goes.");
     }
     return args_value(&c->args, "--follow") != NULL ? recv_follow(&v)
                                                     : recv_all(&v, UINT64_MAX);

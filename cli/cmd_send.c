@@ -67,17 +67,11 @@ int cmd_check_text(const char *text, size_t len)
     return 0;
 }
 
-struct wait {
-    size_t wanted; /* 0: none */
-    uint64_t timeout_ms;
-};
-
-static int parse_wait(struct cli *c, struct wait *w)
+int send_wait_parse(struct cli *c, struct send_wait *w)
 {
     const char *until = args_value(&c->args, "--wait");
     const char *timeout = args_value(&c->args, "--timeout");
-    w->wanted = 0;
-    w->timeout_ms = WAIT_DEFAULT_MS;
+    *w = (struct send_wait){.timed = timeout != NULL, .timeout_ms = WAIT_DEFAULT_MS};
     if (until != NULL && (w->wanted = rank(until)) == 0) {
         return cli_misused(c, "--wait wants sent, stored, delivered or read.");
     }
@@ -123,8 +117,7 @@ static bool linked(struct cli *c, const char *name, bool *online)
     return up;
 }
 
-/* Follows the states of m until the wanted one. 0 or an exit code, told. */
-static int wait_state(struct cli *c, json_t *m, const struct wait *w)
+int send_wait_state(struct cli *c, json_t *m, const struct send_wait *w)
 {
     uint64_t deadline = env_mono_ms() + w->timeout_ms;
     look_again(c, m);
@@ -184,7 +177,8 @@ static void print_sent(struct cli *c, json_t *m)
     free(name);
 }
 
-static int send_text(struct cli *c, const char *text, size_t len, const struct wait *w)
+static int send_text(struct cli *c, const char *text, size_t len,
+                     const struct send_wait *w)
 {
     static const char *const topics[] = {"state", NULL};
     const char *reply = args_value(&c->args, "--reply");
@@ -208,7 +202,7 @@ static int send_text(struct cli *c, const char *text, size_t len, const struct w
         return rc;
     }
     if (w->wanted > 0) {
-        rc = wait_state(c, m, w);
+        rc = send_wait_state(c, m, w);
     }
     print_sent(c, m);
     json_decref(m);
@@ -217,12 +211,14 @@ static int send_text(struct cli *c, const char *text, size_t len, const struct w
 
 int cmd_send(struct cli *c)
 {
-    struct wait w;
-    if (args_value(&c->args, "--file") != NULL ||
-        args_value(&c->args, "--name") != NULL) {
-        return cli_fail(CLI_ERROR, "Sending files is not there yet.");
+    struct send_wait w;
+    if (args_value(&c->args, "--file") != NULL) {
+        return cmd_send_files(c);
     }
-    int rc = parse_wait(c, &w);
+    if (args_value(&c->args, "--name") != NULL) {
+        return cli_misused(c, "--name is the name of what is sent with -f.");
+    }
+    int rc = send_wait_parse(c, &w);
     if (rc == 0 && c->args.n_words < 2) {
         rc = cli_misused(c, "The text is missing.");
     }

@@ -31,6 +31,10 @@ static const struct args_option requests_options[] = {
     {"--as", 0, "NAME"}, {"--block", 0, NULL}, {"--blocked", 0, NULL}, END};
 static const struct args_option visible_options[] = {{"--stay", 0, NULL}, END};
 static const struct args_option nearby_options[] = {{"--watch", 0, NULL}, END};
+static const struct args_option contact_options[] = {
+    {"--max", 0, "SIZE"}, {"--quota", 0, "SIZE"}, END};
+static const struct args_option transfers_options[] = {
+    {"--all", 0, NULL}, {"--output", 'o', "PATH"}, END};
 static const struct args_option verify_options[] = {
     {"--yes", 'y', NULL}, {"--code", 0, NULL}, END};
 static const struct args_option send_options[] = {
@@ -173,14 +177,25 @@ static const struct cmd table[] = {
      "\n"
      "    linnet contacts\n"
      "    linnet contacts --json\n"},
-    {{"contact", NULL, 2, 3, "rename NAME NEW | block NAME | unblock NAME | remove NAME",
+    {{"contact", contact_options, 2, 3,
+      "rename NAME NEW | block NAME | unblock NAME | remove NAME\n"
+      "                      | files NAME [ask|always|never|default] [--max SIZE]\n"
+      "                      [--quota SIZE]",
       false},
      cmd_contact,
-     "rename, block or remove a contact",
+     "rename, block or remove a contact; what of their files is accepted",
+     "With files: whether their files are accepted without asking, up to --max bytes "
+     "each\n"
+     "and --quota bytes a day (none: any); default: as the settings accept, accept_max "
+     "and\n"
+     "accept_quota say. Alone it says how it is.\n"
      "\n"
      "    linnet contact rename bob-2 robert\n"
      "    linnet contact block 1a2b3c4d\n"
-     "    linnet contact remove robert\n"},
+     "    linnet contact remove robert\n"
+     "    linnet contact files robert\n"
+     "    linnet contact files robert always --max 1.5G --quota none\n"
+     "    linnet contact files robert default --max default\n"},
     {{"verify", verify_options, 1, 1, "NAME [--yes] [--code]", false},
      cmd_verify,
      "make sure that a contact is who you think",
@@ -207,11 +222,11 @@ static const struct cmd table[] = {
      "linnet contact remove bob-2. Two people with one name need two names:\n"
      "    linnet contact rename bob-2 'bob sales'\n"},
     {{"send", send_options, 1, 2,
-      "NAME TEXT|- [--reply ID] [--wait sent|stored|delivered|read]\n"
-      "                   [--timeout 30s]",
+      "NAME [TEXT|-] [-f PATH|-]... [--name FILE] [--reply ID]\n"
+      "                   [--wait sent|stored|delivered|read] [--timeout 30s]",
       false},
      cmd_send,
-     "send a message",
+     "send a message, files or folders",
      "Returns when the message is on disk here; it goes out when the other is there. "
      "With\n"
      "--wait, when it has got that far; exits 6 when they are offline at the end of the\n"
@@ -220,7 +235,19 @@ static const struct cmd table[] = {
      "    linnet send bob 'Lunch?'\n"
      "    uptime | linnet send bob -\n"
      "    linnet send bob 'Yes.' --reply 1a2b3c4d --wait delivered --timeout 10s\n"
-     "    linnet send bob -- '-5 degrees'\n"},
+     "    linnet send bob -- '-5 degrees'\n"
+     "\n"
+     "With -f files and folders, a text before them. They go while both are there and "
+     "go\n"
+     "on by themselves after a break; nothing is copied, so leave them where they are\n"
+     "until they have arrived. On a terminal it shows how it goes; ^C pauses. Else it\n"
+     "prints number, state, bytes and name; exits 7 when they were declined, 8 when\n"
+     "nothing moves for the time-out, 9 when what arrived is not what was sent.\n"
+     "\n"
+     "    linnet send bob -f report.pdf -f photos/\n"
+     "    linnet send bob 'As you wished.' -f plan.odt --name 'plan 2.odt'\n"
+     "    linnet send bob -f disk.img --wait delivered --timeout 10m\n"
+     "    tar c src | linnet send bob -f - --name src.tar\n"},
     {{"edit", NULL, 2, 2, "ID TEXT|-", false},
      cmd_edit,
      "change a message of yours",
@@ -251,16 +278,48 @@ static const struct cmd table[] = {
      "They see that. Nothing else on the command line does it.\n"
      "\n"
      "    linnet read bob\n"},
-    {{"recv", recv_options, 0, 0, "[-f] [--from NAME]", false},
+    {{"recv", recv_options, 0, 0, "[-f] [--from NAME] | --file N [-o PATH|-]", false},
      cmd_recv,
-     "print what has arrived",
+     "print what has arrived, or take a file",
      "Prints what it has not printed yet; with -f it stays and prints what arrives, "
      "also\n"
      "after the node was started anew, and edits, reactions and what is taken back.\n"
      "\n"
      "    linnet recv\n"
      "    linnet recv -f --from bob\n"
-     "    linnet recv -f --json | jq -r .text\n"},
+     "    linnet recv -f --json | jq -r .text\n"
+     "\n"
+     "With --file it accepts the file with that number and stays until it is here; -o "
+     "says\n"
+     "where to, a folder or the whole path, or - for standard output, which gets what "
+     "has\n"
+     "been verified while the rest comes. ^C pauses; exits 9 when what came is not what\n"
+     "was offered.\n"
+     "\n"
+     "    linnet recv --file 17\n"
+     "    linnet recv --file 17 -o ~/plans/\n"
+     "    linnet recv --file 18 -o - | tar x\n"},
+    {{"transfers", transfers_options, 0, ARGS_WORDS_MAX,
+      "[--all] | show N | accept N [-o PATH] | decline N...\n"
+      "                        | pause N... | resume N... | cancel N... | limit "
+      "[RATE|none]",
+      false},
+     cmd_transfers,
+     "files on their way",
+     "Those that have not ended, and those that ended lately; with --all every one. "
+     "Files\n"
+     "of others wait until you accept them, unless the settings accept them "
+     "(linnet.ini(5),\n"
+     "linnet contact files). cancel takes an offer of yours back, and gives up what "
+     "comes\n"
+     "in. A rate is bytes a second, in each direction.\n"
+     "\n"
+     "    linnet transfers\n"
+     "    linnet transfers accept 17 -o ~/plans/\n"
+     "    linnet transfers pause 17 18\n"
+     "    linnet transfers show 17\n"
+     "    linnet transfers limit 5M\n"
+     "    linnet transfers --all --json\n"},
     {{"history", history_options, 1, 1, "NAME [-n N] [--since T]", false},
      cmd_history,
      "print a conversation",
@@ -355,7 +414,6 @@ static const struct cmd table[] = {
      "    linnet config path\n"},
     LATER("chat", "the chat in the terminal"),
     LATER("doctor", "look for what is wrong, and say what helps"),
-    LATER("transfers", "files on their way"),
     LATER("group", "groups"),
     LATER("hook", "run programs on events"),
     LATER("backup", "back up and restore the home"),

@@ -9,6 +9,11 @@ _linnet_contacts() {
     done < <(linnet "${_linnet_home[@]}" --no-start contacts 2>/dev/null)
 }
 
+_linnet_transfers() {
+    # The first column of what is not a terminal.
+    linnet "${_linnet_home[@]}" --no-start transfers 2>/dev/null | cut -f 1
+}
+
 _linnet_words() {
     mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
 }
@@ -37,6 +42,10 @@ _linnet() {
     case $prev in
     --home) mapfile -t COMPREPLY < <(compgen -d -- "$cur") && return ;;
     --from | --as) mapfile -t COMPREPLY < <(_linnet_contacts "$cur") && return ;;
+    --file | -f)
+        [[ $command == send ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return
+        ;;
+    --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
     --wait) _linnet_words 'sent stored delivered read' "$cur" && return ;;
     --scope) _linnet_words 'lan internet' "$cur" && return ;;
     --format) _linnet_words 'jsonl md' "$cur" && return ;;
@@ -52,9 +61,11 @@ _linnet() {
         add) options+=' --as --message' ;;
         requests) options+=' --as --block --blocked' ;;
         verify) options+=' --yes --code' ;;
-        send) options+=' --reply --wait --timeout' ;;
+        send) options+=' --file --name --reply --wait --timeout' ;;
+        contact) options+=' --max --quota' ;;
+        transfers) options+=' --all --output' ;;
         react) options+=' --remove' ;;
-        recv) options+=' --follow --from' ;;
+        recv) options+=' --follow --from --file --output' ;;
         history) options+=' --number --since' ;;
         search) options+=' --number' ;;
         export) options+=' --format' ;;
@@ -69,15 +80,21 @@ _linnet() {
     :*)
         _linnet_words 'add away busy config contact contacts daemon edit events export history id
             invisible invite live nearby online passphrase react read recv redact requests search send
-            status stop verify visible' "$cur"
+            status stop transfers verify visible' "$cur"
         ;;
-    contact:0) _linnet_words 'rename block unblock remove' "$cur" ;;
+    contact:0) _linnet_words 'rename block unblock remove files' "$cur" ;;
+    contact:2)
+        [[ " ${COMP_WORDS[*]} " == *' files '* ]] &&
+            _linnet_words 'ask always never default' "$cur"
+        ;;
+    transfers:0) _linnet_words 'show accept decline pause resume cancel limit' "$cur" ;;
+    transfers:*) _linnet_words "$(_linnet_transfers)" "$cur" ;;
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
     requests:0) _linnet_words 'accept deny unblock' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
     config:1) _linnet_words 'name interfaces subnets peer scope port log_level away_after network
-        network-secret-file' "$cur" ;;
+        network-secret-file accept accept_max accept_quota downloads limit_rate' "$cur" ;;
     live:1) _linnet_words 'on off' "$cur" ;;
     live:0 | send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)
         mapfile -t COMPREPLY < <(_linnet_contacts "$cur")

@@ -84,6 +84,59 @@ static void put_text(const json_t *m, const char *key, enum fmt_mode mode)
     free(shown);
 }
 
+bool show_is_file(const json_t *m)
+{
+    return strcmp(cli_str(m, "kind"), "file") == 0 && !cli_true(m, "redacted");
+}
+
+/* What follows the name: its size, number, and state or what to do. */
+static void put_file_rest(FILE *f, const json_t *m, const json_t *file)
+{
+    unsigned long long n = cli_int(file, "n");
+    const char *state = cli_str(file, "state");
+    char size[FMT_TIME_MAX];
+    if (json_is_integer(json_object_get(file, "size"))) {
+        fmt_size(cli_int(file, "size"), size);
+        (void)fprintf(f, " %s", size);
+    }
+    if (n > 0 && !cli_true(m, "mine") && strcmp(state, "offered") == 0) {
+        (void)fprintf(f, "  #%llu: linnet transfers accept %llu", n, n);
+    } else if (n > 0) {
+        (void)fprintf(f, "  #%llu %s", n, state);
+    }
+}
+
+char *show_file_text(const json_t *m, bool people)
+{
+    const json_t *file = json_object_get(m, "file");
+    const char *kind = cli_str(file, "kind");
+    char *out = NULL;
+    size_t len;
+    FILE *f = open_memstream(&out, &len);
+    if (f == NULL) {
+        return cli_shown("");
+    }
+    (void)fprintf(f, "[%s", kind[0] != '\0' ? kind : "file");
+    if (!people && cli_int(file, "n") > 0) {
+        (void)fprintf(f, " #%llu ", (unsigned long long)cli_int(file, "n"));
+        if (json_is_integer(json_object_get(file, "size"))) {
+            (void)fprintf(f, "%llu", (unsigned long long)cli_int(file, "size"));
+        } else {
+            (void)fputc('-', f);
+        }
+    }
+    (void)fputs("] ", f);
+    fmt_put(f, cli_str(m, "text"), people ? FMT_NAME : FMT_LINE);
+    if (people) {
+        put_file_rest(f, m, file);
+    }
+    if (fclose(f) != 0) {
+        free(out);
+        return cli_shown("");
+    }
+    return out;
+}
+
 static void show_line(json_t *m)
 {
     char when[FMT_TIME_MAX];
@@ -93,7 +146,13 @@ static void show_line(json_t *m)
     (void)fputc('\t', stdout);
     show_words(m);
     (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(m, "id"));
-    put_text(m, "text", FMT_LINE);
+    if (show_is_file(m)) {
+        char *file = show_file_text(m, false);
+        (void)fputs(file, stdout);
+        free(file);
+    } else {
+        put_text(m, "text", FMT_LINE);
+    }
     (void)fputc('\n', stdout);
 }
 
@@ -159,7 +218,9 @@ static void show_reply(struct show *s, const char *id, size_t indent)
     if (to != NULL) {
         char *name = cli_shown(cli_true(to, "mine") ? "me" : cli_str(to, "from"));
         const json_t *text = json_object_get(to, "text");
-        char *shown = fmt_escape(cli_str(to, "text"), json_string_length(text), FMT_LINE);
+        char *shown = show_is_file(to) ? show_file_text(to, true)
+                                       : fmt_escape(cli_str(to, "text"),
+                                                    json_string_length(text), FMT_LINE);
         (void)printf(" %s: ", name);
         used += fmt_width(name) + 3;
         const char *what = cli_true(to, "redacted") ? "redacted"
@@ -236,7 +297,9 @@ static void show_people(struct show *s, json_t *m)
     bool redacted = cli_true(m, "redacted");
     char *name = author(s, m);
     const json_t *text = json_object_get(m, "text");
-    char *shown = fmt_escape(cli_str(m, "text"), json_string_length(text), FMT_TEXT);
+    char *shown = show_is_file(m) ? show_file_text(m, true)
+                                  : fmt_escape(cli_str(m, "text"),
+                                               json_string_length(text), FMT_TEXT);
     show_day(s, cli_int(m, "time_ms"));
     if (cli_true(m, "gap")) {
         (void)printf("%s  … something before this is missing%s\n", cli_dim(c),
@@ -402,13 +465,38 @@ void show_change(struct show *s, json_t *e)
     }
 }
 
+/* WHO \t #N \t what: NAME, of a file; with how far it has come. */
+static void show_transfer_text(const json_t *e)
+{
+    const json_t *t = json_object_get(e, "transfer");
+    bool progress = json_is_object(t);
+    fmt_put(stdout, progress ? cli_str(t, "conversation") : cli_str(e, "contact"),
+            FMT_LINE);
+    (void)printf("\t#%llu\t", (unsigned long long)(progress ? cli_int(t, "n")
+                                                            : cli_int(e, "transfer")));
+    fmt_put(stdout, cli_str(e, "what"), FMT_LINE);
+    if (progress && json_is_integer(json_object_get(t, "percent"))) {
+        (void)printf(" %llu%%", (unsigned long long)cli_int(t, "percent"));
+    }
+    (void)fputs(": ", stdout);
+    fmt_put(stdout, cli_str(progress ? t : e, "name"), FMT_LINE);
+}
+
 /* What an event is about, in words. */
 static void show_event_text(const char *topic, const json_t *e)
 {
     if (strcmp(topic, "message") == 0) {
         fmt_put(stdout, cli_str(e, "from"), FMT_LINE);
         (void)printf("\t%.*s\t", CLI_ID_SHOWN, cli_str(e, "id"));
-        fmt_put(stdout, cli_str(e, "text"), FMT_LINE);
+        if (show_is_file(e)) {
+            char *file = show_file_text(e, false);
+            (void)fputs(file, stdout);
+            free(file);
+        } else {
+            fmt_put(stdout, cli_str(e, "text"), FMT_LINE);
+        }
+    } else if (strcmp(topic, "transfer") == 0) {
+        show_transfer_text(e);
     } else if (strcmp(topic, "state") == 0) {
         fmt_put(stdout, cli_str(e, "conversation"), FMT_LINE);
         bool change = show_is_change(e);

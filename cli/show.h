@@ -25,6 +25,12 @@ void show_message(struct show *s, json_t *m);
 void show_change(struct show *s, json_t *e);
 /* Whether an event of topic `state` is of a change, and not of a word. */
 bool show_is_change(const json_t *e);
+/* Whether a message offers a file. */
+bool show_is_file(const json_t *m);
+/* The text of a message that offers a file, escaped; freed by the caller. For people
+ * "[file] plan.odt 1.2 MB  #18: linnet transfers accept 18" while it is undecided, else
+ * its state behind it; on a line "[file #18 1200000] plan.odt". */
+char *show_file_text(const json_t *m, bool people);
 /* The words of a message's STATE column. */
 void show_words(const json_t *m);
 /* One event of docs/API.md, of that topic. */
