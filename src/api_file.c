@@ -65,7 +65,7 @@ struct file_row {
     unsigned peers;
 };
 
-struct files_query {
+struct rows_query {
     struct app *app;
     uint64_t tag;
     uint32_t after, only; /* only: this one, 0: a page */
@@ -75,7 +75,7 @@ struct files_query {
 
 static int row_add(void *ctx, const struct rec_file *f)
 {
-    struct files_query *q = ctx;
+    struct rows_query *q = ctx;
     struct file_row *r = &q->v[q->n];
     r->f = *f;
     memset(&r->f.name, 0, sizeof r->f.name);
@@ -96,9 +96,9 @@ static int peer_add(void *ctx, const struct rec_file_peer *p)
     return 0;
 }
 
-static int files_run(void *ctx, struct store *s)
+static int rows_run(void *ctx, struct store *s)
 {
-    struct files_query *q = ctx;
+    struct rows_query *q = ctx;
     int rc = q->only != 0 ? store_file(s, q->only, row_add, q)
                           : store_files(s, q->after, API_PAGE_MAX, row_add, q);
     for (size_t i = 0; rc == 0 && i < q->n; i++) {
@@ -109,7 +109,7 @@ static int files_run(void *ctx, struct store *s)
     return rc;
 }
 
-static void files_free(struct files_query *q)
+static void rows_free(struct rows_query *q)
 {
     for (size_t i = 0; i < q->n; i++) {
         blob_release(&q->v[i].f.name);
@@ -136,9 +136,9 @@ static void fail_unknown(struct api_req *r, uint64_t n)
     api_fail(r, CODE_UNKNOWN, "There is no transfer %llu here.", (unsigned long long)n);
 }
 
-static void files_done(void *ctx, int rc)
+static void rows_done(void *ctx, int rc)
 {
-    struct files_query *q = ctx;
+    struct rows_query *q = ctx;
     struct app *a = q->app;
     struct api_req *r = api_find(a->api, q->tag);
     if (r != NULL && rc == ERR_NOTFOUND && a->node != NULL) {
@@ -156,19 +156,19 @@ static void files_done(void *ctx, int rc)
         show_end(a, o, q->n > 0 ? q->v[q->n - 1].f.id : q->after, q->n == API_PAGE_MAX);
         api_end(r);
     }
-    files_free(q);
+    rows_free(q);
 }
 
-static void files_start(struct app *a, struct api_req *r, uint32_t after, uint32_t only)
+static void rows_start(struct app *a, struct api_req *r, uint32_t after, uint32_t only)
 {
-    struct files_query *q = calloc(1, sizeof *q);
+    struct rows_query *q = calloc(1, sizeof *q);
     int rc = ERR_NOMEM;
     if (q != NULL) {
         q->app = a;
         q->tag = r->tag;
         q->after = after;
         q->only = only;
-        rc = app_query(a, files_run, files_done, q);
+        rc = app_query(a, rows_run, rows_done, q);
     }
     if (rc != 0) {
         free(q);
@@ -185,7 +185,7 @@ void api_transfers(struct app *a, struct api_req *r, const json_t *params)
         return;
     }
     if (all) {
-        files_start(a, r, (uint32_t)after, 0);
+        rows_start(a, r, (uint32_t)after, 0);
     } else {
         list_open(a, r, (uint32_t)after);
     }
@@ -217,7 +217,7 @@ void api_transfers_show(struct app *a, struct api_req *r, const json_t *params)
         (void)api_show_transfer_n(a, api_begin(r), n);
         api_end(r);
     } else {
-        files_start(a, r, 0, n);
+        rows_start(a, r, 0, n);
     }
 }
 
@@ -243,7 +243,7 @@ static void verb_done(struct app *a, struct api_req *r, const struct node_event 
     if (ev->err != 0) {
         fail_verb(a, r, ev->err, r->contact);
     } else if (!xfer_get(node_xfer(a->node), r->contact, &v)) {
-        files_start(a, r, 0, r->contact);
+        rows_start(a, r, 0, r->contact);
     } else {
         (void)api_show_transfer_n(a, api_begin(r), r->contact);
         api_end(r);

@@ -199,6 +199,7 @@ void app_away_after(struct app *a, uint64_t ms)
 static void drop_node(struct app *a)
 {
     loop_drop_all(a->cfg.loop);
+    files_forget(a->files); /* jobs under way write into the node's buffers */
     node_free(a->node);
     a->node = NULL;
     a->life++;
@@ -425,6 +426,7 @@ static void node_events(struct app *a, uint64_t now_ms)
             api_publish_verify(a, ev.contact);
             break;
         case NODE_EV_JOB:
+            files_start(a->files, ev.job);
             break;
         case NODE_EV_TRANSFER:
             api_publish_transfer(a, ev.id);
@@ -434,6 +436,20 @@ static void node_events(struct app *a, uint64_t now_ms)
             break;
         }
     }
+}
+
+static void job_done(void *ctx, const struct xfer_result *r)
+{
+    struct app *a = ctx;
+    if (a->node != NULL) {
+        node_job_done(a->node, r, env_mono_ms());
+    }
+}
+
+static bool file_needed(void *ctx, const uint8_t mid[WIRE_MID])
+{
+    const struct app *a = ctx;
+    return a->node == NULL || xfer_needs(node_xfer(a->node), mid);
 }
 
 /* What the user gave with a code, where a contact was met, and where members of the
@@ -779,7 +795,14 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
              ? 0
              : ERR_IO;
     if (rc == 0) {
+        rc = files_new(cfg->loop, cfg->home->dir, cfg->view->downloads, job_done, a,
+                       &a->files);
+    }
+    if (rc == 0) {
         rc = start_node(a, env_mono_ms());
+    }
+    if (rc == 0) {
+        files_clean(a->files, file_needed, a);
     }
     if (rc != 0) {
         load_fail(a, rc, why);
@@ -799,6 +822,7 @@ void app_free(struct app *a)
         loop_once(a->cfg.loop, true);
     }
     a->state = APP_STOPPING;
+    files_free(a->files);
     node_free(a->node);
     a->node = NULL;
     store_thread_stop(a->store);

@@ -16,6 +16,7 @@
 
 #include "api.h"
 #include "config.h"
+#include "files.h"
 #include "home.h"
 #include "loop.h"
 #include "node.h"
@@ -53,6 +54,7 @@ struct app {
     enum app_state state;
     struct api *api;
     struct store_thread *store;
+    struct files *files;
     struct node *node; /* NULL while DOWN */
     struct node *next; /* being loaded by the store's thread */
     uint32_t life;     /* counts nodes, so that late answers for an old one are dropped */

@@ -171,7 +171,9 @@ enum feeds_event_kind {
      * there was closed), or everywhere when that is 0 (there is a new box key) */
     FEEDS_EV_ANNOUNCE,
     /* an offer, `sealed`, a file's end, or the redaction of a message was opened, or
-     * (taken_back) found in a feed of ours that was lost; not told of what we append */
+     * (taken_back) found in a feed of ours that was lost; not told of what we append.
+     * Repeats are told like what they repeat: who takes these events has to take each
+     * (author, mid) once. An end names a member as the offer's author. */
     FEEDS_EV_FILE,
 };
 struct feeds_event {

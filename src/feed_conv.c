@@ -374,3 +374,16 @@ uint32_t feeds_conv_contact(const struct feeds *f, uint32_t conv)
     const struct conv *c = conv_by_id(f, conv);
     return c != NULL && c->r.kind == CONV_PAIR ? c->r.contact : 0;
 }
+
+bool feeds_member(const struct feeds *f, uint32_t conv, size_t k, uint8_t root[WIRE_ID],
+                  uint32_t *contact)
+{
+    const struct conv *c = conv_by_id(f, conv);
+    if (c == NULL || k >= c->r.members.n / WIRE_ID) {
+        return false;
+    }
+    memcpy(root, c->r.members.p + k * WIRE_ID, WIRE_ID);
+    const struct account *a = account_by_root(f, root);
+    *contact = a == NULL ? UINT32_MAX : a->contact;
+    return true;
+}

@@ -480,6 +480,8 @@ static int take_entry(struct feeds *f, struct txn *t, struct diff *d,
     }
     if (in_feed) {
         err = take_back(f, t, d, e, body_len);
+    } else if (body_len > 0) {
+        err = talk_lost(f, fd, body_len);
     }
     /* Who is on another branch of it gets nothing more of this generation. */
     bool forked = d->at != 0 || fd->r.closed_from != 0;

@@ -227,6 +227,8 @@ struct ev_item {
     struct feeds_event e;
     struct wire_device dict;
     uint8_t cert[KEYS_CERT_MAX];
+    struct wire_body body;
+    uint8_t name[WIRE_FILE_NAME_MAX]; /* what the body's text borrows */
 };
 
 struct boxkey {
@@ -487,8 +489,12 @@ void talk_mid(const struct feeds *f, size_t body_len, uint8_t mid[WIRE_MID]);
 /* An entry of ours was taken back and stored. */
 int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
                size_t body_len);
-/* Appends the body in f->body once more: a text, or a change of one; nothing when it is
- * something else, or its id is in mids already (which may be NULL). */
+/* An entry of ours was found in a version of the feed that does not count any more; what
+ * it says is only repeated. */
+int talk_lost(struct feeds *f, const struct feed *fd, size_t body_len);
+/* Appends the body in f->body once more: a message, a change of one, or what is said of a
+ * file; nothing when it is something else, or its id is in mids already (which may be
+ * NULL). */
 int talk_repeat(struct feeds *f, struct txn *t, struct conv *c, const struct entry *e,
                 size_t body_len, struct map *mids);
 int read_recv(struct feeds *f, struct txn *t, struct dev *d, const uint8_t *p,

@@ -1,9 +1,9 @@
 /* The link (docs/PROTOCOL.md, "Link"): states, transport frames, classes, timers.
  *
  * A transport body is a sequence of frames and zero padding. Bodies of CONTROL and CHAT
- * frames are padded; a body of BULK frames alone, or of one KEEPALIVE, is not. A class
- * goes out before the next one; BULK never shares a body, so what waits behind it waits
- * for one body at most.
+ * frames are padded; a body of file data, or of one KEEPALIVE, is not. A class goes out
+ * before the next one; file data has bodies of its own, made when nothing else waits, so
+ * what comes next waits for one body at most.
  *
  * Timers: handshake (open to UP), silence (full record 1 to the end), keepalive, dead,
  * rehandshake and its answer, closing. All end in link_tick().
@@ -413,7 +413,7 @@ static void tick_up(struct link *l, uint64_t now_ms)
     if (!s->keepalive_due && now_ms >= s->tx_ms + LINK_KEEPALIVE_MS) {
         s->keepalive_due = true;
         /* An idle link keeps no buffers. */
-        struct buf *bufs[] = {&s->in, &s->rx, &s->tx[0], &s->tx[1], &s->tx[2]};
+        struct buf *bufs[] = {&s->in, &s->rx, &s->tx[0], &s->tx[1]};
         for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
             if (bufs[i]->len == 0) {
                 buf_release(bufs[i]);
@@ -584,8 +584,6 @@ static void next_body(struct link *l, struct wr *w)
         fill_rehs(s, w);
     } else if (s->tx[LINK_CONTROL].len > 0 || s->tx[LINK_CHAT].len > 0) {
         fill_padded(s, w);
-    } else if (s->tx[LINK_BULK].len > 0) {
-        (void)take_frames(&s->tx[LINK_BULK], w, TRANSPORT_BODY_MAX);
     } else if (l->state == LINK_CLOSING) {
         fill_close(l, w);
     } else if (s->keepalive_due) {
@@ -642,6 +640,34 @@ size_t link_next_out(struct link *l, uint8_t *out, size_t cap, uint64_t now_ms)
     } while (more > 0 && l->in_flight + len < LINK_INFLIGHT_MAX);
     l->in_flight += len;
     return len;
+}
+
+bool link_bulk_begin(const struct link *l, uint8_t *out, size_t cap, struct wr *w)
+{
+    const struct link_session *s = l->s;
+    if (l->state != LINK_UP || s->out_len > 0 || s->rehs_len > 0 || s->switch_due ||
+        s->tx[LINK_CONTROL].len > 0 || s->tx[LINK_CHAT].len > 0 ||
+        l->in_flight >= LINK_BULK_MAX || cap < TRANSPORT_BODY_MAX + TRANSPORT_OVERHEAD) {
+        return false;
+    }
+    *w = wr_init(out + TRANSPORT_HEAD, TRANSPORT_BODY_MAX);
+    return true;
+}
+
+size_t link_bulk_end(struct link *l, uint8_t *out, const struct wr *w, uint64_t now_ms)
+{
+    assert(wr_ok(w));
+    if (w->len == 0) {
+        return 0;
+    }
+    if (transport_seal(&l->s->t, w->p, w->len, out) != 0) {
+        end_cut(l);
+        return 0;
+    }
+    l->s->keepalive_due = false;
+    l->s->tx_ms = now_ms;
+    l->in_flight += w->len + TRANSPORT_OVERHEAD;
+    return w->len + TRANSPORT_OVERHEAD;
 }
 
 void link_sent(struct link *l, size_t n)

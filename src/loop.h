@@ -21,7 +21,7 @@
 
 enum {
     LOOP_CARRIERS_MAX = 4096,
-    LOOP_READ_SIZE = 64 * 1024,     /* bytes of one read */
+    LOOP_READ_SIZE = 256 * 1024,    /* bytes of one read */
     LOOP_READS = 4,                 /* reads of one carrier in a turn */
     LOOP_ACCEPTS = 32,              /* accepts of one listener in a turn */
     LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */

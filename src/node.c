@@ -40,8 +40,10 @@ static int modules_init(struct node *n)
     n->lan = lan_new(n->env);
     n->nearby = nearby_new(n->env);
     n->presence = presence_new(n->env);
+    n->xfer = xfer_new(n->env);
     sodium_memzero(&fs, sizeof(fs));
-    return n->feeds && n->contacts && n->peers && n->lan && n->nearby && n->presence
+    return n->feeds && n->contacts && n->peers && n->lan && n->nearby && n->presence &&
+                   n->xfer
                ? 0
                : ERR_NOMEM;
 }
@@ -130,6 +132,7 @@ void node_free(struct node *n)
     nearby_free(n->nearby);
     network_stop(n);
     presence_free(n->presence);
+    xfer_free(n->xfer);
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
@@ -394,6 +397,7 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
         }
         break;
     case FEEDS_EV_FILE:
+        node_file_said(n, ev, now_ms);
         break;
     case FEEDS_EV_ANNOUNCE:
         if (ev->conv == 0) {
@@ -445,6 +449,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
         on_feeds_event(n, &fe, now_ms);
         any = true;
     }
+    any = node_file_route(n, now_ms) || any;
     while (peers_next_out(n->peers, &po)) {
         dial_peer(n, &po, now_ms);
         any = true;
@@ -499,6 +504,7 @@ static void drain_outputs(struct node *n, uint64_t now_ms)
 {
     struct contacts_out co;
     struct feeds_out fo;
+    struct xfer_out xo;
 
     while (contacts_next_out(n->contacts, &co)) {
         struct conn *c = conn_get(n, co.conn);
@@ -518,6 +524,17 @@ static void drain_outputs(struct node *n, uint64_t now_ms)
 
         if (c != NULL) {
             gate(n, c, &g, fo.payload, now_ms);
+        }
+    }
+    /* What ends a file is in an entry, which says more than that nothing is left. */
+    while (xfer_next_out(n->xfer, &xo)) {
+        struct conn *c = conn_get(n, peers_link(n->peers, xo.device));
+        struct gated g = {.cls = xo.type == FRAME_FILE_NO ? LINK_CHAT : LINK_CONTROL,
+                          .type = xo.type,
+                          .len = xo.len};
+
+        if (c != NULL) {
+            gate(n, c, &g, xo.payload, now_ms);
         }
     }
     node_presence_drain(n, now_ms);
@@ -682,6 +699,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     feeds_tick(n->feeds, &n->txn, now_ms);
     contacts_tick(n->contacts, &n->txn, now_ms);
     presence_tick(n->presence, now_ms);
+    node_file_tick(n, now_ms);
     attempts_tick(n, now_ms);
     askings_tick(n, now_ms);
     verifies_tick(n, now_ms);
@@ -710,6 +728,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, feeds_deadline(n->feeds));
     at = earlier(at, contacts_deadline(n->contacts));
     at = earlier(at, presence_deadline(n->presence));
+    at = earlier(at, xfer_deadline(n->xfer));
     at = earlier(at, attempts_deadline(n));
     at = earlier(at, askings_deadline(n));
     at = earlier(at, verifies_deadline(n));
@@ -786,6 +805,7 @@ bool node_next_out(struct node *n, struct node_out *out, uint64_t now_ms)
                          ? link_next_out(c->link, n->out_buf, NODE_OUT_BUF, now_ms)
                          : 0;
 
+        len = len == 0 && !c->closing ? node_file_out(n, c, now_ms) : len;
         if (len > 0) {
             memset(out, 0, sizeof(*out));
             out->kind = NODE_OUT_SEND;

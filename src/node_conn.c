@@ -355,6 +355,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
         old->current = false;
         verify_link_down(n, old, contact_of(n, c->ref), now_ms);
         feeds_peer_down(n->feeds, c->ref, now_ms);
+        xfer_peer_down(n->xfer, c->ref, now_ms);
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
     c->current = true;
@@ -371,6 +372,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     node_presence_up(n, c->ref, now_ms);
     verify_link_up(n, c, contact_of(n, c->ref), now_ms);
     feeds_peer_up(n->feeds, c->ref, now_ms);
+    node_file_up(n, c, contact_of(n, c->ref), now_ms);
     conn_room(n, c, now_ms);
 }
 
@@ -506,6 +508,11 @@ static int on_frame(struct node *n, struct conn *c, const struct link_event *ev,
         }
         return err;
     }
+    if (ev->type >= FRAME_FILE_WANT && ev->type < 80) {
+        peers_used(n->peers, c->ref, now_ms);
+        return xfer_recv(n->xfer, &n->txn, c->ref, ev->type, ev->payload, ev->len,
+                         now_ms);
+    }
     return 0;
 }
 
@@ -555,6 +562,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
         peers_link_down(n->peers, c->ref, c->id, link_end(ev, code), now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
+            xfer_peer_down(n->xfer, c->ref, now_ms);
             presence_down(n->presence, c->ref, now_ms);
             verify_link_down(n, c, contact_of(n, c->ref), now_ms);
             node_targets_changed(n, now_ms);
@@ -730,6 +738,7 @@ void conns_drop_contact(struct node *n, uint32_t contact, enum close_code code,
             c->current = false;
             verify_link_down(n, c, contact, now_ms);
             feeds_peer_down(n->feeds, c->ref, now_ms);
+            xfer_peer_down(n->xfer, c->ref, now_ms);
             presence_down(n->presence, c->ref, now_ms);
         }
         conn_close(n, c, code, now_ms);

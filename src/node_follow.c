@@ -133,6 +133,7 @@ int node_load(struct node *n, const struct rec *r)
     case REC_FILE_BITS:
     case REC_FILE_PEER:
     case REC_FILE_RULE:
+        return node_file_load(n, r);
     case REC_ENTRY:
     case REC_FORK:
     case REC_MSG:
@@ -466,6 +467,10 @@ int node_start(struct node *n, uint64_t now_ms)
     invites_follow(n, now_ms);
     node_targets_changed(n, now_ms);
     n->next_box_check_ms = now_ms;
+    err = xfer_start(n->xfer, &n->txn, now_ms);
+    if (err != 0) {
+        return err;
+    }
     n->started = true;
     nearby_start(n, now_ms);
     node_settle(n, now_ms);

@@ -4,6 +4,7 @@
  *   node_follow.c  who we are to others, who follows a change of contacts
  *   node_conn.c  carriers and their links
  *   node_add.c   codes being tried
+ *   node_file.c  files
  *   node_req.c   requests of front ends
  *   node_nearby.c  people nearby
  *   node_network.c the secret network
@@ -160,6 +161,7 @@ struct node {
     struct peers *peers;
     struct lan *lan;
     struct nearby *nearby;
+    struct xfer *xfer;
 
     struct network *network; /* NULL: in none */
     uint8_t network_key[NETKEY], network_cache[NETKEY_CACHE];
@@ -335,6 +337,18 @@ bool node_presence_beacon(struct node *n, uint32_t device, uint8_t byte, uint64_
 void node_presence_heard(struct node *n, uint64_t now_ms);
 bool node_presence_route(struct node *n, uint64_t now_ms);
 void node_presence_drain(struct node *n, uint64_t now_ms);
+
+/* ---- node_file.c ---- */
+/* A record of a file at start. 0, ERR_CORRUPT, ERR_NOMEM. */
+int node_file_load(struct node *n, const struct rec *r);
+/* A contact's link has become the current one. */
+void node_file_up(struct node *n, struct conn *c, uint32_t contact, uint64_t now_ms);
+/* File data for the link into out_buf; its length, or 0. */
+size_t node_file_out(struct node *n, struct conn *c, uint64_t now_ms);
+/* FEEDS_EV_FILE. */
+void node_file_said(struct node *n, const struct feeds_event *ev, uint64_t now_ms);
+bool node_file_route(struct node *n, uint64_t now_ms);
+void node_file_tick(struct node *n, uint64_t now_ms);
 
 /* ---- node_verify.c ---- */
 /* A CODE frame of a contact's link. 0, or negative: the peer broke the rules. */

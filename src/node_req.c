@@ -114,7 +114,12 @@ int node_change(struct node *n, uint64_t tag, uint32_t conv, const struct feeds_
         return ERR_AUTH;
     }
     memcpy(ev.mid, v->target, sizeof(ev.mid));
-    err = feeds_change(n->feeds, &n->txn, conv, v, now_ms);
+    if (v->kind == CHANGE_REDACTION) { /* an offer ends with its message */
+        err = xfer_redacted(n->xfer, &n->txn, v->target, now_ms);
+    }
+    if (err == 0) {
+        err = feeds_change(n->feeds, &n->txn, conv, v, now_ms);
+    }
     return node_done(n, err, &ev, tag, now_ms);
 }
 
@@ -169,6 +174,9 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
             contacts_set_flags(n->contacts, &n->txn, contact, block ? CONTACT_BLOCKED : 0,
                                block ? 0 : CONTACT_BLOCKED);
     }
+    if (err == 0 && block) {
+        err = xfer_contact_gone(n->xfer, &n->txn, contact, now_ms);
+    }
     if (err == 0 && back) { /* what we are called and found by may have changed */
         contact_follow(n, contact, now_ms);
         conv = feeds_conv_of(n->feeds, contact);
@@ -185,6 +193,9 @@ int node_contact_remove(struct node *n, uint64_t tag, uint32_t contact, uint64_t
     struct node_event ev = {.contact = contact};
     int err = known(n, contact, &c);
 
+    if (err == 0) {
+        err = xfer_contact_gone(n->xfer, &n->txn, contact, now_ms);
+    }
     if (err == 0) {
         err = contacts_remove(n->contacts, &n->txn, contact);
     }

@@ -28,7 +28,7 @@ static void want(struct node *n, uint32_t contact, bool on, uint64_t now_ms)
     size_t pos = 0;
 
     while ((d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
-        peers_hold(n->peers, d->id, on, now_ms);
+        peers_hold(n->peers, d->id, PEER_HOLD_PERSON, on, now_ms);
     }
 }
 

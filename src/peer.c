@@ -39,7 +39,8 @@ struct peer {
     uint8_t stat[STATIC];
     struct peer_addr addrs[PEER_ADDRS];
     size_t n_addrs;
-    bool want, hold;
+    bool want;
+    unsigned hold; /* enum peer_hold */
     bool seen;
     uint64_t seen_ms;
     bool unasked; /* its digest is not known since it was seen or cut */
@@ -273,7 +274,7 @@ static bool wanted(const struct peers *p, const struct peer *q)
     if (q->link != 0) {
         return false;
     }
-    if (q->want || q->hold || (q->seen && q->unasked)) {
+    if (q->want || q->hold != 0 || (q->seen && q->unasked)) {
         return true;
     }
     /* Its own dial does not stand in its way. */
@@ -290,7 +291,7 @@ static uint64_t idle_ms(const struct peers *p)
 /* The link of q was of no use for long, and others are more than enough. */
 static bool is_idle(const struct peers *p, const struct peer *q, uint64_t now_ms)
 {
-    return p->links > PEER_LINKS_FREE && q->seen && !q->want && !q->hold &&
+    return p->links > PEER_LINKS_FREE && q->seen && !q->want && q->hold == 0 &&
            now_ms >= q->used_ms + idle_ms(p);
 }
 
@@ -586,16 +587,17 @@ void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms)
     }
 }
 
-void peers_hold(struct peers *p, uint32_t ref, bool hold, uint64_t now_ms)
+void peers_hold(struct peers *p, uint32_t ref, enum peer_hold why, bool hold,
+                uint64_t now_ms)
 {
     struct peer *q = find(p, ref);
-    if (q == NULL || q->hold == hold) {
+    if (q == NULL || ((q->hold & why) != 0) == hold) {
         return;
     }
     if (hold) {
         q->retry_ms = now_ms;
     }
-    q->hold = hold;
+    q->hold = hold ? q->hold | why : q->hold & ~(unsigned)why;
     settle(p, q, now_ms);
 }
 

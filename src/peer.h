@@ -65,8 +65,14 @@ void peers_gone(struct peers *p, uint32_t ref, uint64_t now_ms);
 void peers_want(struct peers *p, uint32_t ref, bool want, uint64_t now_ms);
 /* A link is wanted once, while the device is seen: it has something to tell. */
 void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms);
-/* A person waits for the device: as peers_want(), beside it. */
-void peers_hold(struct peers *p, uint32_t ref, bool hold, uint64_t now_ms);
+/* Others wait for the device: as peers_want(), beside it, each for itself. */
+enum peer_hold {
+    PEER_HOLD_PERSON = 1,
+    PEER_HOLD_FILE = 2,  /* a file that it offers */
+    PEER_HOLD_FILES = 4, /* files that its account takes */
+};
+void peers_hold(struct peers *p, uint32_t ref, enum peer_hold why, bool hold,
+                uint64_t now_ms);
 /* The network has changed: try all again. */
 void peers_network_changed(struct peers *p, uint64_t now_ms);
 

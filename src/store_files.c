@@ -39,6 +39,8 @@ bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v)
     v->device = (uint32_t)col_int(st, COL_DEVICE);
     v->kind = (uint8_t)col_int(st, COL_KIND);
     v->state = (uint8_t)col_int(st, COL_STATE);
+    v->flags = (uint32_t)col_int(st, COL_FLAGS);
+    v->size = col_int(st, COL_SIZE);
     v->created_ms = col_int(st, COL_CREATED);
     v->ended_ms = col_int(st, COL_ENDED);
     if (!col_fixed(st, COL_MID, v->mid, sizeof v->mid)) {
@@ -47,8 +49,6 @@ bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v)
     if (compact && v->state > FILE_ACTIVE) {
         return true;
     }
-    v->flags = (uint32_t)col_int(st, COL_FLAGS);
-    v->size = col_int(st, COL_SIZE);
     v->head = col_int(st, COL_HEAD);
     v->count = (uint32_t)col_int(st, COL_COUNT);
     v->name = col_blob(st, COL_NAME);

@@ -7,7 +7,13 @@
 
 /* ---- messages ---- */
 
-/* The record of a text at a place in a feed. */
+/* Whether the body is a message, so that its entry carries it: its id goes with it. */
+static bool is_msg(const struct wire_body *b)
+{
+    return b->kind == BODY_TEXT || b->kind == BODY_OFFER;
+}
+
+/* The record of a message at a place in a feed. */
 static int put_msg(struct txn *t, const struct feed *fd, uint64_t seq,
                    const struct wire_body *b, uint64_t order, uint32_t flags,
                    uint8_t state)
@@ -18,7 +24,7 @@ static int put_msg(struct txn *t, const struct feed *fd, uint64_t seq,
                               .author = fd->dev->acc->contact,
                               .device = fd->dev->ref,
                               .seq = seq,
-                              .kind = MSG_TEXT,
+                              .kind = b->kind == BODY_OFFER ? MSG_FILE : MSG_TEXT,
                               .flags = flags,
                               .state = state,
                               .has_reply = b->has_reply,
@@ -32,11 +38,31 @@ static int put_msg(struct txn *t, const struct feed *fd, uint64_t seq,
     return txn_add(t, &r);
 }
 
+static bool is_change(const struct wire_body *b)
+{
+    return b->kind == BODY_EDIT || b->kind == BODY_REACTION || b->kind == BODY_REDACTION;
+}
+
 static enum change_kind change_of(const struct wire_body *b)
 {
     return b->kind == BODY_EDIT       ? CHANGE_EDIT
            : b->kind == BODY_REACTION ? CHANGE_REACTION
                                       : CHANGE_REDACTION;
+}
+
+/* The member of a conversation with that root; NULL: it is none, or nobody knows it. */
+static const struct account *member(const struct feeds *f, const struct conv *c,
+                                    const uint8_t root[WIRE_ID])
+{
+    return conv_has(c, root) ? account_by_root(f, root) : NULL;
+}
+
+/* The same by its contact, 0 for us. */
+static const struct account *member_contact(const struct feeds *f, const struct conv *c,
+                                            uint32_t contact)
+{
+    const struct account *a = contact == 0 ? f->own->acc : account_by_contact(f, contact);
+    return a != NULL && conv_has(c, a->root) ? a : NULL;
 }
 
 /* The record of an edit, a reaction or a redaction at a place in a feed. Edits and
@@ -55,8 +81,8 @@ static int put_change(struct feeds *f, struct txn *t, const struct feed *fd, uin
                                  .order = order,
                                  .time_ms = b->time_ms}};
     if (b->kind == BODY_REACTION) {
-        const struct account *a = account_by_root(f, b->author);
-        if (a == NULL || !conv_has(fd->conv, b->author)) {
+        const struct account *a = member(f, fd->conv, b->author);
+        if (a == NULL) {
             return 0; /* to nobody's message */
         }
         r.u.change.target_author = a->contact;
@@ -93,6 +119,52 @@ static int opened_device(struct feeds *f, const struct feed *fd,
     return 0;
 }
 
+/* Tells what matters to files: what is said of them, and redactions, which end what they
+ * offered. */
+static int tell_file(struct feeds *f, const struct feed *fd, const struct wire_body *b,
+                     bool taken_back)
+{
+    if (b->kind == BODY_FILE_END && member(f, fd->conv, b->author) == NULL) {
+        return 0; /* of nobody's offer */
+    }
+    struct ev_item *ev = ev_add(f, FEEDS_EV_FILE);
+    if (ev == NULL) {
+        return ERR_NOMEM;
+    }
+    ev->e.device = fd->dev->ref;
+    ev->e.conv = fd->conv->r.id;
+    ev->e.taken_back = taken_back;
+    ev->body = *b;
+    ev->body.text = NULL;
+    if (b->kind == BODY_OFFER) { /* a decoded one: its name fits */
+        memcpy(ev->name, b->text, b->text_len);
+        ev->body.text = ev->name;
+    }
+    ev->e.body = &ev->body;
+    return 0;
+}
+
+/* Whether tell_file() has something to tell. */
+static bool is_of_files(const struct wire_body *b)
+{
+    return b->kind == BODY_OFFER || b->kind == BODY_SEALED || b->kind == BODY_FILE_END ||
+           b->kind == BODY_REDACTION;
+}
+
+/* The record of what was opened, where it has one. */
+static int put_opened(struct feeds *f, struct txn *t, const struct feed *fd,
+                      const struct entry *e, const struct wire_body *b, bool *gap)
+{
+    if (is_msg(b)) {
+        bool own = fd->dev->acc == f->own->acc; /* written on another device of ours */
+        uint32_t flags = *gap ? MSG_GAP : 0;
+        *gap = false;
+        return put_msg(t, fd, e->h.seq, b, shown_order(e, b), flags,
+                       own ? STATE_STORED : STATE_RECEIVED);
+    }
+    return is_change(b) ? put_change(f, t, fd, e->h.seq, b, shown_order(e, b)) : 0;
+}
+
 int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
                 size_t body_len, bool *gap)
 {
@@ -100,47 +172,43 @@ int talk_opened(struct feeds *f, struct txn *t, struct feed *fd, const struct en
     if (!wire_body_get(f->body, body_len, &b)) {
         return 0; /* counted as opened; there is nothing to show */
     }
-    switch (b.kind) {
-    case BODY_TEXT: {
-        bool own = fd->dev->acc == f->own->acc; /* written on another device of ours */
-        uint32_t flags = *gap ? MSG_GAP : 0;
-        *gap = false;
-        return put_msg(t, fd, e->h.seq, &b, shown_order(e, &b), flags,
-                       own ? STATE_STORED : STATE_RECEIVED);
-    }
-    case BODY_DEVICE:
+    if (b.kind == BODY_DEVICE) {
         return opened_device(f, fd, &b);
-    case BODY_EDIT:
-    case BODY_REACTION:
-    case BODY_REDACTION:
-        return put_change(f, t, fd, e->h.seq, &b, shown_order(e, &b));
-    default:
-        return 0;
     }
+    int err = put_opened(f, t, fd, e, &b, gap);
+    return err == 0 && is_of_files(&b) ? tell_file(f, fd, &b, false) : err;
 }
 
 void talk_mid(const struct feeds *f, size_t body_len, uint8_t mid[WIRE_MID])
 {
     struct wire_body b;
     memset(mid, 0, WIRE_MID);
-    if (body_len > 0 && wire_body_get(f->body, body_len, &b) && b.kind == BODY_TEXT) {
+    if (body_len > 0 && wire_body_get(f->body, body_len, &b) && is_msg(&b)) {
         memcpy(mid, b.mid, WIRE_MID);
     }
 }
 
-/* What is a message or changes one, and so is repeated. */
+/* What is repeated: messages, what changes one, and what is said of files. */
 static bool is_talk(const struct wire_body *b)
 {
-    return b->kind == BODY_TEXT || b->kind == BODY_EDIT || b->kind == BODY_REACTION ||
-           b->kind == BODY_REDACTION;
+    return is_msg(b) || is_change(b) || is_of_files(b);
 }
 
-/* The record of a body of ours. */
+/* The record of a body of ours, where it has one. */
 static int put_own(struct feeds *f, struct txn *t, const struct feed *fd, uint64_t seq,
                    const struct wire_body *b, uint64_t order, uint8_t state)
 {
-    return b->kind == BODY_TEXT ? put_msg(t, fd, seq, b, order, 0, state)
-                                : put_change(f, t, fd, seq, b, order);
+    if (is_msg(b)) {
+        return put_msg(t, fd, seq, b, order, 0, state);
+    }
+    return is_change(b) ? put_change(f, t, fd, seq, b, order) : 0;
+}
+
+int talk_lost(struct feeds *f, const struct feed *fd, size_t body_len)
+{
+    struct wire_body b;
+    bool told = wire_body_get(f->body, body_len, &b) && is_of_files(&b);
+    return told ? tell_file(f, fd, &b, true) : 0;
 }
 
 int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct entry *e,
@@ -153,11 +221,11 @@ int talk_taken(struct feeds *f, struct txn *t, struct feed *fd, const struct ent
     if (b.kind == BODY_DEVICE && !box_known(f, b.device.box)) {
         box_gone(f, b.device.box_time);
     }
-    return is_talk(&b) ? put_own(f, t, fd, e->h.seq, &b, shown_order(e, &b), STATE_STORED)
-                       : 0;
+    int err = put_own(f, t, fd, e->h.seq, &b, shown_order(e, &b), STATE_STORED);
+    return err == 0 && is_of_files(&b) ? tell_file(f, fd, &b, true) : err;
 }
 
-/* Appends a text or a change of one; its record stands at the new place. */
+/* Appends what is_talk(); its record stands at the new place. */
 static int append_talk(struct feeds *f, struct txn *t, struct conv *c,
                        const struct wire_body *b)
 {
@@ -167,7 +235,7 @@ static int append_talk(struct feeds *f, struct txn *t, struct conv *c,
         return ERR_ARG;
     }
     uint64_t order = 0;
-    const uint8_t *mid = b->kind == BODY_TEXT ? b->mid : NULL;
+    const uint8_t *mid = is_msg(b) ? b->mid : NULL;
     int err = conv_append(f, t, c, f->plain, w.len, mid, &order);
     if (err == 0) {
         order = b->has_order ? b->order : order;
@@ -193,11 +261,14 @@ int talk_repeat(struct feeds *f, struct txn *t, struct conv *c, const struct ent
     return append_talk(f, t, c, &b);
 }
 
-/* Appends what is new: its id and time are given here. */
+/* Appends what is new: its time is given here, and its id but for offers, which files
+ * know before they are said. */
 static int say(struct feeds *f, struct txn *t, struct conv *c, struct wire_body *b)
 {
     b->time_ms = env_wall_ms(f->self.env);
-    env_random(f->self.env, b->mid, sizeof b->mid);
+    if (b->kind != BODY_OFFER) {
+        env_random(f->self.env, b->mid, sizeof b->mid);
+    }
     int err = append_talk(f, t, c, b);
     return err == 0 ? feeds_end(f, t) : err;
 }
@@ -257,13 +328,35 @@ int feeds_change(struct feeds *f, struct txn *t, uint32_t conv,
     struct wire_body b = {.kind = kinds[v->kind], .text = v->text, .text_len = v->len};
     memcpy(b.target, v->target, sizeof b.target);
     if (v->kind == CHANGE_REACTION) {
-        const struct account *a =
-            v->author == 0 ? f->own->acc : account_by_contact(f, v->author);
-        if (a == NULL || !conv_has(c, a->root)) {
+        const struct account *a = member_contact(f, c, v->author);
+        if (a == NULL) {
             return ERR_NOTFOUND;
         }
         memcpy(b.author, a->root, sizeof b.author);
     }
+    return say(f, t, c, &b);
+}
+
+int feeds_send_file(struct feeds *f, struct txn *t, uint32_t conv, uint32_t author,
+                    const struct wire_body *body, uint64_t now_ms)
+{
+    struct conv *c = conv_by_id(f, conv);
+    struct wire_body b = *body;
+    f->now_ms = now_ms;
+    if (c == NULL) {
+        return ERR_NOTFOUND;
+    }
+    if (b.kind != BODY_OFFER && b.kind != BODY_SEALED && b.kind != BODY_FILE_END) {
+        return ERR_ARG;
+    }
+    if (b.kind == BODY_FILE_END) {
+        const struct account *a = member_contact(f, c, author);
+        if (a == NULL) {
+            return ERR_NOTFOUND;
+        }
+        memcpy(b.author, a->root, sizeof b.author);
+    }
+    b.has_order = false;
     return say(f, t, c, &b);
 }
 

@@ -1,114 +1,9 @@
-/* Text that people see, and the bodies of boxes. */
+/* The bodies of boxes. */
 #include "wire.h"
 
 #include <string.h>
 
-#include <utf8proc.h>
-
 enum { BODY_PAD_MIN = 128 };
-
-/* Takes one code point off p[*i..len); false when it is not well-formed UTF-8. */
-static bool next_char(const uint8_t *p, size_t len, size_t *i, utf8proc_int32_t *c)
-{
-    utf8proc_ssize_t n = utf8proc_iterate(p + *i, (utf8proc_ssize_t)(len - *i), c);
-    if (n <= 0) {
-        return false;
-    }
-    *i += (size_t)n;
-    return true;
-}
-
-bool wire_text_ok(const uint8_t *p, size_t len)
-{
-    utf8proc_int32_t c;
-    for (size_t i = 0; i < len;) {
-        if (!next_char(p, len, &i, &c) || c == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Characters that change how the text around them is shown, or break the line. */
-static bool deceives(utf8proc_int32_t c)
-{
-    utf8proc_category_t category = utf8proc_category(c);
-    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_ZL ||
-           category == UTF8PROC_CATEGORY_ZP || c == 0x061c || c == 0x200e ||
-           c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
-           (c >= 0xe0000 && c <= 0xe007f);
-}
-
-static bool is_blank(utf8proc_int32_t c)
-{
-    return utf8proc_category(c) == UTF8PROC_CATEGORY_ZS ||
-           utf8proc_get_property(c)->ignorable || c == 0x2800 /* Braille, no dots */;
-}
-
-/* One line that shows something and deceives nobody about what is around it. */
-static bool line_ok(const uint8_t *p, size_t len, size_t max)
-{
-    bool visible = false, space = true;
-    if (len == 0 || len > max) {
-        return false;
-    }
-    for (size_t i = 0; i < len;) {
-        utf8proc_int32_t c;
-        bool first = i == 0;
-        if (!next_char(p, len, &i, &c) || deceives(c)) {
-            return false;
-        }
-        space = utf8proc_category(c) == UTF8PROC_CATEGORY_ZS;
-        if (first && space) {
-            return false;
-        }
-        visible = visible || !is_blank(c);
-    }
-    return visible && !space;
-}
-
-bool wire_line_ok(const uint8_t *p, size_t len)
-{
-    if (len > WIRE_LINE_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < len;) {
-        utf8proc_int32_t c;
-        if (!next_char(p, len, &i, &c) || deceives(c)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool wire_emoji_ok(const uint8_t *p, size_t len)
-{
-    utf8proc_int32_t c, before = 0, state = 0;
-    bool visible = false;
-    if (len == 0 || len > WIRE_EMOJI_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < len;) {
-        bool first = i == 0;
-        if (!next_char(p, len, &i, &c) || deceives(c) ||
-            (!first && utf8proc_grapheme_break_stateful(before, c, &state))) {
-            return false;
-        }
-        visible = visible || !is_blank(c);
-        before = c;
-    }
-    return visible;
-}
-
-bool wire_name_ok(const uint8_t *p, size_t len)
-{
-    return line_ok(p, len, WIRE_NAME_MAX);
-}
-
-bool wire_status_ok(const uint8_t *p, size_t len)
-{
-    return line_ok(p, len, WIRE_STATUS_MAX);
-}
 
 size_t wire_body_padded(size_t len)
 {
@@ -120,6 +15,14 @@ size_t wire_body_padded(size_t len)
         n *= 2;
     }
     return n < WIRE_BODY_MAX ? n : WIRE_BODY_MAX;
+}
+
+static void put_order(struct wr *w, const struct wire_body *v)
+{
+    if (v->has_order) {
+        wr_ben_key(w, "o");
+        wr_ben_uint(w, v->order);
+    }
 }
 
 static void put_text(struct wr *w, const struct wire_body *v)
@@ -134,10 +37,7 @@ static void put_text(struct wr *w, const struct wire_body *v)
     wr_ben_str(w, v->mid, sizeof v->mid);
     wr_ben_key(w, "k");
     wr_ben_uint(w, BODY_TEXT);
-    if (v->has_order) {
-        wr_ben_key(w, "o");
-        wr_ben_uint(w, v->order);
-    }
+    put_order(w, v);
     if (v->has_reply) {
         wr_ben_key(w, "r");
         wr_ben_str(w, v->reply, sizeof v->reply);
@@ -191,14 +91,99 @@ static void put_change(struct wr *w, const struct wire_body *v)
     wr_ben_uint(w, v->kind);
     wr_ben_key(w, "m");
     wr_ben_str(w, v->target, sizeof v->target);
-    if (v->has_order) {
-        wr_ben_key(w, "o");
-        wr_ben_uint(w, v->order);
-    }
+    put_order(w, v);
     if (v->kind != BODY_REDACTION && v->text_len > 0) {
         wr_ben_key(w, "s");
         wr_ben_str(w, v->text, v->text_len);
     }
+    wr_ben_key(w, "t");
+    wr_ben_uint(w, v->time_ms);
+    wr_ben_end(w);
+}
+
+/* A folder's size is known from the start: its manifest stands before its contents. */
+static bool offer_ok(const struct wire_body *v)
+{
+    return wire_file_name_ok(v->text, v->text_len) && v->size <= WIRE_FILE_SIZE_MAX &&
+           (v->has_size || v->size == 0) &&
+           (v->folder ? v->has_size && v->manifest <= v->size &&
+                            v->manifest <= WIRE_MANIFEST_MAX &&
+                            v->count <= WIRE_FILE_ENTRIES_MAX
+                      : v->manifest == 0 && v->count == 0);
+}
+
+static void put_offer(struct wr *w, const struct wire_body *v)
+{
+    if (!offer_ok(v)) {
+        w->bad = true;
+        return;
+    }
+    wr_ben_dict(w);
+    if (v->folder) {
+        wr_ben_key(w, "c");
+        wr_ben_uint(w, v->count);
+    }
+    wr_ben_key(w, "i");
+    wr_ben_str(w, v->mid, sizeof v->mid);
+    wr_ben_key(w, "k");
+    wr_ben_uint(w, BODY_OFFER);
+    if (v->folder) {
+        wr_ben_key(w, "m");
+        wr_ben_uint(w, v->manifest);
+    }
+    wr_ben_key(w, "n");
+    wr_ben_str(w, v->text, v->text_len);
+    put_order(w, v);
+    if (v->has_size) {
+        wr_ben_key(w, "s");
+        wr_ben_uint(w, v->size);
+    }
+    wr_ben_key(w, "t");
+    wr_ben_uint(w, v->time_ms);
+    if (v->exec) {
+        wr_ben_key(w, "x");
+        wr_ben_uint(w, 1);
+    }
+    wr_ben_end(w);
+}
+
+static void put_sealed(struct wr *w, const struct wire_body *v)
+{
+    if (v->size > WIRE_FILE_SIZE_MAX) {
+        w->bad = true;
+        return;
+    }
+    wr_ben_dict(w);
+    wr_ben_key(w, "h");
+    wr_ben_str(w, v->hash, sizeof v->hash);
+    wr_ben_key(w, "i");
+    wr_ben_str(w, v->mid, sizeof v->mid);
+    wr_ben_key(w, "k");
+    wr_ben_uint(w, BODY_SEALED);
+    wr_ben_key(w, "m");
+    wr_ben_str(w, v->target, sizeof v->target);
+    put_order(w, v);
+    wr_ben_key(w, "s");
+    wr_ben_uint(w, v->size);
+    wr_ben_key(w, "t");
+    wr_ben_uint(w, v->time_ms);
+    wr_ben_end(w);
+}
+
+static void put_file_end(struct wr *w, const struct wire_body *v)
+{
+    wr_ben_dict(w);
+    wr_ben_key(w, "a");
+    wr_ben_str(w, v->author, sizeof v->author);
+    wr_ben_key(w, "e");
+    wr_ben_uint(w, v->end);
+    wr_ben_key(w, "i");
+    wr_ben_str(w, v->mid, sizeof v->mid);
+    wr_ben_key(w, "k");
+    wr_ben_uint(w, BODY_FILE_END);
+    wr_ben_key(w, "m");
+    wr_ben_str(w, v->target, sizeof v->target);
+    put_order(w, v);
     wr_ben_key(w, "t");
     wr_ben_uint(w, v->time_ms);
     wr_ben_end(w);
@@ -219,6 +204,15 @@ void wire_body_put(struct wr *w, const struct wire_body *v)
     case BODY_REDACTION:
         put_change(w, v);
         break;
+    case BODY_OFFER:
+        put_offer(w, v);
+        break;
+    case BODY_SEALED:
+        put_sealed(w, v);
+        break;
+    case BODY_FILE_END:
+        put_file_end(w, v);
+        break;
     default:
         w->bad = true;
     }
@@ -234,15 +228,20 @@ void wire_body_put(struct wr *w, const struct wire_body *v)
     wr_zero(w, padded - len);
 }
 
+/* The order of the original is there only in repeats. */
+static bool get_order(struct ben order, struct wire_body *v)
+{
+    v->has_order = order.p != NULL;
+    return !v->has_order || ben_uint(order, &v->order);
+}
+
 static bool get_text(struct ben d, struct wire_body *v)
 {
     struct ben_iter at = {0};
     struct ben mid = ben_get_next(d, &at, "i"), order = ben_get_next(d, &at, "o");
     struct ben reply = ben_get_next(d, &at, "r"), text = ben_get_next(d, &at, "s");
-    v->has_order = order.p != NULL;
     v->has_reply = reply.p != NULL;
-    return ben_fixed(mid, v->mid, sizeof v->mid) &&
-           (!v->has_order || ben_uint(order, &v->order)) &&
+    return ben_fixed(mid, v->mid, sizeof v->mid) && get_order(order, v) &&
            (!v->has_reply || ben_fixed(reply, v->reply, sizeof v->reply)) &&
            ben_str(text, &v->text, &v->text_len) && v->text_len > 0 &&
            v->text_len <= WIRE_TEXT_MAX && wire_text_ok(v->text, v->text_len) &&
@@ -258,10 +257,8 @@ static bool get_change(struct ben d, struct wire_body *v)
     }
     struct ben mid = ben_get_next(d, &at, "i"), target = ben_get_next(d, &at, "m");
     struct ben order = ben_get_next(d, &at, "o");
-    v->has_order = order.p != NULL;
     if (!ben_fixed(mid, v->mid, sizeof v->mid) ||
-        !ben_fixed(target, v->target, sizeof v->target) ||
-        (v->has_order && !ben_uint(order, &v->order))) {
+        !ben_fixed(target, v->target, sizeof v->target) || !get_order(order, v)) {
         return false;
     }
     if (v->kind != BODY_REDACTION) {
@@ -273,6 +270,49 @@ static bool get_change(struct ben d, struct wire_body *v)
         }
     }
     return change_ok(v) && ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
+}
+
+static bool get_offer(struct ben d, struct wire_body *v)
+{
+    struct ben_iter at = {0};
+    struct ben count = ben_get_next(d, &at, "c"), mid = ben_get_next(d, &at, "i");
+    struct ben manifest = ben_get_next(d, &at, "m"), name = ben_get_next(d, &at, "n");
+    struct ben order = ben_get_next(d, &at, "o"), size = ben_get_next(d, &at, "s");
+    struct ben time = ben_get_next(d, &at, "t"), exec = ben_get_next(d, &at, "x");
+    uint64_t one = 1;
+    v->folder = count.p != NULL;
+    v->has_size = size.p != NULL;
+    v->exec = exec.p != NULL;
+    return v->folder == (manifest.p != NULL) &&
+           (!v->folder ||
+            (ben_uint(count, &v->count) && ben_uint(manifest, &v->manifest))) &&
+           ben_fixed(mid, v->mid, sizeof v->mid) &&
+           ben_str(name, &v->text, &v->text_len) && get_order(order, v) &&
+           (!v->has_size || ben_uint(size, &v->size)) && ben_uint(time, &v->time_ms) &&
+           (!v->exec || (ben_uint(exec, &one) && one == 1)) && offer_ok(v);
+}
+
+static bool get_sealed(struct ben d, struct wire_body *v)
+{
+    struct ben_iter at = {0};
+    return ben_fixed(ben_get_next(d, &at, "h"), v->hash, sizeof v->hash) &&
+           ben_fixed(ben_get_next(d, &at, "i"), v->mid, sizeof v->mid) &&
+           ben_fixed(ben_get_next(d, &at, "m"), v->target, sizeof v->target) &&
+           get_order(ben_get_next(d, &at, "o"), v) &&
+           ben_uint(ben_get_next(d, &at, "s"), &v->size) &&
+           v->size <= WIRE_FILE_SIZE_MAX &&
+           ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
+}
+
+static bool get_file_end(struct ben d, struct wire_body *v)
+{
+    struct ben_iter at = {0};
+    return ben_fixed(ben_get_next(d, &at, "a"), v->author, sizeof v->author) &&
+           ben_uint(ben_get_next(d, &at, "e"), &v->end) &&
+           ben_fixed(ben_get_next(d, &at, "i"), v->mid, sizeof v->mid) &&
+           ben_fixed(ben_get_next(d, &at, "m"), v->target, sizeof v->target) &&
+           get_order(ben_get_next(d, &at, "o"), v) &&
+           ben_uint(ben_get_next(d, &at, "t"), &v->time_ms);
 }
 
 bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v)
@@ -299,6 +339,12 @@ bool wire_body_get(const uint8_t *p, size_t len, struct wire_body *v)
     case BODY_REACTION:
     case BODY_REDACTION:
         return get_change(d, v);
+    case BODY_OFFER:
+        return get_offer(d, v);
+    case BODY_SEALED:
+        return get_sealed(d, v);
+    case BODY_FILE_END:
+        return get_file_end(d, v);
     default:
         return true;
     }

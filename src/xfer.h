@@ -68,7 +68,7 @@ int xfer_conv(struct xfer *x, uint32_t conv, const struct xfer_member *v, size_t
 /* At start: REC_FILE, then its BITS and PEERs; RULEs. Others are ignored. 0, ERR_CORRUPT,
  * ERR_NOMEM. */
 int xfer_load(struct xfer *x, const struct rec *r);
-void xfer_start(struct xfer *x, uint64_t now_ms);
+int xfer_start(struct xfer *x, struct txn *t, uint64_t now_ms);
 
 /* ---- policy ---- */
 enum xfer_accept { XFER_ACCEPT_ASK, XFER_ACCEPT_CONTACTS, XFER_ACCEPT_VERIFIED };
@@ -93,9 +93,12 @@ struct xfer_source {
     const char *path, *name;
 };
 int xfer_scan(struct xfer *x, uint64_t tag, const struct xfer_source *s, uint64_t now_ms);
-/* The offer of that event is in the feed: it stands. Takes what the event named. */
-int xfer_offered_by_us(struct xfer *x, struct txn *t, uint64_t tag, uint32_t *id,
-                       uint64_t now_ms);
+/* The offer of that event is in the feed (device: our own's row): it stands. Takes what
+ * the event named. */
+int xfer_offered_by_us(struct xfer *x, struct txn *t, uint64_t tag, uint32_t device,
+                       uint32_t *id, uint64_t now_ms);
+/* It could not be said: what was kept for it goes. */
+void xfer_not_offered(struct xfer *x, uint64_t tag);
 /* How far a spool has been written; end: that was all. ERR_NOTFOUND, ERR_STATE. */
 int xfer_spooled(struct xfer *x, struct txn *t, uint32_t id, uint64_t size, bool end,
                  uint64_t now_ms);
@@ -110,6 +113,10 @@ int xfer_pause(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms);
 int xfer_resume(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms);
 /* Takes our offer back, or gives up what comes in. */
 int xfer_cancel(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms);
+/* The message that offers a file of ours is taken back: so is the offer, if there is one.
+ */
+int xfer_redacted(struct xfer *x, struct txn *t, const uint8_t mid[WIRE_MID],
+                  uint64_t now_ms);
 /* A piped file was read to its end: what is kept of it in the home goes. */
 int xfer_piped(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms);
 
@@ -122,14 +129,15 @@ struct xfer_said {
 };
 int xfer_said(struct xfer *x, struct txn *t, const struct xfer_said *s, uint64_t now_ms);
 /* A contact was removed or blocked: nothing is taken from or given to them any more. */
-void xfer_contact_gone(struct xfer *x, struct txn *t, uint32_t contact, uint64_t now_ms);
+int xfer_contact_gone(struct xfer *x, struct txn *t, uint32_t contact, uint64_t now_ms);
 
 /* ---- links ---- */
-int xfer_peer_up(struct xfer *x, uint32_t device, uint32_t contact, uint64_t now_ms);
+int xfer_peer_up(struct xfer *x, struct txn *t, uint32_t device, uint32_t contact,
+                 uint64_t now_ms);
 void xfer_peer_down(struct xfer *x, uint32_t device, uint64_t now_ms);
 /* A frame of type 64..79. 0; ERR_FORMAT: the peer broke the rules; ERR_NOMEM. */
-int xfer_recv(struct xfer *x, uint32_t device, uint8_t type, const uint8_t *p, size_t len,
-              uint64_t now_ms);
+int xfer_recv(struct xfer *x, struct txn *t, uint32_t device, uint8_t type,
+              const uint8_t *p, size_t len, uint64_t now_ms);
 /* True when there is file data for the device now. */
 bool xfer_has_data(const struct xfer *x, uint32_t device, uint64_t now_ms);
 /* Writes frames with file data into w, as many as fit in max bytes of it: the body of a
@@ -144,7 +152,7 @@ struct xfer_out {
 };
 bool xfer_next_out(struct xfer *x, struct xfer_out *out);
 
-void xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms);
+int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms);
 uint64_t xfer_deadline(const struct xfer *x);
 
 /* ---- work on disk ---- */

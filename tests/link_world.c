@@ -160,11 +160,27 @@ void world_events(struct end *e)
     }
 }
 
+/* The next frame of file data, when there is one and its turn has come. */
+static size_t next_bulk(struct world *w, struct end *e, uint8_t *out, size_t cap)
+{
+    struct wr body;
+    if (e->bulk.len == 0 || !link_bulk_begin(e->l, out, cap, &body)) {
+        return 0;
+    }
+    struct rd r = rd_init(buf_data(&e->bulk), e->bulk.len);
+    (void)rd_u8(&r);
+    size_t len = WIRE_FRAME_HEAD + (size_t)rd_u16(&r);
+    wr_bytes(&body, buf_data(&e->bulk), len);
+    buf_consume(&e->bulk, len);
+    return link_bulk_end(e->l, out, &body, w->now);
+}
+
 size_t world_drain(struct world *w, struct end *e)
 {
     uint8_t out[WORLD_OUT];
     size_t n, total = 0;
-    while ((n = link_next_out(e->l, out, sizeof out, w->now)) > 0) {
+    while ((n = link_next_out(e->l, out, sizeof out, w->now)) > 0 ||
+           (n = next_bulk(w, e, out, sizeof out)) > 0) {
         assert(n <= sizeof out);
         assert(buf_append(&e->wire, out, n) == 0);
         link_sent(e->l, n);
@@ -203,8 +219,10 @@ void world_end(struct end *e, struct link *l)
 {
     link_free(e->l);
     buf_release(&e->wire);
+    buf_release(&e->bulk);
     *e = (struct end){.l = l, .in_order = true};
     buf_init(&e->wire, WORLD_WIRE_MAX);
+    buf_init(&e->bulk, WORLD_WIRE_MAX);
 }
 
 void world_open_counter(struct world *w, uint64_t counter)
@@ -262,6 +280,8 @@ void world_release(struct world *w)
     link_free(w->s.l);
     buf_release(&w->d.wire);
     buf_release(&w->s.wire);
+    buf_release(&w->d.bulk);
+    buf_release(&w->s.bulk);
     keyring_release(&w->ring);
 }
 
@@ -271,6 +291,20 @@ int world_put(struct end *e, enum link_class cls, uint32_t seq, size_t len)
     struct wr w = wr_init(payload, sizeof payload);
     wr_u32(&w, seq);
     return link_send(e->l, cls, (enum frame_type)WORLD_FRAME, payload, len);
+}
+
+void world_put_bulk(struct end *e, uint32_t seq, size_t len)
+{
+    static uint8_t payload[WIRE_FRAME_MAX];
+    uint8_t head[WIRE_FRAME_HEAD];
+    struct wr w = wr_init(payload, sizeof payload), h = wr_init(head, sizeof head);
+    wr_u32(&w, seq);
+    wr_u8(&h, WORLD_FRAME);
+    wr_u16(&h, (uint16_t)len);
+    if (buf_append(&e->bulk, head, sizeof head) != 0 ||
+        buf_append(&e->bulk, payload, len) != 0) {
+        abort();
+    }
 }
 
 void world_candidate_copy(struct link_candidate *to, const struct link_candidate *from)

@@ -43,6 +43,7 @@ void world_stranger(const struct link_self *listener, uint8_t nonce, uint32_t re
 /* One end, with what it has given. */
 struct end {
     struct link *l;
+    struct buf bulk; /* frames of file data that wait */
     struct buf wire; /* bytes on their way to the other end */
     unsigned ups, counters, closes, frames;
     uint64_t counter;
@@ -83,6 +84,8 @@ void world_init_up(struct world *w, enum link_kind kind);
 void world_release(struct world *w);
 /* Queues a WORLD_FRAME. */
 int world_put(struct end *e, enum link_class cls, uint32_t seq, size_t len);
+/* One that goes out as file data. */
+void world_put_bulk(struct end *e, uint32_t seq, size_t len);
 
 /* *to becomes a copy of *from, with tags of its own; those it had are freed. Aborts
  * without memory. */

@@ -62,7 +62,7 @@ static void all_kinds(size_t chunk)
         cr_assert_eq(w.s.counters, kind == LINK_CONTACT ? 1 : 0);
         for (uint32_t i = 0; i < 20; i++) {
             cr_assert_eq(world_put(&w.d, LINK_CHAT, i, 100 * i + 4), 0);
-            cr_assert_eq(world_put(&w.s, LINK_BULK, i, 60 * i + 4), 0);
+            cr_assert_eq(world_put(&w.s, LINK_CONTROL, i, 60 * i + 4), 0);
         }
         world_pump(&w);
         cr_assert_eq(w.s.frames, 20);

@@ -23,7 +23,7 @@ Test(link_frames, bodies_are_padded)
     }
     cr_assert_eq(world_put(&w.d, LINK_CONTROL, 10, 100), 0);
     cr_assert_eq(world_drain(&w, &w.d), 256 + TRANSPORT_OVERHEAD);
-    cr_assert_eq(world_put(&w.d, LINK_BULK, 11, 1000), 0);
+    world_put_bulk(&w.d, 11, 1000);
     cr_assert_eq(world_drain(&w, &w.d), 1003 + TRANSPORT_OVERHEAD);
     world_pump(&w);
     cr_assert_eq(w.s.frames, 12);
@@ -72,36 +72,66 @@ Test(link_frames, classes_go_in_order)
 {
     struct world w;
     world_init_up(&w, LINK_CONTACT);
-    uint8_t big[60000] = {0};
-    for (int i = 0; i < 3; i++) {
-        cr_assert_eq(link_send(w.d.l, LINK_BULK, (enum frame_type)63, big, sizeof big),
-                     0);
+    uint8_t big[100] = {0};
+    for (uint32_t i = 0; i < 3; i++) {
+        world_put_bulk(&w.d, i, 60000);
     }
     cr_assert_eq(link_send(w.d.l, LINK_CHAT, FRAME_ENTRY, big, 100), 0);
     cr_assert_eq(link_send(w.d.l, LINK_CHAT, FRAME_WANT, big, 0), 0);
     cr_assert_eq(link_send(w.d.l, LINK_CONTROL, FRAME_HELLO, big, 10), 0);
     world_pump(&w);
-    static const uint8_t want[] = {FRAME_HELLO, FRAME_ENTRY, FRAME_WANT, 63, 63, 63};
+    static const uint8_t want[] = {FRAME_HELLO, FRAME_ENTRY, FRAME_WANT,
+                                   WORLD_FRAME, WORLD_FRAME, WORLD_FRAME};
     cr_assert_eq(w.s.frames, sizeof want);
     cr_assert_arr_eq(w.s.types, want, sizeof want);
     world_release(&w);
 }
 
+/* What is not yet sealed when a message comes waits behind it. */
 Test(link_frames, chat_overtakes_files)
 {
     struct world w;
+    struct wr bulk;
     world_init_up(&w, LINK_CONTACT);
     static uint8_t big[60000], out[WORLD_OUT];
-    for (int i = 0; i < 10; i++) {
-        cr_assert_eq(link_send(w.d.l, LINK_BULK, (enum frame_type)63, big, sizeof big),
-                     0);
-    }
-    size_t n = link_next_out(w.d.l, out, sizeof out, w.now);
+    cr_assert(link_bulk_begin(w.d.l, out, sizeof out, &bulk));
+    wire_frame(&bulk, (enum frame_type)WORLD_FRAME, big, sizeof big);
+    size_t n = link_bulk_end(w.d.l, out, &bulk, w.now);
+    cr_assert_eq(n, sizeof big + WIRE_FRAME_HEAD + TRANSPORT_OVERHEAD);
     cr_assert_eq(buf_append(&w.d.wire, out, n), 0);
     cr_assert_eq(link_send(w.d.l, LINK_CHAT, FRAME_ENTRY, big, 100), 0);
+    cr_assert(!link_bulk_begin(w.d.l, out, sizeof out, &bulk));
+    for (uint32_t i = 0; i < 10; i++) {
+        world_put_bulk(&w.d, i, 60000);
+    }
     world_pump(&w);
-    cr_assert_eq(w.s.frames, 11);
+    cr_assert_eq(w.s.frames, 12);
     cr_assert_eq(w.s.types[1], FRAME_ENTRY);
+    world_release(&w);
+}
+
+/* No more than one body of file data waits at the carrier. */
+Test(link_frames, file_data_waits_for_the_carrier)
+{
+    struct world w;
+    struct wr bulk;
+    world_init_up(&w, LINK_CONTACT);
+    static uint8_t big[60000], out[WORLD_OUT];
+    size_t handed = 0;
+    while (link_bulk_begin(w.d.l, out, sizeof out, &bulk)) {
+        wire_frame(&bulk, (enum frame_type)WORLD_FRAME, big, sizeof big);
+        handed += link_bulk_end(w.d.l, out, &bulk, w.now);
+    }
+    cr_assert_geq(handed, LINK_BULK_MAX);
+    cr_assert_lt(handed, LINK_BULK_MAX + WORLD_OUT);
+    link_sent(w.d.l, handed - LINK_BULK_MAX);
+    cr_assert(!link_bulk_begin(w.d.l, out, sizeof out, &bulk));
+    link_sent(w.d.l, 1);
+    cr_assert(link_bulk_begin(w.d.l, out, sizeof out, &bulk));
+    cr_assert_eq(link_bulk_end(w.d.l, out, &bulk, w.now), 0);
+    cr_assert(!link_bulk_begin(w.d.l, out, 1000, &bulk), "too small a room");
+    link_close(w.d.l, CLOSE_NORMAL, w.now);
+    cr_assert(!link_bulk_begin(w.d.l, out, sizeof out, &bulk));
     world_release(&w);
 }
 
@@ -111,17 +141,17 @@ Test(link_frames, back_pressure)
     world_init_up(&w, LINK_CONTACT);
     static uint8_t big[WIRE_FRAME_MAX], out[WORLD_OUT];
     size_t handed = 0, n, queued = 0;
-    cr_assert_eq(link_room(w.d.l, LINK_BULK), LINK_INFLIGHT_MAX);
+    cr_assert_eq(link_room(w.d.l, LINK_CHAT), LINK_INFLIGHT_MAX);
     int rc;
-    while ((rc = link_send(w.d.l, LINK_BULK, (enum frame_type)63, big, sizeof big)) ==
+    while ((rc = link_send(w.d.l, LINK_CHAT, (enum frame_type)63, big, sizeof big)) ==
            0) {
         queued += WIRE_FRAME_HEAD + sizeof big;
     }
     cr_assert_eq(rc, ERR_LIMIT);
     cr_assert_leq(queued, LINK_QUEUE_MAX);
     cr_assert_gt(queued + sizeof big + WIRE_FRAME_HEAD, LINK_QUEUE_MAX);
-    cr_assert_eq(link_room(w.d.l, LINK_BULK), 0);
-    cr_assert_eq(link_room(w.d.l, LINK_CHAT), LINK_INFLIGHT_MAX);
+    cr_assert_eq(link_room(w.d.l, LINK_CHAT), 0);
+    cr_assert_eq(link_room(w.d.l, LINK_CONTROL), LINK_INFLIGHT_MAX);
     while ((n = link_next_out(w.d.l, out, sizeof out, w.now)) > 0) {
         handed += n;
     }
@@ -153,7 +183,7 @@ Test(link_frames, events_that_nobody_takes_end_the_link)
     static uint8_t big[WIRE_FRAME_MAX], out[WORLD_OUT];
     int rc = 0;
     for (int i = 0; i < 80 && rc == 0; i++) {
-        cr_assert_eq(link_send(w.d.l, LINK_BULK, (enum frame_type)63, big, sizeof big),
+        cr_assert_eq(link_send(w.d.l, LINK_CHAT, (enum frame_type)63, big, sizeof big),
                      0);
         size_t n = link_next_out(w.d.l, out, sizeof out, w.now);
         link_sent(w.d.l, n);
@@ -173,7 +203,7 @@ Test(link_frames, rekeys_every_1024_frames)
     uint8_t first[NOISE_KEY];
     memcpy(first, w.d.l->s->t.tx.k, sizeof first);
     for (uint32_t i = 0; i < 3300; i++) {
-        cr_assert_eq(world_put(&w.d, LINK_BULK, i, 8), 0);
+        cr_assert_eq(world_put(&w.d, LINK_CHAT, i, 8), 0);
         if (i % 3 == 0) {
             cr_assert_eq(world_put(&w.s, LINK_CHAT, i / 3, 8), 0);
         }
@@ -397,7 +427,7 @@ Test(link_frames, flipped_bits_in_transport_are_a_cut)
         struct world w;
         world_init_up(&w, LINK_CONTACT);
         cr_assert_eq(world_put(&w.d, LINK_CHAT, 0, 100), 0);
-        cr_assert_eq(world_put(&w.d, LINK_BULK, 1, 100), 0);
+        cr_assert_eq(world_put(&w.d, LINK_CHAT, 1, 100), 0);
         uint8_t out[WORLD_OUT];
         size_t n = link_next_out(w.d.l, out, sizeof out, w.now);
         n += link_next_out(w.d.l, out + n, sizeof out, w.now);
@@ -422,7 +452,7 @@ Test(link_frames, close_codes)
         struct world w;
         world_init_up(&w, code % 2 == 0 ? LINK_CONTACT : LINK_INVITE);
         struct end *from = code % 3 == 0 ? &w.d : &w.s, *to = code % 3 == 0 ? &w.s : &w.d;
-        cr_assert_eq(world_put(from, LINK_BULK, 0, 60000), 0);
+        cr_assert_eq(world_put(from, LINK_CHAT, 0, 60000), 0);
         cr_assert_eq(world_put(to, LINK_CHAT, 0, 10), 0);
         link_close(from->l, (enum close_code)code, w.now);
         link_close(from->l, CLOSE_BUSY, w.now); /* the first one counts */

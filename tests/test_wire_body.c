@@ -25,6 +25,19 @@ static bool dec_body(const uint8_t *p, size_t len)
     "d1:a32:" X32("a") "1:i16:" X16("i") "1:ki4e1:m16:" X16("m") "1:ti1700000000001ee"
 #define REDACTION "d1:i16:" X16("i") "1:ki5e1:m16:" X16("m") "1:oi77e1:ti1700000000001ee"
 
+#define OFFER                                                                            \
+    "d1:i16:" X16("i") "1:ki6e1:n8:plan.odt1:oi77e1:si1000e1:ti1700000000001e1:xi1ee"
+#define OFFER_STREAM "d1:i16:" X16("i") "1:ki6e1:n8:plan.odt1:ti1700000000001ee"
+#define OFFER_FOLDER                                                                     \
+    "d1:ci3e1:i16:" X16("i") "1:ki6e1:mi40e1:n8:plan.odt1:oi77e1:si1000e"                \
+                             "1:ti1700000000001ee"
+#define SEALED                                                                           \
+    "d1:h32:" X32("h") "1:i16:" X16("i") "1:ki7e1:m16:" X16(                             \
+        "m") "1:oi77e1:si1000e1:ti1700000000001ee"
+#define FILE_END                                                                         \
+    "d1:a32:" X32("a") "1:ei4e1:i16:" X16("i") "1:ki8e1:m16:" X16(                       \
+        "m") "1:oi77e1:ti1700000000001ee"
+
 static struct wire_body text(void)
 {
     struct wire_body v = {
@@ -169,6 +182,149 @@ Test(wire_body, changes_refused)
     cr_assert(!wr_ok(&w));
 }
 
+/* A body of a file, with what all three have. */
+static struct wire_body file(enum body_kind kind)
+{
+    struct wire_body v = {
+        .kind = kind, .has_order = true, .order = 77, .time_ms = 1700000000001};
+    memset(v.mid, 'i', sizeof v.mid);
+    if (kind == BODY_OFFER) {
+        v.text = (const uint8_t *)"plan.odt";
+        v.text_len = 8;
+    } else {
+        memset(v.target, 'm', sizeof v.target);
+    }
+    return v;
+}
+
+/* Whether both say the same: all that a kind does not have is zero in both. */
+static bool same(const struct wire_body *a, const struct wire_body *b)
+{
+    return a->kind == b->kind && a->has_order == b->has_order && a->order == b->order &&
+           !a->has_reply && !b->has_reply && a->text_len == b->text_len &&
+           (a->text_len == 0 || memcmp(a->text, b->text, a->text_len) == 0) &&
+           a->time_ms == b->time_ms && a->has_size == b->has_size &&
+           a->folder == b->folder && a->exec == b->exec && a->size == b->size &&
+           a->manifest == b->manifest && a->count == b->count && a->end == b->end &&
+           memcmp(a->mid, b->mid, WIRE_MID) == 0 &&
+           memcmp(a->target, b->target, WIRE_MID) == 0 &&
+           memcmp(a->author, b->author, WIRE_ID) == 0 &&
+           memcmp(a->hash, b->hash, HASHTREE_HASH) == 0 && a->device.cert == NULL;
+}
+
+static void check_body(const struct wire_body *v, const char *dict)
+{
+    struct wire_body got;
+    struct wr w = put(v);
+    check_padded(&w, dict);
+    cr_assert(wire_body_get(out, w.len, &got));
+    cr_assert(same(v, &got), "%s", dict);
+}
+
+Test(wire_body, files)
+{
+    struct wire_body v = file(BODY_OFFER);
+    v.has_size = v.exec = true;
+    v.size = 1000;
+    check_body(&v, OFFER);
+    v.exec = false;
+    v.folder = true;
+    v.manifest = 40;
+    v.count = 3;
+    check_body(&v, OFFER_FOLDER);
+    v = file(BODY_OFFER);
+    v.has_order = false;
+    v.order = 0;
+    check_body(&v, OFFER_STREAM);
+    v = file(BODY_SEALED);
+    memset(v.hash, 'h', sizeof v.hash);
+    v.size = 1000;
+    check_body(&v, SEALED);
+    v = file(BODY_FILE_END);
+    memset(v.author, 'a', sizeof v.author);
+    v.end = FILE_END_RECEIVED;
+    check_body(&v, FILE_END);
+    /* What is empty. */
+    v = file(BODY_OFFER);
+    v.has_size = v.folder = true;
+    check_body(&v, "d1:ci0e1:i16:" X16("i") "1:ki6e1:mi0e1:n8:plan.odt1:oi77e1:si0e"
+                                            "1:ti1700000000001ee");
+}
+
+Test(wire_body, files_refused)
+{
+    static const char *const offer[] = {"1:i16:" X16("i"), "1:n8:plan.odt",
+                                        "1:ti1700000000001e"};
+    static const char *const sealed[] = {"1:h32:" X32("h"), "1:i16:" X16("i"),
+                                         "1:m16:" X16("m"), "1:si1000e",
+                                         "1:ti1700000000001e"};
+    static const char *const end[] = {"1:a32:" X32("a"), "1:ei4e", "1:i16:" X16("i"),
+                                      "1:m16:" X16("m"), "1:ti1700000000001e"};
+    for (size_t i = 0; i < sizeof offer / sizeof offer[0]; i++) {
+        cr_assert(!decodes_with(dec_body, OFFER, offer[i], ""), "%s", offer[i]);
+    }
+    for (size_t i = 0; i < sizeof sealed / sizeof sealed[0]; i++) {
+        cr_assert(!decodes_with(dec_body, SEALED, sealed[i], ""), "%s", sealed[i]);
+    }
+    for (size_t i = 0; i < sizeof end / sizeof end[0]; i++) {
+        cr_assert(!decodes_with(dec_body, FILE_END, end[i], ""), "%s", end[i]);
+    }
+    cr_assert(!decodes_with(dec_body, OFFER, "8:plan.odt", "2:.."));
+    cr_assert(!decodes_with(dec_body, OFFER, "8:plan.odt", "3:a/b"));
+    cr_assert(!decodes_with(dec_body, OFFER, "8:plan.odt", "3:nul"));
+    cr_assert(!decodes_with(dec_body, OFFER, "8:plan.odt", "0:"));
+    cr_assert(!decodes_with(dec_body, OFFER, "xi1e", "xi0e"));
+    cr_assert(!decodes_with(dec_body, OFFER, "xi1e", "xi2e"));
+    cr_assert(!decodes_with(dec_body, OFFER, "xi1e", "x1:1"));
+    cr_assert(!decodes_with(dec_body, OFFER, "si1000e", "si-1e"));
+    cr_assert(decodes_with(dec_body, OFFER, "si1000e", "si17592186044416e"));
+    cr_assert(!decodes_with(dec_body, OFFER, "si1000e", "si17592186044417e"));
+    cr_assert(!decodes_with(dec_body, OFFER, "oi77e", "o2:77"));
+    cr_assert(!decodes_with(dec_body, OFFER_FOLDER, "1:ci3e", ""), "m alone");
+    cr_assert(!decodes_with(dec_body, OFFER_FOLDER, "1:mi40e", ""), "c alone");
+    cr_assert(!decodes_with(dec_body, OFFER_FOLDER, "1:si1000e", ""));
+    cr_assert(!decodes_with(dec_body, OFFER_FOLDER, "mi40e", "mi1001e"),
+              "above the size");
+    cr_assert(decodes_with(dec_body, OFFER_FOLDER, "ci3e", "ci65536e"));
+    cr_assert(!decodes_with(dec_body, OFFER_FOLDER, "ci3e", "ci65537e"));
+    static const char large[] = "mi4194304e1:n8:plan.odt1:oi77e1:si9999999e";
+    char *most = replaced(OFFER_FOLDER, "mi40e1:n8:plan.odt1:oi77e1:si1000e", large);
+    cr_assert(decodes_text(dec_body, most));
+    cr_assert(!decodes_with(dec_body, most, "mi4194304e", "mi4194305e"));
+    free(most);
+    cr_assert(!decodes_with(dec_body, SEALED, "h32:" X32("h"), "h16:" X16("h")));
+    cr_assert(!decodes_with(dec_body, SEALED, "si1000e", "si17592186044417e"));
+    cr_assert(decodes_with(dec_body, FILE_END, "ei4e", "ei99e"), "of a later version");
+    cr_assert(!decodes_with(dec_body, FILE_END, "ei4e", "ei-4e"));
+}
+
+Test(wire_body, files_not_written)
+{
+    struct wire_body offer = file(BODY_OFFER), sealed = file(BODY_SEALED);
+    struct wire_body bad[9];
+    for (size_t i = 0; i < 9; i++) {
+        bad[i] = offer;
+    }
+    bad[0].text_len = 0;
+    bad[1].text = (const uint8_t *)"a/b.odt ";
+    bad[2].has_size = true;
+    bad[2].size = WIRE_FILE_SIZE_MAX + 1;
+    bad[3].size = 1; /* not known, but told */
+    bad[4].count = 1;
+    bad[5].folder = true; /* without a size */
+    bad[6].folder = bad[6].has_size = true;
+    bad[6].manifest = 2;
+    bad[6].size = 1;
+    bad[7].folder = bad[7].has_size = true;
+    bad[7].count = WIRE_FILE_ENTRIES_MAX + 1;
+    bad[8] = sealed;
+    bad[8].size = WIRE_FILE_SIZE_MAX + 1;
+    for (size_t i = 0; i < 9; i++) {
+        struct wr w = put(&bad[i]);
+        cr_assert(!wr_ok(&w), "written: %zu", i);
+    }
+}
+
 static bool emoji_ok(const char *s)
 {
     return wire_emoji_ok((const uint8_t *)s, strlen(s));
@@ -216,8 +372,9 @@ Test(wire_text, emoji)
 
 Test(wire_body, every_truncation)
 {
-    static const char *const dicts[] = {TEXT,     TEXT_BARE,     DEVICE,   EDIT,
-                                        REACTION, REACTION_BACK, REDACTION};
+    static const char *const dicts[] = {TEXT,         TEXT_BARE,     DEVICE,    EDIT,
+                                        REACTION,     REACTION_BACK, REDACTION, OFFER,
+                                        OFFER_STREAM, OFFER_FOLDER,  SEALED,    FILE_END};
     for (size_t d = 0; d < sizeof dicts / sizeof dicts[0]; d++) {
         size_t len = strlen(dicts[d]);
         uint8_t padded[1024] = {0};

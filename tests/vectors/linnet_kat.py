@@ -129,8 +129,34 @@ def keyfile():
     show("keyfile", content + hashlib.blake2b(content, digest_size=32).digest())
 
 
+def tree(size, leaves):
+    """The root over leaf hashes, and the last block hash (or nothing)."""
+    blocks = [labelled(32, None, "linnet file block v1", *leaves[i:i + 1024])
+              for i in range(0, len(leaves), 1024)]
+    root = labelled(32, None, "linnet file root v1", size.to_bytes(8, "big"), *blocks)
+    return root, b"".join(blocks[-1:])
+
+
+def hashtree():
+    leaf, counted = 1 << 20, bytes(range(251))
+    for name, size in (("0", 0), ("1", 1), ("leaf-1", leaf - 1), ("leaf", leaf),
+                       ("leaf+1", leaf + 1), ("3 leaves", 3 * leaf - 7)):
+        data = (counted * (size // 251 + 1))[:size]
+        leaves = [labelled(32, None, "linnet file leaf v1", data[i:i + leaf])
+                  for i in range(0, size, leaf)]
+        show(f"file {name}", tree(size, leaves)[0])
+        if size == 1:
+            show("file leaf of 1", leaves[0])
+            show("file block of 1", tree(size, leaves)[1])
+    for n in (1023, 1024, 1025, 2048, 2049):
+        root, block = tree(n * leaf, [i.to_bytes(4, "big") * 8 for i in range(n)])
+        show(f"file root {n}", root)
+        show(f"file block {n}", block)
+
+
 kdf()
 keys()
 chain()
 keyfile()
+hashtree()
 print(json.dumps(answers, indent=0))

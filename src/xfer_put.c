@@ -1,0 +1,611 @@
+/* Files that are given: reading ahead, sealing, what goes out to whom. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "xfer_priv.h"
+
+/* ---- refusing ---- */
+
+static int say_no(struct xfer *x, struct xpeer *p, uint32_t handle, enum file_no reason)
+{
+    uint8_t buf[XFER_FRAME_MAX];
+    struct wr w = wr_init(buf, sizeof buf);
+    struct wire_file_no v = {.handle = handle, .reason = reason};
+    wire_file_no_put(&w, &v);
+    return out_add(x, p->device, FRAME_FILE_NO, &w);
+}
+
+static void slot_free(struct xfer *x, struct slot *s)
+{
+    buf_give(x, s->buf, false);
+    free(s);
+}
+
+/* Slots of a serve go, or (still being read) go when that is done. */
+static void slots_drop(struct xfer *x, struct xpeer *p, const struct serve *v)
+{
+    for (struct slot **at = &p->slots; *at != NULL;) {
+        struct slot *s = *at;
+        if (s->serve != v) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        p->n_slots--;
+        s->serve = NULL;
+        if (s->ready) {
+            slot_free(x, s);
+        }
+    }
+    p->slots_end = &p->slots;
+    while (*p->slots_end != NULL) {
+        p->slots_end = &(*p->slots_end)->next;
+    }
+}
+
+static size_t queued(const struct serve *v)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_q; i++) {
+        n += v->q[i].count;
+    }
+    return n;
+}
+
+static void serve_free(struct xfer *x, struct serve *v)
+{
+    struct xpeer *p = v->peer;
+    for (struct serve **at = &p->serves; *at != NULL; at = &(*at)->next) {
+        if (*at == v) {
+            *at = v->next;
+            break;
+        }
+    }
+    p->wanted -= queued(v);
+    slots_drop(x, p, v);
+    free(v);
+}
+
+int put_stop_peer(struct xfer *x, struct file *f, struct xpeer *p, bool tell,
+                  enum file_no reason)
+{
+    int err = 0;
+    for (struct serve *v = p->serves, *next; err == 0 && v != NULL; v = next) {
+        next = v->next;
+        if (v->file == f) {
+            err = tell ? say_no(x, p, v->handle, reason) : 0;
+            serve_free(x, v);
+        }
+    }
+    return err;
+}
+
+int put_stop(struct xfer *x, struct file *f, enum file_no reason)
+{
+    int err = 0;
+    for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
+        err = put_stop_peer(x, f, p, true, reason);
+    }
+    return err;
+}
+
+void put_peer_down(struct xfer *x, struct xpeer *p)
+{
+    while (p->serves != NULL) {
+        serve_free(x, p->serves);
+    }
+}
+
+/* ---- what is wanted ---- */
+
+static struct serve *serve_get(struct xpeer *p, struct file *f, uint32_t handle)
+{
+    struct serve **at = &p->serves;
+    while (*at != NULL && ((*at)->handle != handle || (*at)->file != f)) {
+        at = &(*at)->next;
+    }
+    if (*at == NULL && (*at = calloc(1, sizeof **at)) != NULL) {
+        (*at)->peer = p;
+        (*at)->file = f;
+        (*at)->handle = handle;
+    }
+    return *at;
+}
+
+/* False: more than can be queued. */
+static bool enqueue(struct serve *v, const struct wire_file_want *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_ranges; i++) {
+        n += w->ranges[i].count;
+    }
+    if (w->n_ranges > WIRE_FILE_RANGES_MAX - v->n_q ||
+        w->n_lists > WIRE_FILE_RANGES_MAX - v->n_lists ||
+        n > XFER_WANTED_MAX - v->peer->wanted) {
+        return false;
+    }
+    memcpy(v->q + v->n_q, w->ranges, w->n_ranges * sizeof *v->q);
+    v->n_q += w->n_ranges;
+    memcpy(v->lists + v->n_lists, w->lists, w->n_lists * sizeof *v->lists);
+    v->n_lists += w->n_lists;
+    v->peer->wanted += n;
+    return true;
+}
+
+/* The first time that a contact takes of a file. */
+static int begun(struct xfer *x, struct txn *t, struct file *f, uint32_t contact)
+{
+    if (file_incoming(f) || file_taker(f, contact, false) != NULL) {
+        return 0;
+    }
+    struct taker *k = file_taker(f, contact, true);
+    if (k == NULL) {
+        return ERR_NOMEM;
+    }
+    f->r.flags |= FILE_UNDER_WAY;
+    waits_changed(x);
+    int err = file_peer_row(t, &k->r);
+    if (err == 0) {
+        err = file_row(t, f);
+    }
+    return err == 0 ? file_event(t, f, EVENT_FILE_ACCEPTED, contact) : err;
+}
+
+/* Whether anything is given of the file now; else why not. */
+static enum file_no why_not(const struct file *f, const struct xpeer *p)
+{
+    bool whole = f != NULL && file_incoming(f) && f->r.state == FILE_DONE &&
+                 (f->r.flags & FILE_PIPE) == 0;
+    if (f == NULL || (!whole && (file_incoming(f) || f->r.state != FILE_ACTIVE))) {
+        return FILE_NO_GONE;
+    }
+    (void)p;
+    return (f->r.flags & FILE_PAUSED) != 0 && !whole ? FILE_NO_PAUSED : 0;
+}
+
+static int check(struct xfer *x, struct file *f)
+{
+    struct xjob *j = f->checking ? NULL : job_new(x, XFER_JOB_CHECK, f);
+    if (f->checking || j == NULL) {
+        return f->checking ? 0 : ERR_NOMEM;
+    }
+    f->checking = true;
+    job_give(x, j);
+    return 0;
+}
+
+int put_want(struct xfer *x, struct txn *t, struct xpeer *p,
+             const struct wire_file_want *w)
+{
+    struct file *f = file_named(x, p, w->author, w->mid);
+    enum file_no reason = why_not(f, p);
+    if (reason != 0) {
+        return say_no(x, p, w->handle, reason);
+    }
+    struct serve *v = serve_get(p, f, w->handle);
+    if (v == NULL) {
+        return ERR_NOMEM;
+    }
+    if (!enqueue(v, w)) {
+        serve_free(x, v);
+        return say_no(x, p, w->handle, FILE_NO_BUSY);
+    }
+    int err = begun(x, t, f, p->contact);
+    file_told(x, f);
+    if (err == 0 && !f->checked && !file_incoming(f)) {
+        err = check(x, f);
+    }
+    return err;
+}
+
+/* ---- reading ahead ---- */
+
+/* The number of the next leaf of a serve that can be read now. */
+static bool next_leaf(const struct serve *v, uint32_t *leaf)
+{
+    const struct file *f = v->file;
+    if (v->n_q == 0) {
+        return false;
+    }
+    *leaf = v->q[0].first;
+    if (f->held_back || (f->r.flags & FILE_SIZED) == 0) { /* whole leaves only */
+        return ((uint64_t)*leaf + 1) * HASHTREE_LEAF <= f->spooled;
+    }
+    return true;
+}
+
+static void leaf_taken(struct serve *v)
+{
+    v->peer->wanted--;
+    v->q[0].first++;
+    if (--v->q[0].count == 0) {
+        memmove(v->q, v->q + 1, --v->n_q * sizeof *v->q);
+    }
+}
+
+static int read_one(struct xfer *x, struct serve *v, bool list, uint32_t number)
+{
+    struct xpeer *p = v->peer;
+    struct file *f = v->file;
+    struct slot *s = calloc(1, sizeof *s);
+    struct xjob *j = job_new(x, list ? XFER_JOB_LIST : XFER_JOB_READ, f);
+    if (s == NULL || j == NULL || (s->buf = buf_take(x, false)) == NULL) {
+        free(s);
+        if (j != NULL) {
+            job_free(j);
+        }
+        return ERR_NOMEM;
+    }
+    s->serve = v;
+    s->list = list;
+    s->number = number;
+    j->slot = s;
+    j->j.buf = s->buf;
+    j->j.leaf = list ? 0 : number;
+    j->j.list = list ? number : 0;
+    uint64_t from = (uint64_t)number * HASHTREE_LEAF, size = f->r.size;
+    if (!list && f->r.kind == FILE_STREAM && !file_incoming(f)) {
+        size = f->spooled > size ? f->spooled : size;
+        j->j.len =
+            size - from < HASHTREE_LEAF ? (size_t)(size - from) : (size_t)HASHTREE_LEAF;
+    }
+    *p->slots_end = s;
+    p->slots_end = &s->next;
+    p->n_slots++;
+    job_give(x, j);
+    return 0;
+}
+
+/* Beyond the end there is nothing: such leaves are asked for before the end was known. */
+static bool beyond(const struct file *f, uint32_t leaf)
+{
+    return (f->r.flags & FILE_SIZED) != 0 && leaf >= hashtree_leaves(f->r.size);
+}
+
+/* Starts one read of a serve. *any when it did. */
+static int serve_read(struct xfer *x, struct serve *v, bool *any)
+{
+    const struct file *f = v->file;
+    uint32_t leaf;
+    *any = false;
+    if (!f->checked && !file_incoming(f)) {
+        return 0;
+    }
+    if (v->n_lists > 0 && (f->r.flags & FILE_SEALED) != 0) {
+        uint32_t list = v->lists[0];
+        memmove(v->lists, v->lists + 1, --v->n_lists * sizeof *v->lists);
+        *any = list <= hashtree_blocks(file_leaves(f));
+        return *any ? read_one(x, v, true, list) : 0;
+    }
+    while (next_leaf(v, &leaf)) {
+        leaf_taken(v);
+        if (!beyond(f, leaf)) {
+            *any = true;
+            return read_one(x, v, false, leaf);
+        }
+    }
+    return 0;
+}
+
+/* One more read for a device, files in turn. */
+static int peer_read(struct xfer *x, struct xpeer *p, bool *any)
+{
+    struct serve **end = &p->serves;
+    int err = 0;
+    size_t n = 0;
+    *any = false;
+    for (struct serve *v = p->serves; v != NULL; v = v->next) {
+        n++;
+        end = &v->next;
+    }
+    for (; err == 0 && !*any && n > 0; n--) {
+        struct serve *v = p->serves;
+        if (v->next != NULL) { /* it goes to the end of the queue */
+            p->serves = v->next;
+            *end = v;
+            v->next = NULL;
+            end = &v->next;
+        }
+        err = serve_read(x, v, any);
+    }
+    return err;
+}
+
+int put_pump(struct xfer *x)
+{
+    bool again = true;
+    int err = 0;
+    while (err == 0 && again) {
+        again = false;
+        for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
+            bool any = false;
+            if (p->n_slots < XFER_AHEAD && x->bufs_out < XFER_BUFFERS) {
+                err = peer_read(x, p, &any);
+            }
+            again = again || any;
+        }
+    }
+    return err;
+}
+
+/* ---- sealing ---- */
+
+int put_run(struct xfer *x, struct file *f)
+{
+    bool due = !file_incoming(f) && f->r.state == FILE_ACTIVE && f->checked &&
+               (f->r.flags & (FILE_SIZED | FILE_SEALED)) == FILE_SIZED && !f->sealing &&
+               f->retry_ms == 0 && f->n_have == file_leaves(f);
+    struct xjob *j = due ? job_new(x, XFER_JOB_SEAL, f) : NULL;
+    if (due && j == NULL) {
+        return ERR_NOMEM;
+    }
+    if (due) {
+        f->sealing = true;
+        job_give(x, j);
+    }
+    return 0;
+}
+
+static int changed(struct xfer *x, struct txn *t, struct file *f)
+{
+    int err = file_say_end(x, f, FILE_END_CHANGED);
+    return err == 0 ? file_end(x, t, f, FILE_CHANGED, EVENT_FILE_CHANGED, false) : err;
+}
+
+/* A source that changed or is gone ends the offer; what may pass is tried again. */
+static int source_failed(struct xfer *x, struct txn *t, struct file *f,
+                         const struct xfer_result *r)
+{
+    if (file_ended(f)) {
+        return 0;
+    }
+    if (r->err == ERR_STALE || r->err == ERR_NOTFOUND) {
+        return changed(x, t, f);
+    }
+    file_stuck(x, f, r->why, r->err);
+    return put_stop(x, f, FILE_NO_FAILED);
+}
+
+static int checked(struct xfer *x, struct txn *t, struct file *f,
+                   const struct xfer_result *r)
+{
+    f->checking = false;
+    if (r->err != 0) {
+        return source_failed(x, t, f, r);
+    }
+    f->checked = true;
+    int err = file_bits_room(f, 8 * (uint64_t)r->n_bits);
+    if (err == 0 && r->n_bits > 0) {
+        memcpy(f->bits, r->bits, r->n_bits);
+    }
+    f->n_have = 0;
+    for (uint64_t i = 0; err == 0 && i < f->n_bits; i++) {
+        f->n_have += bit_get(f->bits, i);
+    }
+    return err == 0 ? put_run(x, f) : err;
+}
+
+static int sealed(struct xfer *x, struct txn *t, struct file *f,
+                  const struct xfer_result *r)
+{
+    f->sealing = false;
+    if (r->err != 0) {
+        return source_failed(x, t, f, r);
+    }
+    struct xev *e = ev_new(x, XFER_EV_SAY);
+    if (e == NULL) {
+        return ERR_NOMEM;
+    }
+    e->e.conv = f->r.conv;
+    e->e.body.kind = BODY_SEALED;
+    e->e.body.size = f->r.size;
+    memcpy(e->e.body.target, f->r.mid, sizeof e->e.body.target);
+    memcpy(e->e.body.hash, r->hash, sizeof e->e.body.hash);
+    memcpy(f->r.root, r->hash, sizeof f->r.root);
+    f->r.flags |= FILE_SEALED;
+    file_told(x, f);
+    return file_row(t, f);
+}
+
+/* A slot that nobody waits for any more is freed with its job. */
+static int slot_read(struct xfer *x, struct txn *t, struct xjob *j,
+                     const struct xfer_result *r)
+{
+    struct slot *s = j->slot;
+    struct file *f = j->file;
+    j->slot = NULL;
+    bool fresh = r->err == 0 && !s->list && !file_incoming(f) && !file_ended(f) &&
+                 s->number < f->n_bits && !bit_get(f->bits, s->number);
+    if (fresh) {
+        bit_set(f->bits, s->number, true);
+        f->n_have++;
+    }
+    if (s->serve == NULL) {
+        slot_free(x, s);
+    } else if (r->err == 0) {
+        s->ready = true;
+        s->len = r->len;
+        memcpy(s->hash, r->hash, sizeof s->hash);
+    } else {
+        struct serve *v = s->serve;
+        int err = say_no(x, v->peer, v->handle,
+                         file_incoming(f) ? FILE_NO_GONE : FILE_NO_FAILED);
+        serve_free(x, v); /* its slots with it, but for those that are being read */
+        slot_free(x, s);
+        return err == 0 && !file_incoming(f) ? source_failed(x, t, f, r) : err;
+    }
+    return fresh ? put_run(x, f) : 0;
+}
+
+int put_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_result *r)
+{
+    struct file *f = j->file;
+    if (j->slot != NULL) {
+        return slot_read(x, t, j, r);
+    }
+    if (file_ended(f)) {
+        return 0;
+    }
+    return j->j.kind == XFER_JOB_CHECK ? checked(x, t, f, r) : sealed(x, t, f, r);
+}
+
+/* ---- going out ---- */
+
+bool xfer_has_data(const struct xfer *x, uint32_t device, uint64_t now_ms)
+{
+    const struct xpeer *p = xpeer_get(x, device);
+    (void)now_ms;
+    return p != NULL && p->slots != NULL && p->slots->ready;
+}
+
+static void fill_leaf(struct slot *s, struct wr *w)
+{
+    const struct serve *v = s->serve;
+    if (!s->head_sent) {
+        struct wire_file_leaf head = {
+            .handle = v->handle, .leaf = s->number, .len = (uint32_t)s->len};
+        memcpy(head.hash, s->hash, sizeof head.hash);
+        size_t begin = wire_frame_begin(w, FRAME_FILE_LEAF);
+        wire_file_leaf_put(w, &head);
+        wire_frame_end(w, begin);
+        s->head_sent = true;
+    }
+    size_t left = s->len - s->off;
+    struct wire_file_data d = {.handle = v->handle,
+                               .leaf = s->number,
+                               .offset = (uint32_t)s->off,
+                               .data = s->buf + s->off,
+                               .len = left < WIRE_FILE_CHUNK ? left
+                                                             : (size_t)WIRE_FILE_CHUNK};
+    size_t begin = wire_frame_begin(w, FRAME_FILE_DATA);
+    wire_file_data_put(w, &d);
+    wire_frame_end(w, begin);
+    s->off += d.len;
+}
+
+static void fill_list(struct slot *s, struct wr *w)
+{
+    size_t left = (s->len - s->off) / HASHTREE_HASH;
+    struct wire_file_list v = {
+        .handle = s->serve->handle,
+        .list = s->number,
+        .first = (uint32_t)(s->off / HASHTREE_HASH),
+        .hashes = s->buf + s->off,
+        .n = left < WIRE_FILE_LIST_MAX ? left : (size_t)WIRE_FILE_LIST_MAX};
+    size_t begin = wire_frame_begin(w, FRAME_FILE_LIST);
+    wire_file_list_put(w, &v);
+    wire_frame_end(w, begin);
+    s->off += v.n * HASHTREE_HASH;
+}
+
+bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
+{
+    struct xpeer *p = xpeer_get(x, device);
+    struct slot *s = p == NULL ? NULL : p->slots;
+    x->now_ms = now_ms;
+    if (s == NULL || !s->ready || !rate_may(&x->tx, now_ms)) {
+        return false;
+    }
+    size_t before = w->len;
+    if (s->list) {
+        fill_list(s, w);
+    } else {
+        fill_leaf(s, w);
+    }
+    rate_spend(&x->tx, w->len - before, now_ms);
+    s->serve->file->bytes += w->len - before;
+    if (s->off == s->len) {
+        p->slots = s->next;
+        p->slots_end = p->slots == NULL ? &p->slots : p->slots_end;
+        p->n_slots--;
+        slot_free(x, s);
+        (void)put_pump(x); /* without memory: the next call of anything tries again */
+    }
+    return true;
+}
+
+/* ---- what others tell ---- */
+
+int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
+              const struct wire_file_state *v)
+{
+    struct taker *k = file_taker(f, p->contact, false);
+    bool held = v->state == FILE_WORD_PAUSED || v->state == FILE_WORD_STUCK;
+    (void)t;
+    if (file_ended(f)) {
+        return 0;
+    }
+    if (k != NULL) {
+        k->r.leaves = v->leaves;
+        k->held = held;
+    }
+    file_told(x, f);
+    return held ? put_stop_peer(x, f, p, false, 0) : 0;
+}
+
+int put_tell(struct xfer *x, struct file *f)
+{
+    enum file_word word =
+        (f->r.flags & FILE_PAUSED) != 0 ? FILE_WORD_PAUSED : FILE_WORD_ACTIVE;
+    int err = 0;
+    for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
+        const struct taker *k = file_taker(f, p->contact, false);
+        if (conv_has_contact(f->conv, p->contact) && (k == NULL || k->r.end == 0)) {
+            err = state_send(x, f, p, word, f->n_have);
+        }
+    }
+    return err;
+}
+
+static uint8_t end_event(uint64_t end)
+{
+    return end == FILE_END_RECEIVED   ? EVENT_FILE_DONE
+           : end == FILE_END_DECLINED ? EVENT_FILE_DECLINED
+           : end == FILE_END_BROKEN   ? EVENT_FILE_BROKEN
+                                      : EVENT_FILE_STOPPED;
+}
+
+static enum file_state end_state(const struct file *f, uint64_t end)
+{
+    if (f->conv->n > 2) {
+        return FILE_DONE;
+    }
+    return end == FILE_END_RECEIVED   ? FILE_DONE
+           : end == FILE_END_DECLINED ? FILE_DECLINED
+           : end == FILE_END_BROKEN   ? FILE_BROKEN
+                                      : FILE_STOPPED;
+}
+
+/* A contact has done with a file of ours. */
+int put_end_told(struct xfer *x, struct txn *t, struct file *f, uint32_t contact,
+                 uint64_t end)
+{
+    struct taker *k = file_ended(f) ? NULL : file_taker(f, contact, true);
+    if (file_ended(f) || (k != NULL && k->r.end != 0)) {
+        return 0;
+    }
+    if (k == NULL) {
+        return ERR_NOMEM;
+    }
+    k->r.end =
+        (uint8_t)(end >= FILE_END_DECLINED && end <= FILE_END_BROKEN ? end
+                                                                     : FILE_END_STOPPED);
+    k->r.leaves = end == FILE_END_RECEIVED ? file_leaves(f) : k->r.leaves;
+    int err = file_peer_row(t, &k->r);
+    if (err == 0) {
+        err = file_event(t, f, end_event(k->r.end), contact);
+    }
+    for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
+        err = p->contact == contact ? put_stop_peer(x, f, p, false, 0) : 0;
+    }
+    file_told(x, f);
+    waits_changed(x);
+    for (size_t i = 0; i < f->conv->n; i++) {
+        uint32_t c = f->conv->v[i].contact;
+        const struct taker *o = c == 0 ? NULL : file_taker(f, c, false);
+        if (c != 0 && (o == NULL || o->r.end == 0)) {
+            return err; /* others go on */
+        }
+    }
+    return err == 0 ? file_end(x, t, f, end_state(f, k->r.end), 0, false) : err;
+}
