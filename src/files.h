@@ -5,9 +5,10 @@
  *
  *   ID.leaves    hash of each leaf at 32 × its number; zeros: not known. Written without
  *                fsync: after a crash of the machine what does not fit is done again
- *   ID.source    ours: path, device, inode, size, mtime and ctime of each file, to find
- *                out whether it has changed
- *   ID.manifest  of a folder, ours or incoming
+ *   ID.source    ours: path, inode, size, mtime and ctime of each file, to find out
+ *                whether it has changed; incoming: which file gets its name just now
+ *   ID.manifest  of a folder, ours or incoming (then what belongs into the last leaf of
+ *                it too; not writable any more once what it names is made)
  *   ID.spool     standard input that is being sent; a piped file that comes in
  *
  * Nothing that a peer sends chooses a place outside of the download folder: a final name
@@ -44,12 +45,16 @@ struct files;
 typedef void files_done(void *ctx, const struct xfer_result *r);
 int files_new(struct loop *l, const char *home, const char *downloads, files_done *done,
               void *ctx, struct files **out);
-/* Waits for jobs under way; their results are dropped. NULL is fine. */
+/* Waits for jobs under way; their results are dropped. Before loop_free(), and not inside
+ * a callback of the loop. NULL is fine. */
 void files_free(struct files *f);
 void files_set_downloads(struct files *f, const char *downloads);
-/* Takes a job: done is called later, always. */
+/* Takes a job: done is called later, always (without memory for the job: at once). Those
+ * of a file that read and write leaves run beside each other; any other waits for those
+ * before it and keeps those behind it waiting. */
 void files_start(struct files *f, const struct xfer_job *job);
-/* Results of jobs started so far go nowhere: the node that asked is gone. */
+/* Results of jobs started so far go nowhere: the node that asked is gone. Waits for jobs
+ * under way, so that afterwards no buffer is touched; what takes long gives up soon. */
 void files_forget(struct files *f);
 /* Removes what is kept for offers that needs() does not know. */
 void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t mid[WIRE_MID]),
