@@ -138,7 +138,7 @@ struct xev *ev_new(struct xfer *x, enum xfer_event_kind kind)
     return e;
 }
 
-int out_add(struct xfer *x, uint32_t device, enum frame_type type, const struct wr *w)
+int xout_add(struct xfer *x, uint32_t device, enum frame_type type, const struct wr *w)
 {
     struct xout *o = wr_ok(w) ? malloc(sizeof *o + w->len) : NULL;
     if (o == NULL) {
@@ -174,7 +174,7 @@ int state_send(struct xfer *x, const struct file *f, struct xpeer *p, enum file_
     memcpy(v.author, file_author_root(f), sizeof v.author);
     memcpy(v.mid, f->r.mid, sizeof v.mid);
     wire_file_state_put(&w, &v);
-    return out_add(x, p->device, FRAME_FILE_STATE, &w);
+    return xout_add(x, p->device, FRAME_FILE_STATE, &w);
 }
 
 /* ---- records ---- */

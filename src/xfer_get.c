@@ -106,7 +106,7 @@ static int want(struct xfer *x, const struct source *s, const struct wire_file_w
     memcpy(full.mid, s->file->r.mid, sizeof full.mid);
     full.handle = s->handle;
     wire_file_want_put(&w, &full);
-    return out_add(x, s->peer->device, FRAME_FILE_WANT, &w);
+    return xout_add(x, s->peer->device, FRAME_FILE_WANT, &w);
 }
 
 /* Asks for a list, one at a time. */

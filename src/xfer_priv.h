@@ -306,7 +306,7 @@ void file_free_if_over(struct xfer *x, struct file *f);
 struct xjob *job_new(struct xfer *x, enum xfer_job_kind kind, struct file *f);
 void job_give(struct xfer *x, struct xjob *j);
 struct xev *ev_new(struct xfer *x, enum xfer_event_kind kind);
-int out_add(struct xfer *x, uint32_t device, enum frame_type type, const struct wr *w);
+int xout_add(struct xfer *x, uint32_t device, enum frame_type type, const struct wr *w);
 int state_send(struct xfer *x, const struct file *f, struct xpeer *p, enum file_word word,
                uint64_t leaves);
 /* A buffer of HASHTREE_LEAF bytes; NULL: as many as there may be are in use, or no

@@ -12,7 +12,7 @@ static int say_no(struct xfer *x, struct xpeer *p, uint32_t handle, enum file_no
     struct wr w = wr_init(buf, sizeof buf);
     struct wire_file_no v = {.handle = handle, .reason = reason};
     wire_file_no_put(&w, &v);
-    return out_add(x, p->device, FRAME_FILE_NO, &w);
+    return xout_add(x, p->device, FRAME_FILE_NO, &w);
 }
 
 static void slot_free(struct xfer *x, struct slot *s)

@@ -204,6 +204,7 @@ void harness_free(struct hnet *h)
         }
         drop_loads(&h->node[i]);
         feeds_free(h->node[i].f);
+        free(h->node[i].files);
         txn_release(&h->node[i].txn);
         store_close(h->node[i].store);
     }
@@ -237,6 +238,42 @@ void harness_announce(struct hnode *n)
     }
 }
 
+/* Keeps in the store that a node said something of a file. */
+static void keep_file(struct hnode *n, size_t who, const struct wire_body *b)
+{
+    struct rec r = {.kind = REC_META};
+    uint32_t number;
+    memcpy(&number, b->kind == BODY_OFFER ? b->mid : b->target, sizeof number);
+    (void)snprintf(r.u.meta.key, sizeof r.u.meta.key, "file %zu %u %u", who,
+                   (unsigned)b->kind, number);
+    MUST(txn_add(&n->txn, &r) == 0);
+}
+
+static void on_file(struct hnode *n, const struct feeds_event *ev)
+{
+    size_t who = node_of(n, ev->device);
+    if (ev->body->kind != BODY_REDACTION) {
+        keep_file(n, who, ev->body);
+    }
+    if (n->files == NULL) {
+        n->files = calloc(HARNESS_FILES, sizeof *n->files);
+        MUST(n->files != NULL);
+    }
+    if (n->n_files < HARNESS_FILES) {
+        struct hfile *x = &n->files[n->n_files];
+        *x = (struct hfile){.body = *ev->body,
+                            .who = who,
+                            .conv = ev->conv,
+                            .taken_back = ev->taken_back};
+        if (x->body.text_len > 0) {
+            MUST(x->body.text_len <= sizeof x->name);
+            memcpy(x->name, ev->body->text, x->body.text_len);
+        }
+        x->body.text = x->name;
+    }
+    n->n_files++;
+}
+
 static void on_event(struct hnode *n, const struct feeds_event *ev)
 {
     struct wait_load *w;
@@ -268,6 +305,7 @@ static void on_event(struct hnode *n, const struct feeds_event *ev)
         break;
     }
     case FEEDS_EV_FILE:
+        on_file(n, ev);
         break;
     case FEEDS_EV_ANNOUNCE:
         harness_announce(n);
@@ -562,6 +600,55 @@ void harness_say(struct hnode *n, unsigned number)
     harness_text(n, text, (size_t)len);
 }
 
+void harness_mid(unsigned number, uint8_t mid[WIRE_MID])
+{
+    uint32_t v = number;
+    memset(mid, 0, WIRE_MID);
+    memcpy(mid, &v, sizeof v);
+}
+
+void harness_file(struct hnode *n, enum body_kind kind, size_t author, unsigned number)
+{
+    char name[32];
+    struct wire_body b = {.kind = kind,
+                          .has_size = true,
+                          .size = number,
+                          .end = FILE_END_RECEIVED,
+                          .text = (const uint8_t *)name};
+    b.text_len = (size_t)snprintf(name, sizeof name, "%u", number);
+    harness_mid(number, kind == BODY_OFFER ? b.mid : b.target);
+    uint32_t contact = author == n->i ? 0 : (uint32_t)author + 1;
+    MUST(feeds_send_file(n->f, &n->txn, n->conv, contact, &b, n->net->now_ms) == 0);
+    keep_file(n, n->i, &b);
+    (void)harness_settle(n);
+}
+
+struct files_seen {
+    void (*seen)(void *ctx, size_t author, enum body_kind kind, unsigned number);
+    void *ctx;
+};
+
+static int see_file(void *ctx, const struct rec *r)
+{
+    const struct files_seen *v = ctx;
+    size_t author;
+    unsigned kind, number;
+    if (r->kind == REC_META &&
+        sscanf(r->u.meta.key, "file %zu %u %u", &author, &kind, &number) == 3) {
+        v->seen(v->ctx, author, kind, number);
+    }
+    return 0;
+}
+
+void harness_files(struct hnode *n,
+                   void (*seen)(void *ctx, size_t author, enum body_kind kind,
+                                unsigned number),
+                   void *ctx)
+{
+    struct files_seen v = {.seen = seen, .ctx = ctx};
+    MUST(store_load(n->store, see_file, &v) == 0);
+}
+
 static int add_msg(void *ctx, const struct store_msg *m)
 {
     struct hlist *l = ctx;
@@ -569,8 +656,12 @@ static int add_msg(void *ctx, const struct store_msg *m)
     MUST(l->n < HARNESS_MSGS);
     struct hmsg *x = &l->v[l->n++];
     memcpy(x->mid, m->mid, sizeof x->mid);
-    memcpy(text, m->text.p, m->text.n < sizeof text - 1 ? m->text.n : sizeof text - 1);
+    if (m->text.n > 0) { /* else it was redacted */
+        memcpy(text, m->text.p,
+               m->text.n < sizeof text - 1 ? m->text.n : sizeof text - 1);
+    }
     x->number = (unsigned)strtoul(text, NULL, 10);
+    x->kind = m->kind;
     x->author = m->author;
     x->feed = m->feed;
     x->seq = m->seq;

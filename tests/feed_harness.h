@@ -10,7 +10,7 @@
 #include "feed.h"
 #include "store.h"
 
-enum { HARNESS_NODES = 10, HARNESS_MSGS = 4096 };
+enum { HARNESS_NODES = 10, HARNESS_MSGS = 4096, HARNESS_FILES = 64 };
 
 struct frame {
     struct frame *next;
@@ -22,6 +22,14 @@ struct frame {
 struct wait_load { /* a load that was asked for */
     struct wait_load *next;
     struct feeds_event ev;
+};
+
+struct hfile {             /* FEEDS_EV_FILE */
+    struct wire_body body; /* text: in name */
+    uint8_t name[WIRE_FILE_NAME_MAX];
+    size_t who; /* the node that says it */
+    uint32_t conv;
+    bool taken_back;
 };
 
 struct hnode {
@@ -45,6 +53,8 @@ struct hnode {
     size_t n_errors;
     size_t n_entries, n_haves, n_loads; /* frames that went out; loads */
     size_t n_announced, n_devices, n_restored, n_forks;
+    struct hfile *files; /* as they came, the first HARNESS_FILES of them */
+    size_t n_files;
     int64_t skew_us;
     long die_in; /* commits until it dies; < 0: never */
 };
@@ -97,10 +107,22 @@ void harness_announce(struct hnode *n);
 void harness_say(struct hnode *n, unsigned number);
 void harness_text(struct hnode *n, const char *text, size_t len);
 
+/* Says something numbered of a file, of node `author` (of ends): an offer has the number
+ * as its name, and in its id; others are of the offer of that number. Every node keeps in
+ * its store what it said or was told (but for redactions). */
+void harness_file(struct hnode *n, enum body_kind kind, size_t author, unsigned number);
+void harness_mid(unsigned number, uint8_t mid[WIRE_MID]);
+/* Calls seen() for what the node's store says that `author` said of files. */
+void harness_files(struct hnode *n,
+                   void (*seen)(void *ctx, size_t author, enum body_kind kind,
+                                unsigned number),
+                   void *ctx);
+
 /* The history of the node's conversation, in the order of display. */
 struct hmsg {
     uint8_t mid[WIRE_MID];
     unsigned number;
+    uint8_t kind;
     uint32_t author, feed;
     uint64_t seq;
     uint8_t state;

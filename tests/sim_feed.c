@@ -2,6 +2,8 @@
  * go, nodes that die between making a transaction and storing it, homes set back to old
  * copies, clocks that jump. At the end all meet: everybody has every message that was not
  * lost with the only home that held it, once, in the same order, delivered by true words.
+ * Some of what is said are offers of files, and words about such offers, which are no
+ * messages: everybody was told of those that were not lost.
  *
  *   sim_feed              the fixed seeds
  *   sim_feed SEED         one of them
@@ -16,10 +18,16 @@ enum { SAID_MAX = 600, STEPS = 120, SEEDS = 60 };
 
 static bool say_all; /* one line for each step */
 
+struct said {
+    enum body_kind kind;
+    size_t who;
+};
+
 struct walk {
     struct hnet *h;
     uint64_t seed;
     unsigned said;
+    struct said what[SAID_MAX + 1];
     bool must[SAID_MAX + 1]; /* the number has to be there in the end */
     struct blob copy[HARNESS_NODES];
     bool backs; /* a home was set back: then words can outlive messages */
@@ -40,9 +48,19 @@ static size_t below(struct walk *w, size_t n)
     return (size_t)(harness_random(w->h) % n);
 }
 
+static void mark_file(void *ctx, size_t author, enum body_kind kind, unsigned number)
+{
+    bool *held = ctx;
+    (void)author;
+    if (kind != BODY_OFFER) { /* those are messages */
+        held[number] = true;
+    }
+}
+
 /* The numbers that a node's store holds. */
 static void mark(struct hnode *n, bool *held)
 {
+    harness_files(n, mark_file, held);
     struct hlist *l = harness_history(n);
     for (size_t i = 0; i < l->n; i++) {
         held[l->v[i].number] = true;
@@ -70,11 +88,20 @@ static void say(struct walk *w, struct hnode *n)
     if (!n->alive || w->said >= SAID_MAX) {
         return;
     }
+    static const enum body_kind kinds[] = {BODY_OFFER, BODY_SEALED, BODY_FILE_END};
     unsigned number = ++w->said;
-    harness_say(n, number);
+    size_t k = below(w, 8);
+    w->what[number] = (struct said){.kind = BODY_TEXT, .who = n->i};
+    if (k < sizeof kinds / sizeof kinds[0]) {
+        w->what[number].kind = kinds[k];
+        harness_file(n, kinds[k], below(w, w->h->n), number);
+    } else {
+        harness_say(n, number);
+    }
     /* Acknowledged when the commit went through. */
     w->must[number] = n->alive;
-    note("%zu says %u%s\n", n->i, number, n->alive ? "" : " and dies");
+    note("%zu says %u (%u)%s\n", n->i, number, (unsigned)w->what[number].kind,
+         n->alive ? "" : " and dies");
 }
 
 static void set_back(struct walk *w, size_t i)
@@ -160,6 +187,43 @@ static void step(struct walk *w)
     }
 }
 
+struct told {
+    struct walk *w;
+    bool v[SAID_MAX + 1];
+    bool ok;
+};
+
+static void see_file(void *ctx, size_t author, enum body_kind kind, unsigned number)
+{
+    struct told *t = ctx;
+    const struct said *x = &t->w->what[number];
+    t->ok = t->ok && kind == x->kind && author == x->who;
+    t->v[number] = true;
+}
+
+/* What was said of files and is not lost was told, also of every offer that is shown. */
+static bool check_files(struct walk *w, struct hnode *n, const struct hlist *l)
+{
+    struct told t = {.w = w, .ok = true};
+    harness_files(n, see_file, &t);
+    bool want[SAID_MAX + 1];
+    for (unsigned i = 1; i <= w->said; i++) {
+        want[i] = w->must[i] && w->what[i].kind != BODY_TEXT;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        bool offer = w->what[l->v[i].number].kind == BODY_OFFER;
+        t.ok = t.ok && offer == (l->v[i].kind == MSG_FILE);
+        want[l->v[i].number] = offer;
+    }
+    for (unsigned i = 1; i <= w->said; i++) {
+        if (want[i] && !t.v[i]) {
+            printf("node %zu was not told of %u\n", n->i, i);
+            t.ok = false;
+        }
+    }
+    return t.ok;
+}
+
 static size_t author_of(const struct hnode *n, const struct hmsg *m)
 {
     return m->author == 0 ? n->i : m->author - 1;
@@ -189,8 +253,9 @@ static bool check_node(struct walk *w, struct hnode *n, const struct hlist *firs
         }
         ok = ok && word;
     }
+    ok = check_files(w, n, l) && ok;
     for (unsigned i = 1; i <= w->said; i++) {
-        if (w->must[i] && !held[i]) {
+        if (w->must[i] && w->what[i].kind <= BODY_OFFER && !held[i]) {
             printf("node %zu lacks %u\n", n->i, i);
             ok = false;
         }
