@@ -161,6 +161,9 @@ void app_file_settings(struct app *a, const struct config_view *v)
 {
     a->accept = v->accept;
     a->limit_rate = v->limit_rate;
+    if (a->files != NULL) {
+        files_set_downloads(a->files, v->downloads);
+    }
     tell_file_settings(a, env_mono_ms());
 }
 
