@@ -20,6 +20,7 @@ static void complain(char why[ARGS_WHY_MAX], const char *before, const char *wor
 struct parser {
     int argc, at;
     char *const *argv;
+    const struct args_option *many; /* takes the arguments that follow; NULL: none */
     struct args *out;
     char *why;
 };
@@ -102,9 +103,27 @@ static const char *value_inside(const struct parser *p, const char *word, size_t
     return word + 2;
 }
 
+static bool takes_many(const struct args_option *o)
+{
+    size_t len = o->value == NULL ? 0 : strlen(o->value);
+    return len > 3 && strcmp(o->value + len - 3, "...") == 0;
+}
+
+static bool add_value(struct parser *p, const struct args_option *o, const char *value)
+{
+    if (p->out->n_values == ARGS_VALUES_MAX) {
+        complain(p->why, "The option ", o->name, " is given too often.");
+        return false;
+    }
+    p->out->values[p->out->n_values].option = o;
+    p->out->values[p->out->n_values++].value = value;
+    return true;
+}
+
 static bool option(struct parser *p, const char *word)
 {
     size_t len;
+    p->many = NULL;
     const char *inside = value_inside(p, word, &len);
     int global = strcmp(word, "-h") == 0 ? 1 : global_option(p, word, len, inside);
     if (global != 0) {
@@ -125,15 +144,8 @@ static bool option(struct parser *p, const char *word)
         return false;
     }
     const char *value = o->value == NULL ? "" : take_value(p, inside, o->name);
-    if (value == NULL || p->out->n_values == ARGS_VALUES_MAX) {
-        if (value != NULL) {
-            complain(p->why, "The option ", o->name, " is given too often.");
-        }
-        return false;
-    }
-    p->out->values[p->out->n_values].option = o;
-    p->out->values[p->out->n_values++].value = value;
-    return true;
+    p->many = takes_many(o) ? o : NULL;
+    return value != NULL && add_value(p, o, value);
 }
 
 static bool word(struct parser *p, const char *w,
@@ -146,6 +158,9 @@ static bool word(struct parser *p, const char *w,
             complain(p->why, "There is no command \"", w, "\".");
         }
         return a->command != NULL;
+    }
+    if (p->many != NULL && a->n_words >= a->command->words_min) {
+        return add_value(p, p->many, w);
     }
     if (a->n_words == ARGS_WORDS_MAX || a->n_words == a->command->words_max) {
         if (a->command->form == ARGS_LOOSE) {
@@ -174,7 +189,7 @@ bool args_parse(int argc, char *const argv[],
                 const struct args_command *(*find)(const char *name), struct args *out,
                 char why[ARGS_WHY_MAX])
 {
-    struct parser p = {argc, 1, argv, out, why};
+    struct parser p = {argc, 1, argv, NULL, out, why};
     bool ended = false;
     memset(out, 0, sizeof *out);
     while (p.at < argc) {

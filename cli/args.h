@@ -17,8 +17,11 @@ enum {
  * with a NULL name. */
 struct args_option {
     const char *name;
-    char letter;       /* 0: none */
-    const char *value; /* what its value is called in the help; NULL: a flag */
+    char letter; /* 0: none */
+    /* What its value is called in the help; NULL: a flag. With "..." at its end,
+     * arguments behind the value are further ones of it, until the next option, once the
+     * command has as many arguments as it needs. */
+    const char *value;
 };
 
 /* What may follow a command. */

@@ -171,7 +171,8 @@ static int tell_end(struct get *g, enum track_end end)
         break;
     }
     if (!g->pass) {
-        track_print(&g->track, cli_str(g->track.t, "path"));
+        bool done = strcmp(cli_str(g->track.t, "state"), "done") == 0;
+        track_print(&g->track, done ? cli_str(g->track.t, "path") : "");
     }
     return rc;
 }

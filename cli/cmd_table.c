@@ -39,7 +39,7 @@ static const struct args_option verify_options[] = {
     {"--yes", 'y', NULL}, {"--code", 0, NULL}, END};
 static const struct args_option send_options[] = {
     {"--reply", 0, "ID"},    {"--wait", 0, "sent|stored|delivered|read"},
-    {"--timeout", 0, "30s"}, {"--file", 'f', "PATH"},
+    {"--timeout", 0, "30s"}, {"--file", 'f', "PATH..."},
     {"--name", 0, "FILE"},   END};
 static const struct args_option react_options[] = {{"--remove", 0, NULL}, END};
 static const struct args_option recv_options[] = {{"--follow", 'f', NULL},
@@ -222,7 +222,7 @@ static const struct cmd table[] = {
      "linnet contact remove bob-2. Two people with one name need two names:\n"
      "    linnet contact rename bob-2 'bob sales'\n"},
     {{"send", send_options, 1, 2,
-      "NAME [TEXT|-] [-f PATH|-]... [--name FILE] [--reply ID]\n"
+      "NAME [TEXT|-] [-f PATH|-...] [--name FILE] [--reply ID]\n"
       "                   [--wait sent|stored|delivered|read] [--timeout 30s]",
       false},
      cmd_send,
@@ -244,7 +244,7 @@ static const struct cmd table[] = {
      "prints number, state, bytes and name; exits 7 when they were declined, 8 when\n"
      "nothing moves for the time-out, 9 when what arrived is not what was sent.\n"
      "\n"
-     "    linnet send bob -f report.pdf -f photos/\n"
+     "    linnet send bob -f report.pdf photos/\n"
      "    linnet send bob 'As you wished.' -f plan.odt --name 'plan 2.odt'\n"
      "    linnet send bob -f disk.img --wait delivered --timeout 10m\n"
      "    tar c src | linnet send bob -f - --name src.tar\n"},

@@ -209,7 +209,7 @@ static void take(struct track *k, json_t *t)
     }
     if (!k->begun && (transfer_begun(t) || strcmp(cli_str(t, "state"), "done") == 0)) {
         k->begun = true;
-        k->begun_ms = now;
+        k->begun_ms = k->told_ms = now;
         tell(k, "accepted");
     }
     if (transfer_ended(t)) {

@@ -229,7 +229,8 @@ static void fail_verb(struct app *a, struct api_req *r, int err, uint32_t n)
     if (err == ERR_STATE && here) {
         const char *word = api_transfer_state(&v, api_transfer_end(a, n));
         api_fail(r, CODE_ERROR, "That cannot be done with transfer %u%s: it is %s.", n,
-                 v.r->author == 0 ? ", which is ours" : "", word);
+                 v.r->author == 0 && v.phase != XFER_PHASE_ENDED ? ", which is ours" : "",
+                 word);
     } else if (err == ERR_NOTFOUND && a->node != NULL) {
         api_fail(r, CODE_UNKNOWN, "There is no transfer %u that has not ended.", n);
     } else {

@@ -75,6 +75,7 @@ static void harden(void)
     }
     (void)umask(077);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is a full disk */
     /* As many descriptors as may be had: strangers' half-open links must not lock out
      * contacts. */
     struct rlimit files;

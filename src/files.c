@@ -218,6 +218,7 @@ static void open_free(struct files *f, struct files_open *o)
     f->n_open--;
     (void)files_close_all(o);
     (void)pthread_mutex_destroy(&o->lock);
+    (void)pthread_mutex_destroy(&o->writing);
     free(o);
 }
 
@@ -236,11 +237,12 @@ static struct files_open *open_new(struct files *f, const uint8_t mid[WIRE_MID],
         return NULL;
     }
     struct files_open *o = calloc(1, sizeof *o);
-    if (o == NULL || pthread_mutex_init(&o->lock, NULL) != 0) {
-        free(o);
+    if (o == NULL) {
         *no_memory = true;
         return NULL;
     }
+    (void)pthread_mutex_init(&o->lock, NULL); /* neither fails in glibc */
+    (void)pthread_mutex_init(&o->writing, NULL);
     if (f->n_open == FILES_OPEN_MAX) {
         open_free(f, oldest);
     }

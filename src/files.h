@@ -6,7 +6,7 @@
  *   ID.leaves    hash of each leaf at 32 × its number; zeros: not known. Written without
  *                fsync: after a crash of the machine what does not fit is done again
  *   ID.source    ours: path, inode, size, mtime and ctime of each file, to find out
- *                whether it has changed; incoming: which file gets its name just now
+ *                whether it has changed; incoming: which file the part is
  *   ID.manifest  of a folder, ours or incoming (then what belongs into the last leaf of
  *                it too; not writable any more once what it names is made)
  *   ID.spool     standard input that is being sent; a piped file that comes in

@@ -60,7 +60,7 @@ static int give_name(struct files_job *j, int dir, const char *path, const char 
             return files_fail_errno(j, ENAMETOOLONG, "cannot be used", path);
         }
         if (rename_new(dir, part, name, folder) == 0) {
-            return fsync(dir) == 0
+            return files_sync_dir(dir)
                        ? 0
                        : files_fail_errno(j, errno, "cannot be written", path);
         }
@@ -109,25 +109,16 @@ static int settle_folder(struct files_job *j)
     if (err == 0) {
         err = files_tree_modes(j);
     }
-    if (err == 0 && (fsync(j->o->fd) != 0 || syncfs(j->o->fd) != 0)) {
+    if (err == 0 && (!files_sync_dir(j->o->fd) || syncfs(j->o->fd) != 0)) {
         err = files_fail_errno(j, errno, "cannot be written", j->in.path);
     }
     return err;
 }
 
-/* Notes which file it is that gets a name now, should the node end before it is told. */
-static int note_part(struct files_job *j, const struct stat *st)
-{
-    struct files_entry e = {.path = "", .folder = j->in.file_kind == FILE_FOLDER};
-    struct files_tree t = {.v = &e, .n = 1};
-    files_id_of(st, &e.id);
-    return files_notes_write(j, &t);
-}
-
 static int finish_part(struct files_job *j)
 {
     char path[PATH_MAX];
-    const char *part;
+    const char *part = NULL;
     struct stat st, named;
     bool known = fstat(j->o->fd, &st) == 0;
     int dir = open_dir_of(j->in.path, path, &part);
@@ -139,9 +130,6 @@ static int finish_part(struct files_job *j)
         err = replaced(j);
     } else if (!files_close_all(j->o)) {
         err = files_fail_errno(j, errno, "cannot be written", j->in.path);
-    }
-    if (err == 0) {
-        err = note_part(j, &st);
     }
     if (err == 0) {
         err = give_name(j, dir, path, part);
@@ -172,12 +160,12 @@ int files_part_finish(struct files_job *j)
 /* ---- the end of a part ---- */
 
 /* Only what the manifest names; anything else in it is somebody else's. */
-static void empty_folder(struct files_job *j)
+static void empty_folder(struct files_job *j, const char *path)
 {
     struct files_tree *t = NULL;
     uint8_t *p = NULL;
     size_t len = 0;
-    int fd = open(j->in.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && files_kept_read(j, "manifest", WIRE_MANIFEST_MAX, &p, &len) == 0 &&
         j->in.head <= len && files_tree_parse(p, (size_t)j->in.head, &t) == 0) {
         files_tree_remove(t, fd);
@@ -187,31 +175,33 @@ static void empty_folder(struct files_job *j)
     (void)files_close(&fd);
 }
 
-static int remove_part(struct files_job *j)
+int files_part_remove(struct files_job *j, const char *path)
 {
-    char path[PATH_MAX];
-    const char *part;
+    char dir_path[PATH_MAX];
+    const char *part = NULL;
     struct stat st;
     bool folder = j->in.file_kind == FILE_FOLDER;
-    if (folder) {
-        empty_folder(j);
+    if (!files_is_part(path)) {
+        return 0;
     }
-    int dir = open_dir_of(j->in.path, path, &part);
+    if (folder) {
+        empty_folder(j, path);
+    }
+    int dir = open_dir_of(path, dir_path, &part);
     bool there = dir >= 0 && fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                  (folder ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
     int e = there && unlinkat(dir, part, folder ? AT_REMOVEDIR : 0) != 0 ? errno : 0;
     (void)files_close(&dir);
     return e == 0 || e == ENOENT || e == ENOTEMPTY || e == EEXIST
                ? 0
-               : files_fail_errno(j, e, "cannot be removed", j->in.path);
+               : files_fail_errno(j, e, "cannot be removed", path);
 }
 
 int files_drop(struct files_job *j)
 {
-    bool part =
-        j->in.incoming && !j->in.pipe && j->in.path != NULL && files_is_part(j->in.path);
+    bool part = j->in.incoming && !j->in.pipe && j->in.path != NULL;
     (void)files_close_all(j->o);
-    int err = part ? remove_part(j) : 0;
+    int err = part ? files_part_remove(j, j->in.path) : 0;
     int e = files_kept_remove(j);
     if (err == 0 && e != 0) {
         err = files_fail_errno(j, e, "cannot be cleared", j->f->dir);

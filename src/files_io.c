@@ -150,6 +150,11 @@ bool files_close(int *fd)
     return old < 0 || close(old) == 0;
 }
 
+bool files_sync_dir(int fd)
+{
+    return fsync(fd) == 0 || errno == EINVAL || errno == EOPNOTSUPP;
+}
+
 bool files_join(char out[PATH_MAX], const char *dir, const char *name)
 {
     bool top = strcmp(dir, "/") == 0;

@@ -81,15 +81,12 @@ static int load_tree(struct files_job *j, struct files_tree **out)
     uint8_t *p;
     size_t len;
     int err = files_kept_read(j, "manifest", WIRE_MANIFEST_MAX, &p, &len);
-    if (err != 0) {
-        return err;
+    if (err == 0) {
+        err =
+            j->in.head <= len ? files_tree_parse(p, (size_t)j->in.head, out) : ERR_FORMAT;
+        free(p);
     }
-    err = j->in.head <= len ? files_tree_parse(p, (size_t)j->in.head, out) : ERR_FORMAT;
-    free(p);
-    return err == ERR_FORMAT ? files_fail(j, ERR_IO,
-                                          "What this node keeps about the "
-                                          "transfer in its home is damaged.")
-                             : err;
+    return err == ERR_FORMAT || err == ERR_NOTFOUND ? gone(j) : err;
 }
 
 int files_part_get(struct files_job *j)
@@ -136,9 +133,10 @@ int files_part_read(struct files_job *j, uint8_t *p, size_t len, uint64_t at)
 static int write_plain(struct files_job *j, int fd, const uint8_t *p, size_t len,
                        uint64_t at, const char *path)
 {
-    return files_pwrite(fd, p, len, at) == 0
-               ? 0
-               : files_fail_errno(j, errno, "cannot be written", path);
+    (void)pthread_mutex_lock(&j->o->writing);
+    int e = files_pwrite(fd, p, len, at) == 0 ? 0 : errno;
+    (void)pthread_mutex_unlock(&j->o->writing);
+    return e == 0 ? 0 : files_fail_errno(j, e, "cannot be written", path);
 }
 
 /* The manifest was checked and its tree made: what comes again must be the same. */
@@ -247,7 +245,7 @@ static int make_spool(struct files_job *j)
     }
     (void)unlinkat(j->f->dir_fd, name, 0); /* of a start that was cut off */
     j->o->fd = files_kept_open(j, "spool", O_RDWR | O_CREAT | O_EXCL);
-    return j->o->fd >= 0 && fsync(j->f->dir_fd) == 0
+    return j->o->fd >= 0 && files_sync_dir(j->f->dir_fd)
                ? 0
                : files_fail_errno(j, errno, "cannot be written", j->f->dir);
 }
@@ -273,6 +271,20 @@ static int make_at(struct files_job *j, int dir, const char *name, const char *p
                   FILES_PART_MODE);
 }
 
+/* Notes which file it is, should the node end before its path is stored, here or when it
+ * gets its name. */
+static int note_part(struct files_job *j)
+{
+    struct stat st;
+    struct files_entry e = {.path = j->path, .folder = is_folder(j)};
+    struct files_tree t = {.v = &e, .n = 1};
+    if (fstat(j->o->fd, &st) != 0) {
+        return files_fail_errno(j, errno, "cannot be used", j->path);
+    }
+    files_id_of(&st, &e.id);
+    return files_notes_write(j, &t);
+}
+
 static int make_in(struct files_job *j, int dir, const char *path, const char *wanted)
 {
     char name[WIRE_FILE_NAME_MAX + 1], part[WIRE_FILE_NAME_MAX + 1];
@@ -287,9 +299,14 @@ static int make_in(struct files_job *j, int dir, const char *path, const char *w
         }
         j->o->fd = make_at(j, dir, name, part);
         if (j->o->fd >= 0) {
-            return fsync(dir) == 0
-                       ? 0
-                       : files_fail_errno(j, errno, "cannot be written", path);
+            err = note_part(j);
+            if (err == 0 && !files_sync_dir(dir)) {
+                err = files_fail_errno(j, errno, "cannot be written", path);
+            }
+            if (err != 0) {
+                (void)unlinkat(dir, part, is_folder(j) ? AT_REMOVEDIR : 0);
+            }
+            return err;
         }
         if (errno != EEXIST) {
             err = files_fail_errno(j, errno, "cannot be made", j->path);
@@ -323,10 +340,19 @@ static int make_part(struct files_job *j)
     return err;
 }
 
-/* Forgets what an earlier part left in the home. */
+/* Removes an earlier part that was noted, and what it left in the home. */
 static int begin_anew(struct files_job *j)
 {
+    struct files_tree *note = NULL;
+    struct stat st;
     (void)files_close_all(j->o);
+    if (files_notes_read(j, &note) == 0) {
+        const struct files_entry *e = note->n == 1 ? &note->v[0] : NULL;
+        if (e != NULL && lstat(e->path, &st) == 0 && (uint64_t)st.st_ino == e->id.inode) {
+            (void)files_part_remove(j, e->path);
+        }
+        files_tree_free(note);
+    }
     int e = files_kept_remove(j);
     if (e != 0) {
         return files_fail_errno(j, e, "cannot be cleared", j->f->dir);
@@ -455,7 +481,7 @@ static int count_leaves(struct files_job *j, uint64_t *out)
 
 static int open_again(struct files_job *j)
 {
-    uint64_t leaves;
+    uint64_t leaves = 0;
     int err = files_part_get(j);
     if (err == ERR_NOTFOUND) {
         err = find_finished(j);

@@ -64,6 +64,8 @@ struct files_open {
     uint64_t used;
     /* the workers' */
     pthread_mutex_t lock;
+    pthread_mutex_t writing;  /* the kernel takes one write of a file at a time, and who
+                               * waits for it there spins */
     int fd, leaves, manifest; /* -1: not open */
     bool made;                /* incoming folder: what its manifest names is there */
     struct files_tree *tree;
@@ -119,6 +121,8 @@ ssize_t files_pread(int fd, void *p, size_t n, uint64_t at);
 int files_pwrite(int fd, const void *p, size_t n, uint64_t at);
 /* True when close() finds nothing wrong either; fd -1 is fine. */
 bool files_close(int *fd);
+/* Some file systems sync no folders. False: errno. */
+bool files_sync_dir(int fd);
 /* Joins folder and name. False: longer than PATH_MAX. */
 bool files_join(char out[PATH_MAX], const char *dir, const char *name);
 /* The job's result is not wanted any more: what takes long ends. */
@@ -193,9 +197,9 @@ int files_scan(struct files_job *j);
 int files_check(struct files_job *j);
 int files_read(struct files_job *j);
 int files_seal(struct files_job *j);
-/* Notes of what a source is, or an incoming file that is about to get its name. */
+/* Notes of what a source is, or which file an incoming one is written to. */
 int files_notes_write(struct files_job *j, const struct files_tree *t);
-/* 0; ERR_NOTFOUND (none, or damaged), ERR_NOMEM, ERR_IO. */
+/* 0; ERR_NOTFOUND (none, or damaged; without a sentence), ERR_NOMEM, ERR_IO. */
 int files_notes_read(struct files_job *j, struct files_tree **out);
 
 /* ---- files_part.c, files_end.c, files_name.c ---- */
@@ -208,6 +212,9 @@ int files_part_read(struct files_job *j, uint8_t *p, size_t len, uint64_t at);
 int files_part_sync(struct files_job *j);
 int files_part_finish(struct files_job *j);
 int files_drop(struct files_job *j);
+/* Removes a part: the file, or of a folder what its manifest names. Nothing else than
+ * what is called a part. 0 or an error. */
+int files_part_remove(struct files_job *j, const char *path);
 /* name with " (n)" before its ending (n 0: as it is), cut so that room bytes fit behind
  * it. */
 void files_numbered(const char *name, bool folder, unsigned n, size_t room,

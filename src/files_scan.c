@@ -345,7 +345,7 @@ static int scan_stream(struct files_job *j)
     char name[FILES_KEPT_MAX];
     int fd = files_kept_open(j, "spool", O_WRONLY | O_CREAT | O_EXCL);
     files_kept_name(j->o, "spool", name);
-    if (fd < 0 || !files_close(&fd) || fsync(j->f->dir_fd) != 0) {
+    if (fd < 0 || !files_close(&fd) || !files_sync_dir(j->f->dir_fd)) {
         return files_fail_errno(j, errno, "cannot be written", j->f->dir);
     }
     if (!files_join(j->path, j->f->dir, name)) {

@@ -117,7 +117,7 @@ int files_notes_read(struct files_job *j, struct files_tree **out)
     size_t len;
     int err = files_kept_read(j, "source", FILES_NOTES_MAX, &p, &len);
     if (err != 0) {
-        return err == ERR_NOTFOUND ? notes_gone(j) : err;
+        return err;
     }
     bool no_memory = false;
     struct files_tree *t = parse_notes(p, len, &no_memory);
@@ -125,7 +125,7 @@ int files_notes_read(struct files_job *j, struct files_tree **out)
     bool fits = t != NULL && (j->in.file_kind == FILE_FOLDER || t->n == 1);
     if (!fits) {
         files_tree_free(t);
-        return no_memory ? ERR_NOMEM : notes_gone(j);
+        return no_memory ? ERR_NOMEM : ERR_NOTFOUND;
     }
     *out = t;
     return 0;
@@ -189,9 +189,8 @@ static int get(struct files_job *j)
     int err = 0;
     if (o->tree == NULL && !stream) {
         err = files_notes_read(j, &o->tree);
-        if (err == 0 && folder && o->tree->head != j->in.head) {
-            err = notes_gone(j);
-        }
+        bool other = err == 0 && folder && o->tree->head != j->in.head;
+        err = err == ERR_NOTFOUND || other ? notes_gone(j) : err;
     }
     if (err == 0 && o->manifest < 0 && folder) {
         err = open_kept(j, "manifest", &o->manifest);
@@ -391,7 +390,7 @@ static int leaf_len(struct files_job *j, uint64_t *from, size_t *len)
 int files_read(struct files_job *j)
 {
     uint64_t from;
-    size_t len;
+    size_t len = 0;
     uint8_t hash[HASHTREE_HASH], kept[HASHTREE_HASH];
     int err = leaf_len(j, &from, &len);
     if (err == 0) {

@@ -24,6 +24,7 @@ struct place {
 struct target {
     uint64_t row;
     uint32_t flags;
+    bool file; /* offers a file: its text is a name, which nobody edits */
 };
 
 static int compare(const struct place *a, const struct place *b)
@@ -242,7 +243,7 @@ static int apply(struct store_work *w, const struct target *t, const struct rec_
     }
     switch ((enum change_kind)c->kind) {
     case CHANGE_EDIT:
-        return apply_edit(w, t, c, rank);
+        return t->file ? 0 : apply_edit(w, t, c, rank);
     case CHANGE_REACTION:
         return apply_reaction(w, t, c, rank);
     case CHANGE_REDACTION:
@@ -399,6 +400,7 @@ static int find_target(struct store *s, uint32_t conv, uint32_t author,
     if (rc == 1) {
         t->row = col_int(b.st, 0);
         t->flags = (uint32_t)col_int(b.st, 1);
+        t->file = col_int(b.st, 2) == MSG_FILE;
         (void)sqlite3_reset(b.st);
     }
     return rc;

@@ -195,7 +195,7 @@ const char *const store_sql[ST_COUNT] = {
     [ST_PENDING_NEXT] =
         "SELECT n, kind, author, device, ord, rank, mid, time_ms, text FROM pending"
         " WHERE conv = ? AND target_author = ? AND target = ? LIMIT 1",
-    [ST_MSG_TARGET] = "SELECT row, flags FROM msg WHERE conv = ? AND author = ?"
+    [ST_MSG_TARGET] = "SELECT row, flags, kind FROM msg WHERE conv = ? AND author = ?"
                       " AND mid = ?",
     [ST_MSG_FLAGS] = "UPDATE msg SET flags = ? WHERE row = ?",
     [ST_MSG_TEXT] = "UPDATE msg SET flags = ?, text = ? WHERE row = ?",

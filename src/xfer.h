@@ -42,7 +42,7 @@ enum {
     XFER_ENDED_MAX = 65536, /* remembered, so that a repeated offer is known */
     XFER_WINDOW = 8,        /* leaves asked for and not here, of one file */
     XFER_BUFFERS = 8,       /* leaves in memory that come in, and that go out */
-    XFER_AHEAD = 2,         /* leaves read ahead for a link */
+    XFER_AHEAD = 4,         /* leaves read ahead for a link */
     XFER_WANTED_MAX = 256,  /* leaves that one device may have asked for */
     XFER_SYNC_LEAVES = 64,  /* after so many leaves, or XFER_SYNC_MS, comes a sync */
     XFER_SYNC_MS = 2000,

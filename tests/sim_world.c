@@ -56,7 +56,6 @@ struct sim_event {
 uint64_t sim_random(struct sim_world *w)
 {
     uint64_t z = (w->rng += 0x9e3779b97f4a7c15u);
-
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);

@@ -75,6 +75,55 @@ Test(args, options_of_a_command)
     cr_assert_eq(p.a.n_values, 2);
 }
 
+Test(args, options_about_files)
+{
+    struct parsed p;
+    cr_assert(parse(&p, "send bob text -f a -fb/ --file=- --name c"));
+    cr_assert_eq(p.a.n_values, 4);
+    cr_assert_str_eq(p.a.values[0].value, "a");
+    cr_assert_str_eq(p.a.values[1].value, "b/");
+    cr_assert_str_eq(p.a.values[2].value, "-");
+    cr_assert_str_eq(p.a.words[1], "text");
+    cr_assert(parse(&p, "recv --file 17 -o -"));
+    cr_assert_str_eq(args_value(&p.a, "--file"), "17");
+    cr_assert_str_eq(args_value(&p.a, "--output"), "-");
+    cr_assert(parse(&p, "transfers pause 1 2 3"));
+    cr_assert_eq(p.a.n_words, 4);
+    cr_assert(parse(&p, "transfers accept 1 -o dir/"));
+    cr_assert(parse(&p, "transfers --all --json"));
+    cr_assert(parse(&p, "contact files bob always --max 1G --quota none"));
+    cr_assert_eq(p.a.n_words, 3);
+    cr_assert_not(parse(&p, "transfers accept 1 -o"));
+    cr_assert_not(parse(&p, "transfers --max 1G"));
+    cr_assert_not(parse(&p, "contact files bob always never"));
+}
+
+static size_t count_values(const struct parsed *p, const char *option)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->a.n_values; i++) {
+        n += strcmp(p->a.values[i].option->name, option) == 0;
+    }
+    return n;
+}
+
+Test(args, many_files_behind_one_option)
+{
+    struct parsed p;
+    cr_assert(parse(&p, "send bob hi -f a b c"));
+    cr_assert_eq(count_values(&p, "--file"), 3);
+    cr_assert_str_eq(p.a.values[2].value, "c");
+    cr_assert_eq(p.a.n_words, 2);
+    cr_assert(parse(&p, "send -f a bob"), "before the name only one");
+    cr_assert_eq(count_values(&p, "--file"), 1);
+    cr_assert_str_eq(p.a.words[0], "bob");
+    cr_assert(parse(&p, "send bob hi -f a -f b --wait read --file c"));
+    cr_assert_eq(count_values(&p, "--file"), 3);
+    cr_assert(!parse(&p, "send bob hi -f a --wait read b"), "the next option ends it");
+    cr_assert(parse(&p, "recv --file 3 -o -"));
+    cr_assert_eq(count_values(&p, "--file"), 1);
+}
+
 Test(args, what_follows_two_dashes_is_text)
 {
     struct parsed p;

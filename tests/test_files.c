@@ -228,7 +228,7 @@ Test(files, long_and_foreign_names)
     const char *last = strrchr(second, '/') + 1;
     cr_assert_leq(strlen(last), WIRE_FILE_NAME_MAX);
     cr_assert_str_eq(last + strlen(last) - 8, " (1).pdf");
-    cr_assert(sodium_is_zero((const uint8_t *)"", 1) && is_there(second));
+    cr_assert(is_there(second));
     /* A name that could not be offered is made one. */
     cr_assert_null(strchr(strrchr(take_in("a\\b\n", 12, NULL), '/') + 1, '\n'));
     cr_assert(is_there(take_in("..", 13, NULL)));
@@ -396,13 +396,33 @@ Test(files, a_part_that_is_gone_begins_anew)
     m.n_bits = 0;
     move_open(&m);
     cr_assert_eq(count_bits(&m), 0, "hashes of the old part count no more");
-    m.in.kind = XFER_JOB_OPEN;
-    m.n_bits = 0;
-    move_open(&m);
-    cr_assert_eq(count_bits(&m), 0);
     move_leaves(&m, 0, 2);
     move_finish(&m);
     cr_assert(same_file(path, m.to));
+}
+
+Test(files, a_part_whose_path_was_not_stored_is_not_left_behind)
+{
+    struct move m;
+    put_random(at("source/plan.odt"), 10, 1);
+    move_scan(&m, at("source/plan.odt"), 1);
+    move_open(&m);
+    put_file(at("down/loads/other.part"), "", 0);
+    world_restart();
+    m.in.path = NULL;
+    m.n_bits = 0;
+    move_open(&m);
+    cr_assert_str_eq(m.to, at("down/loads/plan.odt.part"));
+    cr_assert_eq(count_in(w.downloads), 2);
+    /* One that somebody else put there since is left alone. */
+    put_file(at("outside/mine"), "mine", 4);
+    cr_assert_eq(rename(at("outside/mine"), m.to), 0);
+    world_restart();
+    m.in.path = NULL;
+    m.n_bits = 0;
+    move_open(&m);
+    cr_assert_str_eq(m.to, at("down/loads/plan (1).odt.part"));
+    cr_assert_eq(count_in(w.downloads), 3);
 }
 
 Test(files, dropped_is_gone)
@@ -569,6 +589,34 @@ Test(files, more_files_than_may_be_open)
         move_finish(&m[i]);
         cr_assert(same_file(m[i].from, m[i].to));
     }
+    free(bufs);
+}
+
+/* What takes the file away waits for those who use it. */
+Test(files, dropped_behind_leaves_that_are_under_way)
+{
+    enum { LEAVES = 32 };
+    struct move m;
+    uint64_t ids[LEAVES];
+    uint8_t *bufs = malloc((size_t)LEAVES * MIB);
+    cr_assert_not_null(bufs);
+    put_random(at("source/a"), LEAVES * (size_t)MIB, 1);
+    move_scan(&m, at("source/a"), 1);
+    m.out.kind = XFER_JOB_READ;
+    for (uint32_t i = 0; i < LEAVES; i++) {
+        m.out.leaf = i;
+        m.out.buf = bufs + (size_t)i * MIB;
+        ids[i] = begin(m.out);
+    }
+    m.out.kind = XFER_JOB_FORGET;
+    uint64_t forget = begin(m.out);
+    m.out.kind = XFER_JOB_CHECK;
+    uint64_t check = begin(m.out);
+    for (uint32_t i = 0; i < LEAVES; i++) {
+        cr_assert_eq(wait_for(ids[i])->err, 0);
+    }
+    cr_assert_eq(wait_for(forget)->err, 0);
+    cr_assert_eq(wait_for(check)->err, ERR_NOTFOUND);
     free(bufs);
 }
 

@@ -328,6 +328,25 @@ Test(store_change, others_messages_are_not_touched)
     store_close(s);
 }
 
+/* Nobody would know any more what it was that they accepted. */
+Test(store_change, the_name_of_a_file_is_not_edited)
+{
+    struct store *s = open_memory();
+    struct txn t = {0};
+    change(s, CHANGE_EDIT, THEIRS, 1, 2, BASE + 5, "before it came");
+    put_text(&t, 1, 1);
+    cr_assert_eq(t.recs[t.n - 1].kind, REC_MSG);
+    t.recs[t.n - 1].u.msg.kind = MSG_FILE;
+    cr_assert_eq(commit(s, &t, NULL), 0);
+    struct shown as_it_came = shown(s);
+    cr_assert_null(strstr(as_it_came.line, "before"));
+    change(s, CHANGE_EDIT, THEIRS, 1, 3, BASE + 6, "after it came");
+    cr_assert_str_eq(shown(s).line, as_it_came.line);
+    change(s, CHANGE_REACTION, 0, 1, 1, BASE + 7, "+");
+    cr_assert_not_null(strstr(shown(s).line, "|0+"));
+    store_close(s);
+}
+
 Test(store_change, what_waits_is_bounded)
 {
     struct store *s = open_memory();

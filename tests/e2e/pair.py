@@ -266,7 +266,7 @@ def refusals(ann, bob, carol):
         for command in ("send", "add", "invite", "daemon", "recv", "export"):
             check(ann.ok(command, "--help").out.count("linnet") > 0)
     with case("what is not there yet says so, and ends with 1"):
-        for command in (["chat"], ["transfers"], ["group", "create", "x"], ["hook", "ls"],
+        for command in (["chat"], ["group", "create", "x"], ["hook", "ls"],
                         ["backup", "create", "x"], ["dht", "stats"], ["doctor"]):
             ann.fails(ERROR, *command)
 
