@@ -374,7 +374,8 @@ void transfer_size(FILE *f, const json_t *t)
     fmt_size(cli_int(t, "size"), size);
     (void)fputs(size, f);
     if (known(t, "files")) {
-        (void)fprintf(f, " in %llu entries", (unsigned long long)cli_int(t, "files"));
+        unsigned long long n = cli_int(t, "files");
+        (void)fprintf(f, n == 1 ? " in 1 entry" : " in %llu entries", n);
     }
 }
 
