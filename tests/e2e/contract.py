@@ -22,10 +22,11 @@ from harness import (COMMAND_S, DONE, ERROR, LINNET, NO_NODE, REFUSED, SLOW,
 
 COMMANDS = ("daemon stop status id passphrase invite add contacts contact verify send read recv "
             "history export events config nearby visible requests edit react redact live search "
-            "away busy online invisible").split()
+            "away busy online invisible transfers").split()
 LATER = "chat doctor group hook backup dht".split()
-VERBS = {"invite": ["ls", "revoke"], "contact": ["rename", "block", "unblock", "remove"],
-         "config": ["get", "set", "path"]}
+VERBS = {"invite": ["ls", "revoke"], "config": ["get", "set", "path"],
+         "contact": ["rename", "block", "unblock", "remove", "files"],
+         "transfers": ["show", "accept", "decline", "pause", "resume", "cancel", "limit"]}
 INTERRUPTED = 130
 MESSAGE = {"v", "id", "conversation", "from", "device", "time_ms", "kind", "text", "reply_to",
            "state", "mine"}
@@ -190,7 +191,8 @@ def global_options(lab):
             rows = cli(lab, "--home", there, "--json", "config", "get").json
             equal({r["key"] for r in rows if r["v"] == 1},
                   {"name", "interfaces", "subnets", "peer", "scope", "port", "log_level",
-                   "away_after", "network", "network-secret-file"})
+                   "away_after", "network", "network-secret-file", "accept", "accept_max",
+                   "accept_quota", "downloads", "limit_rate"})
             ends(DONE, cli(lab, "--home", there, "id"))
             equal(cli(lab, "--home", there, "--json", "config", "get").json, rows)
             for key, value in (("port", "0"), ("scope", "moon"), ("peer", "a:b"), ("name", "a\nb"),
