@@ -223,7 +223,7 @@ int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state stat
     bool first = !file_ended(f);
     int err = put_stop(x, f, FILE_NO_GONE);
     get_free(x, f);
-    f->r.state = state;
+    f->r.state = (uint8_t)state;
     f->r.ended_ms = env_wall_ms(x->env);
     f->why[0] = '\0';
     bool serves = file_incoming(f) && state == FILE_DONE && f->conv->n > 2;

@@ -98,17 +98,26 @@ void put_peer_down(struct xfer *x, struct xpeer *p)
 
 /* ---- what is wanted ---- */
 
-static struct serve *serve_get(struct xpeer *p, struct file *f, uint32_t handle)
+/* NULL: the device has as many as it may, or (*err) there is no memory. */
+static struct serve *serve_get(struct xpeer *p, struct file *f, uint32_t handle, int *err)
 {
     struct serve **at = &p->serves;
+    size_t n = 0;
     while (*at != NULL && ((*at)->handle != handle || (*at)->file != f)) {
         at = &(*at)->next;
+        n++;
     }
-    if (*at == NULL && (*at = calloc(1, sizeof **at)) != NULL) {
-        (*at)->peer = p;
-        (*at)->file = f;
-        (*at)->handle = handle;
+    if (*at != NULL || n >= XFER_SERVES_MAX) {
+        return *at;
     }
+    *at = calloc(1, sizeof **at);
+    if (*at == NULL) {
+        *err = ERR_NOMEM;
+        return NULL;
+    }
+    (*at)->peer = p;
+    (*at)->file = f;
+    (*at)->handle = handle;
     return *at;
 }
 
@@ -182,15 +191,18 @@ int put_want(struct xfer *x, struct txn *t, struct xpeer *p,
     if (reason != 0) {
         return say_no(x, p, w->handle, reason);
     }
-    struct serve *v = serve_get(p, f, w->handle);
-    if (v == NULL) {
-        return ERR_NOMEM;
+    int err = 0;
+    struct serve *v = serve_get(p, f, w->handle, &err);
+    if (err != 0) {
+        return err;
     }
-    if (!enqueue(v, w)) {
-        serve_free(x, v);
+    if (v == NULL || !enqueue(v, w)) {
+        if (v != NULL) {
+            serve_free(x, v);
+        }
         return say_no(x, p, w->handle, FILE_NO_BUSY);
     }
-    int err = begun(x, t, f, p->contact);
+    err = begun(x, t, f, p->contact);
     file_told(x, f);
     if (err == 0 && !f->checked && !file_incoming(f)) {
         err = check(x, f);
