@@ -193,7 +193,8 @@ static int refuse(const struct get *g, const json_t *t)
                       "Transfer %llu is a folder, which cannot go to standard output. "
                       "Say where it belongs: linnet recv --file %llu -o PATH",
                       n, n);
-    } else if (strcmp(cli_str(t, "state"), "done") == 0 && (g->pass || g->dest != NULL)) {
+    } else if (strcmp(cli_str(t, "state"), "done") == 0 &&
+               (g->pass ? path[0] == '\0' : g->dest != NULL)) {
         rc = cli_fail(CLI_ERROR, "Transfer %llu is done already%s%s", n,
                       path[0] != '\0' ? ": it is in " : ".", path);
     }

@@ -122,9 +122,11 @@ static void rows_free(struct rows_query *q)
 static void show_file_row(struct app *a, struct jout *o, const struct file_row *r)
 {
     if (!api_show_transfer_n(a, o, r->f.id)) {
+        uint64_t done = r->f.state == FILE_DONE ? r->f.size : 0;
         const struct xfer_view v = {.r = &r->f,
                                     .phase = XFER_PHASE_ENDED,
-                                    .done = r->f.state == FILE_DONE ? r->f.size : 0,
+                                    .done = done,
+                                    .prefix = r->f.author != 0 ? done : 0,
                                     .eta_s = UINT64_MAX,
                                     .contact = node_conv_contact(a->node, r->f.conv)};
         api_show_transfer(a, o, &v, r->end);

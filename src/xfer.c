@@ -640,7 +640,8 @@ bool xfer_needs(const struct xfer *x, const uint8_t mid[WIRE_MID])
 {
     for (const struct file *f = x->files; f != NULL; f = f->next) {
         if (memcmp(f->r.mid, mid, WIRE_MID) == 0) {
-            return !file_ended(f) || f->jobs > 0;
+            bool piped = f->r.state == FILE_DONE && (f->r.flags & FILE_PIPE) != 0;
+            return !file_ended(f) || f->jobs > 0 || piped;
         }
     }
     for (const struct scan *s = x->scans; s != NULL; s = s->next) {

@@ -41,6 +41,7 @@ enum {
     XFER_OFFERS_MAX = 256,
     XFER_ENDED_MAX = 65536, /* remembered, so that a repeated offer is known */
     XFER_WINDOW = 8,        /* leaves asked for and not here, of one file */
+    XFER_STREAM_WINDOW = 4, /* of one whose end is not known */
     XFER_BUFFERS = 8,       /* leaves in memory that come in, and that go out */
     XFER_AHEAD = 4,         /* leaves read ahead for a link */
     XFER_WANTED_MAX = 256,  /* leaves that one device may have asked for */

@@ -535,7 +535,7 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
     if (f->get == NULL || err != 0) {
         return err;
     }
-    get_trim(x, f);
+    get_trim(f);
     return get_run(x, t, f);
 }
 

@@ -134,13 +134,33 @@ static int have_lists(struct xfer *x, struct file *f, struct source *s, uint32_t
     return want_list(x, f, s, f->get->top_ok ? block + 1 : 0);
 }
 
-/* How many leaves this file may have under way: buffers are shared. */
-static size_t window(const struct xfer *x)
+/* A stream whose end is not known: a leaf of it comes when it has been written at the
+ * other side, which may be never. Nobody else waits behind it. */
+static bool open_stream(const struct file *f)
+{
+    return f->r.kind == FILE_STREAM && (f->r.flags & FILE_SIZED) == 0;
+}
+
+/* Leaves that are asked for or being written and have their buffers. */
+static size_t all_asks(const struct xfer *x)
 {
     size_t n = 0;
     for (const struct file *f = x->files; f != NULL; f = f->next) {
+        n += f->get != NULL && !open_stream(f) ? f->get->n_asks : 0;
+    }
+    return n;
+}
+
+/* How many leaves a file may have under way: buffers are shared. */
+static size_t window(const struct xfer *x, const struct file *of)
+{
+    size_t n = 0;
+    if (open_stream(of)) {
+        return XFER_STREAM_WINDOW;
+    }
+    for (const struct file *f = x->files; f != NULL; f = f->next) {
         n += f->get != NULL && f->get->step == GET_OPEN && f->retry_ms == 0 &&
-             (f->r.flags & FILE_PAUSED) == 0 && pick(f->get) != NULL;
+             !open_stream(f) && (f->r.flags & FILE_PAUSED) == 0 && pick(f->get) != NULL;
     }
     size_t share = n == 0 ? XFER_WINDOW : XFER_BUFFERS / n;
     return share < 1 ? 1 : share > XFER_WINDOW ? (size_t)XFER_WINDOW : share;
@@ -151,7 +171,6 @@ static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t 
     struct get *g = f->get;
     struct wire_file_want v = {.n_ranges = 1, .ranges = {{leaf, 1}}};
     g->asks[g->n_asks++] = (struct ask){leaf, s};
-    x->asked++;
     if (s->under_way++ == 0) {
         s->heard_ms = x->now_ms;
     }
@@ -162,10 +181,10 @@ static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t 
 static int ask(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
-    size_t may = window(x);
+    size_t may = window(x, f), all = open_stream(f) ? 0 : all_asks(x);
     bool lists = (f->r.flags & FILE_SEALED) != 0 && by_lists(g), there = true;
     int err = 0;
-    while (err == 0 && g->n_asks < may && x->asked < XFER_BUFFERS &&
+    while (err == 0 && g->n_asks < may && all++ < XFER_BUFFERS &&
            rate_may(&x->rx, x->now_ms)) {
         uint64_t leaf = next_missing(f);
         struct source *s = pick(g);
@@ -197,27 +216,25 @@ int get_ask_all(struct xfer *x, struct txn *t, struct file *f)
 
 /* ---- asks that end ---- */
 
-bool get_unask(struct xfer *x, struct file *f, uint64_t leaf)
+bool get_unask(struct file *f, uint64_t leaf)
 {
     struct get *g = f->get;
     for (size_t i = 0; i < g->n_asks; i++) {
         if (g->asks[i].leaf == leaf) {
             g->asks[i] = g->asks[--g->n_asks];
-            x->asked--;
             return true;
         }
     }
     return false;
 }
 
-void get_trim(struct xfer *x, struct file *f)
+void get_trim(struct file *f)
 {
     struct get *g = f->get;
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].leaf >= file_leaves(f) && g->asks[i].source != NULL) {
             g->asks[i].source->under_way--;
             g->asks[i] = g->asks[--g->n_asks];
-            x->asked--;
         } else {
             i++;
         }
@@ -239,7 +256,6 @@ void source_release(struct xfer *x, struct source *s)
             g->first_missing =
                 g->asks[i].leaf < g->first_missing ? g->asks[i].leaf : g->first_missing;
             g->asks[i] = g->asks[--g->n_asks];
-            x->asked--;
         } else {
             i++;
         }
@@ -302,7 +318,6 @@ void get_free(struct xfer *x, struct file *f)
         g->sources = s->next;
         source_free(x, s);
     }
-    x->asked -= (unsigned)g->n_asks;
     for (size_t i = 0; i < XFER_LISTS; i++) {
         free(g->lists[i]);
     }
@@ -632,7 +647,7 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
 {
     struct get *g = f->get;
     int err = 0;
-    (void)get_unask(x, f, j->j.leaf);
+    (void)get_unask(f, j->j.leaf);
     if (r->err == 0) {
         err = leaf_there(x, f, j);
     } else {

@@ -226,8 +226,10 @@ int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state stat
     f->r.state = (uint8_t)state;
     f->r.ended_ms = env_wall_ms(x->env);
     f->why[0] = '\0';
-    bool serves = file_incoming(f) && state == FILE_DONE && f->conv->n > 2;
-    if (err == 0 && began && !serves) {
+    /* Others of a group may want it, or whoever reads a piped one (xfer_piped). */
+    bool wanted = f->conv->n > 2 || (f->r.flags & FILE_PIPE) != 0;
+    bool kept = file_incoming(f) && state == FILE_DONE && wanted;
+    if (err == 0 && began && !kept) {
         err = job_last(x, f, drop ? XFER_JOB_DROP : XFER_JOB_FORGET);
     }
     if (err == 0) {

@@ -252,7 +252,6 @@ struct xfer {
     uint8_t *pool[2 * XFER_BUFFERS];
     size_t n_pool;
     unsigned bufs_in, bufs_out; /* in use */
-    unsigned asked;             /* leaves asked for or being written, of all files */
     uint64_t pool_ms;
     bool waits_dirty;
     struct want_link *waits;
@@ -335,7 +334,7 @@ void get_free(struct xfer *x, struct file *f);
 /* Nothing more is asked; what comes is not wanted. */
 void get_stop(struct xfer *x, struct file *f);
 /* The size is known now: leaves behind it are not waited for. */
-void get_trim(struct xfer *x, struct file *f);
+void get_trim(struct file *f);
 int get_peer_up(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p);
 void get_peer_down(struct xfer *x, struct file *f, struct xpeer *p);
 int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b,
@@ -355,7 +354,7 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f);
 /* Verified hashes of a block, or NULL. */
 struct hashes *get_hashes(const struct get *g, uint32_t block);
 /* The leaf is not asked for any more; false: it was not. */
-bool get_unask(struct xfer *x, struct file *f, uint64_t leaf);
+bool get_unask(struct file *f, uint64_t leaf);
 /* Nothing of what was asked of this source is waited for any more. */
 void source_release(struct xfer *x, struct source *s);
 /* It ends as broken. */
