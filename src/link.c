@@ -646,8 +646,8 @@ bool link_bulk_begin(const struct link *l, uint8_t *out, size_t cap, struct wr *
 {
     const struct link_session *s = l->s;
     if (l->state != LINK_UP || s->out_len > 0 || s->rehs_len > 0 || s->switch_due ||
-        s->tx[LINK_CONTROL].len > 0 || s->tx[LINK_CHAT].len > 0 ||
-        l->in_flight >= LINK_BULK_MAX || cap < TRANSPORT_BODY_MAX + TRANSPORT_OVERHEAD) {
+        s->tx[LINK_CONTROL].len > 0 || s->tx[LINK_CHAT].len > 0 || l->in_flight > 0 ||
+        cap < TRANSPORT_BODY_MAX + TRANSPORT_OVERHEAD) {
         return false;
     }
     *w = wr_init(out + TRANSPORT_HEAD, TRANSPORT_BODY_MAX);

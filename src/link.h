@@ -38,7 +38,6 @@ enum {
     LINK_REHANDSHAKE_WAIT_MS = 30000, /* for its answer */
     LINK_CLOSE_MS = 5000,             /* for our CLOSE to leave */
     LINK_INFLIGHT_MAX = 256 * 1024,   /* handed to the carrier, not yet gone */
-    LINK_BULK_MAX = 64 * 1024,        /* of those, while file data is added */
     LINK_QUEUE_MAX = 4 * 1024 * 1024, /* bytes waiting in one class */
     LINK_RX_MAX = 4 * 1024 * 1024,    /* opened frames that wait to be taken */
     LINK_TAGS = 64,                   /* tags remembered for each candidate */
@@ -159,8 +158,8 @@ int link_send(struct link *l, enum link_class cls, enum frame_type type,
 /* Bytes that may still be queued in a class before it holds more than a good buffer
  * (LINK_INFLIGHT_MAX): replication fills up to this. */
 size_t link_room(const struct link *l, enum link_class cls);
-/* File data is never queued: it is asked for when nothing else is to be sent and less
- * than LINK_BULK_MAX bytes are out, so that whatever comes next waits for little. True
+/* File data is never queued: it is asked for when nothing else is to be sent and the
+ * carrier has taken all there was, so that whatever comes next waits for one body. True
  * then: frames (of any type from 16 on) are to be written into w, which lies in out (cap
  * as for link_next_out), and link_bulk_end() called, nothing else between the two. That
  * gives the length, 0 when nothing was written or the link has ended. */

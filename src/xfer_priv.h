@@ -25,6 +25,11 @@ enum {
     XFER_DAY_MS = 86400000,
     XFER_RATE_MS = 1000, /* rates are measured so often */
     XFER_BURST_MS = 100, /* of the rate limit */
+    /* A carrier that asks for data less often gets less at once, down to the least, so
+     * that a message never waits long behind a piece of a file. */
+    XFER_CHUNK_SLOW_MS = 20,
+    XFER_CHUNK_FAST_MS = 5,
+    XFER_CHUNK_MIN = 4096,
 };
 #define XFER_NEVER UINT64_MAX
 
@@ -68,6 +73,8 @@ struct xpeer {
     size_t wanted; /* leaves in their queues */
     struct slot *slots, **slots_end;
     unsigned n_slots;
+    uint64_t filled_ms; /* when it got data last */
+    size_t chunk;       /* how much of it at once */
 };
 
 /* A leaf on its way from a device. */

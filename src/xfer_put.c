@@ -470,7 +470,23 @@ bool xfer_has_data(const struct xfer *x, uint32_t device, uint64_t now_ms)
     return p != NULL && p->slots != NULL && p->slots->ready;
 }
 
-static void fill_leaf(struct slot *s, struct wr *w)
+/* How much goes at once: what leaves in 5 to 20 ms. */
+static size_t chunk_of(struct xpeer *p, uint64_t now_ms)
+{
+    uint64_t ms = now_ms - p->filled_ms;
+    if (p->chunk == 0) {
+        p->chunk = WIRE_FILE_CHUNK;
+    } else if (ms > XFER_CHUNK_SLOW_MS) {
+        p->chunk = p->chunk / 2 < XFER_CHUNK_MIN ? (size_t)XFER_CHUNK_MIN : p->chunk / 2;
+    } else if (ms < XFER_CHUNK_FAST_MS) {
+        p->chunk =
+            p->chunk > WIRE_FILE_CHUNK / 2 ? (size_t)WIRE_FILE_CHUNK : p->chunk * 2;
+    }
+    p->filled_ms = now_ms;
+    return p->chunk;
+}
+
+static void fill_leaf(struct slot *s, size_t chunk, struct wr *w)
 {
     const struct serve *v = s->serve;
     if (!s->head_sent) {
@@ -487,8 +503,7 @@ static void fill_leaf(struct slot *s, struct wr *w)
                                .leaf = s->number,
                                .offset = (uint32_t)s->off,
                                .data = s->buf + s->off,
-                               .len = left < WIRE_FILE_CHUNK ? left
-                                                             : (size_t)WIRE_FILE_CHUNK};
+                               .len = left < chunk ? left : chunk};
     size_t begin = wire_frame_begin(w, FRAME_FILE_DATA);
     wire_file_data_put(w, &d);
     wire_frame_end(w, begin);
@@ -522,7 +537,7 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
     if (s->list) {
         fill_list(s, w);
     } else {
-        fill_leaf(s, w);
+        fill_leaf(s, chunk_of(p, now_ms), w);
     }
     rate_spend(&x->tx, w->len - before, now_ms);
     s->serve->file->bytes += w->len - before;

@@ -148,9 +148,10 @@ def shown(label, ms):
 
 def chat():
     with Lab().up("lan", 2) as lab:
+        # Before there is a link: the congestion control remembers the shortest way.
+        lab.netlab("impair", "h1", "delay", "25ms", "rate", "20mbit")
         two = Two(lab)
         with case("chat beside a transfer that fills a link of 20 Mbit/s and 25 ms"):
-            lab.netlab("impair", "h1", "delay", "25ms", "rate", "20mbit")
             idle = shown("idle", delays(two, "idle"))
             tid = two.begun(size=64 * LEAF, least=2 * LEAF, rate=None)
             beside = shown("beside a file", delays(two, "beside"))
