@@ -567,8 +567,12 @@ static int part_lost(struct xfer *x, struct txn *t, struct file *f)
         file_stuck(x, f, "the place for it is gone", ERR_NOTFOUND);
         return 0;
     }
-    memset(f->bits, 0, (size_t)(f->n_bits / 8));
-    memset(g->dirty, 0, g->n_dirty_bytes);
+    if (f->n_bits > 0) {
+        memset(f->bits, 0, (size_t)(f->n_bits / 8));
+    }
+    if (g->n_dirty_bytes > 0) {
+        memset(g->dirty, 0, g->n_dirty_bytes);
+    }
     f->n_have = g->unsynced = g->first_missing = 0;
     g->step = GET_CLOSED;
     g->tree = g->root_ok = false;

@@ -134,7 +134,9 @@ def planted(lab, ann, bob, down):
         os.symlink(victim, os.path.join(down, "plant (1).bin.part"))
         tid = offer(ann, "bob", source)[0]
         verb(bob, tid, "accept")
-        equal(done(ann, bob, tid)["path"], os.path.join(down, "plant (2).bin"))
+        path = done(ann, bob, tid)["path"]
+        check(path in [os.path.join(down, f"plant ({i}).bin") for i in (1, 2)], path)
+        same(source, path)
         untouched()
         for name in listed(down):
             os.unlink(os.path.join(down, name))
