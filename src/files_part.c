@@ -479,12 +479,29 @@ static int count_leaves(struct files_job *j, uint64_t *out)
     return 0;
 }
 
+/* Whether what is open is the part that was made, and not another file in its place. */
+static bool same_part(struct files_job *j)
+{
+    struct files_tree *note = NULL;
+    struct stat st;
+    if (j->in.pipe) {
+        return true; /* in the home */
+    }
+    bool same = files_notes_read(j, &note) == 0 && note->n == 1 &&
+                fstat(j->o->fd, &st) == 0 && (uint64_t)st.st_ino == note->v[0].id.inode;
+    files_tree_free(note);
+    return same;
+}
+
 static int open_again(struct files_job *j)
 {
     uint64_t leaves = 0;
     int err = files_part_get(j);
     if (err == ERR_NOTFOUND) {
         err = find_finished(j);
+    }
+    if (err == 0 && !same_part(j)) {
+        j->in.n_bits = 0; /* nothing is known of it: what has a hash is read */
     }
     if (err == 0) {
         err = count_leaves(j, &leaves);

@@ -869,8 +869,9 @@ def messages(p):
         events = p.bob.events("transfer")
         with p.slowly():
             tid = p.begun("told.bin", 5 * LEAF, LEAF)
-            e = events.wait("transfer", lambda e: e["what"] == "progress")
-            equal((e["n"], e["transfer"]["id"]), (None, tid))
+            e = events.wait("transfer", lambda e: e["what"] == "progress" and
+                            e["transfer"]["id"] == tid)
+            equal(e["n"], None)
             events.wait("transfer", lambda e: e["what"] == "done")
         events.close()
         check(all(e.get("what") != "progress" for e in p.bob.told()))

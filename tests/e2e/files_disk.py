@@ -176,8 +176,8 @@ def planted(lab, ann, bob, down):
                 t = p.goes_on(restart)
                 untouched()
                 check(t["state"] != "done" or tree(t["path"]) == tree(top), name, t)
-                for left in listed(down):
-                    shutil.rmtree(os.path.join(down, left))
+                for left in [os.path.join(down, name) for name in listed(down)]:
+                    (shutil.rmtree if os.path.isdir(left) else os.unlink)(left)
                 untouched()
     with case("the download folder itself is a symbolic link: that is the user's"):
         real = os.path.join(lab.dir, "real")
