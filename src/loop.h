@@ -25,6 +25,7 @@ enum {
     LOOP_READS = 4,                 /* reads of one carrier in a turn */
     LOOP_ACCEPTS = 32,              /* accepts of one listener in a turn */
     LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */
+    LOOP_OUT_KEEP = 64 * 1024,      /* of its buffer when all is out */
     LOOP_OUT_MAX = 4 * 1024 * 1024, /* bytes that wait for one carrier's socket */
     LOOP_DIAL_MS = 10000,
     LOOP_LINGER_MS = 2000,  /* after the last byte, for the other side to read it */

@@ -156,7 +156,7 @@ static bool flush(struct carrier *c, uint64_t now_ms)
         h->sent(h->ctx, conn, gone, now_ms);
     }
     if (c->out.len == 0) {
-        if (c->out.cap > LOOP_READ_SIZE) {
+        if (c->out.cap > LOOP_OUT_KEEP) {
             buf_release(&c->out);
             buf_init(&c->out, LOOP_OUT_MAX);
         }

@@ -103,7 +103,8 @@ int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     }
     const uint8_t *hash = hash_for(s, &v);
     if (hash == NULL || !length_fits(f, &v)) {
-        return get_blame(x, t, s);
+        int err = get_blame(x, t, s);
+        return err == 0 ? get_run(x, t, f) : err;
     }
     in->buf = buf_take(x, true);
     if (in->buf == NULL) { /* one that ended still holds some: asked for again */
@@ -123,7 +124,12 @@ static int leaf_in(struct xfer *x, struct source *s)
     struct file *f = s->file;
     struct intake *in = &s->in;
     struct ask *a = ask_of(f->get, in->leaf, s);
-    struct xjob *j = job_new(x, XFER_JOB_WRITE, f);
+    struct xjob *j = a == NULL ? NULL : job_new(x, XFER_JOB_WRITE, f);
+    if (a == NULL) { /* not wanted any more */
+        buf_give(x, in->buf, true);
+        *in = (struct intake){0};
+        return 0;
+    }
     if (j == NULL) {
         return ERR_NOMEM;
     }
@@ -132,9 +138,7 @@ static int leaf_in(struct xfer *x, struct source *s)
     j->j.leaf = in->leaf;
     memcpy(j->j.hash, in->hash, sizeof j->j.hash);
     j->source = s;
-    if (a != NULL) {
-        a->source = NULL;
-    }
+    a->source = NULL;
     s->under_way--;
     *in = (struct intake){0};
     job_give(x, j);
