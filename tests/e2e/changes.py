@@ -1,12 +1,16 @@
 """Edits, reactions and redactions of two real nodes: online and offline, with a node that
 is killed in the middle; what people see, what programs are told, and that a redacted text
 is in neither database afterwards."""
+import contextlib
 import glob
 import json
 import os
+import queue
 import subprocess
+import threading
 
-from harness import (ERROR, UNKNOWN, USAGE, Lab, case, check, delivered, equal, finish, pair, until)
+from harness import (ERROR, SLOW, UNKNOWN, USAGE, WAIT_S, Lab, case, check, delivered, equal,
+                     finish, pair, until)
 
 SECRET = "the treasure lies under the ninth birch"
 
@@ -137,31 +141,58 @@ def offline(ann, bob):
                  and m["reactions"] == [{"from": "bob", "emoji": "z"}])
 
 
+class Lines:
+    """What a command prints, line by line, as it comes."""
+
+    def __init__(self, process):
+        self.queue, self.first = queue.Queue(), None
+        threading.Thread(target=self._read, args=[process.stdout], daemon=True).start()
+
+    def _read(self, out):
+        for line in out:
+            self.queue.put(line.decode().rstrip("\n"))
+
+    def some(self, timeout):
+        """Whether a line has come, or comes in that time."""
+        with contextlib.suppress(queue.Empty):
+            self.first = self.first or self.queue.get(timeout=timeout)
+        return self.first is not None
+
+    def next(self):
+        return self.queue.get(timeout=WAIT_S * SLOW)
+
+    def until(self, word):
+        """The first line with that word, from now on."""
+        line = self.next()
+        while word not in line:
+            line = self.next()
+        return line
+
+
 def follows(ann, bob):
     with case("recv -f prints changes, a line each; with --json as JSON Lines"):
         delivered(ann, "bob", "settled")
         bob.ok("recv")
         plain, lines = (bob.popen("--no-start", *args, stdout=subprocess.PIPE)
                         for args in (("recv", "-f"), ("--json", "recv", "-f")))
-        mids = []
-
-        def printed():
-            """Both follow once they have printed this."""
-            mids.append(send(ann, "bob", f"probe {len(mids)}"))
-            return plain.stdout.readline(), json.loads(lines.stdout.readline())
-
-        line, first = printed()
-        check(line.decode().rstrip("\n").endswith("\tprobe 0") and first["kind"] == "text", line)
+        readers, n = [Lines(p) for p in (plain, lines)], 0
+        # What one has printed before the other began is not printed by the other.
+        while not all(r.some(1) for r in readers):
+            send(ann, "bob", f"probe {n}")
+            n += 1
+        mids = [send(ann, "bob", "both follow")]
+        line, e = (r.until("both follow") for r in readers)
+        check(line.endswith("\tboth follow") and json.loads(e)["kind"] == "text", line)
         ann.ok("edit", mids[0][:8], "new\ntext")
-        line, e = plain.stdout.readline().decode(), json.loads(lines.stdout.readline())
+        line, e = readers[0].next(), json.loads(readers[1].next())
         equal(line.rstrip("\n").split("\t")[1:], ["ann", "edited", mids[0][:8], "new\\ntext"])
         check(e["kind"] == "edited" and e["v"] == 1 and e["text"] == "new\ntext", e)
         ann.ok("react", mids[0][:8], "👍")
-        line, e = plain.stdout.readline().decode(), json.loads(lines.stdout.readline())
+        line, e = readers[0].next(), json.loads(readers[1].next())
         equal(line.rstrip("\n").split("\t")[1:], ["ann", "reaction", mids[0][:8], "👍"])
         check(e["kind"] == "reaction" and e["emoji"] == "👍", e)
         ann.ok("redact", mids[0][:8])
-        line, e = plain.stdout.readline().decode(), json.loads(lines.stdout.readline())
+        line, e = readers[0].next(), json.loads(readers[1].next())
         equal(line.rstrip("\n").split("\t")[1:], ["ann", "redacted", mids[0][:8], ""])
         equal(e["kind"], "redacted")
         for process in (plain, lines):

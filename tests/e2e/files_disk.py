@@ -86,7 +86,7 @@ class Paused:
 
     def __init__(self, ann, bob, path, least):
         self.ann, self.bob = ann, bob
-        slow(ann, 2 * LEAF)
+        slow(ann, 6 * LEAF)
         self.tid = offer(ann, "bob", path)[0]
         verb(bob, self.tid, "accept")
         moving(bob, self.tid, least)
