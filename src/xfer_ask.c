@@ -589,13 +589,16 @@ int xfer_contact_gone(struct xfer *x, struct txn *t, uint32_t contact, uint64_t 
     x->now_ms = now_ms;
     for (struct file *f = x->files, *next; err == 0 && f != NULL; f = next) {
         next = f->next;
-        bool pair = f->conv->n <= 2 && conv_has_contact(f->conv, contact);
-        if (file_ended(f) || (f->r.author != contact && !(pair && !file_incoming(f)))) {
+        if (file_ended(f) || !conv_has_contact(f->conv, contact)) {
             continue;
         }
-        err = file_incoming(f)
-                  ? file_end(x, t, f, FILE_STOPPED, EVENT_FILE_STOPPED, true)
-                  : file_end(x, t, f, FILE_CANCELLED, EVENT_FILE_CANCELLED, false);
+        if (f->r.author == contact) {
+            err = file_end(x, t, f, FILE_STOPPED, EVENT_FILE_STOPPED, true);
+        } else if (!file_incoming(f) && f->conv->n <= 2) {
+            err = file_end(x, t, f, FILE_CANCELLED, EVENT_FILE_CANCELLED, false);
+        } else if (!file_incoming(f)) { /* the others go on */
+            err = put_end_told(x, t, f, contact, FILE_END_STOPPED);
+        }
     }
     return err;
 }

@@ -247,10 +247,14 @@ static void intake_drop(struct xfer *x, struct source *s)
     s->in = (struct intake){0};
 }
 
-/* Nothing of what was asked of this source is waited for any more. */
+/* Nothing of what was asked of this source is waited for any more. What is on its way
+ * comes under the old handle, and is not taken for an answer to what is asked next. */
 void source_release(struct xfer *x, struct source *s)
 {
     struct get *g = s->file->get;
+    if (s->under_way > 0 || s->in.on || g->list_from == s) {
+        s->handle = ++x->next_handle;
+    }
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].source == s) {
             g->first_missing =
