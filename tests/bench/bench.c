@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { ROW = 600, LINE_MS = 20000 };
+enum { ROW = 600, LINK_S = 20 };
 
 void bench_die(const char *fmt, ...)
 {
@@ -70,13 +70,20 @@ double bench_percentile(double *v, size_t n, double q)
     return v[(size_t)(q * (double)(n - 1) + 0.5)];
 }
 
-/* ---- the worker ---- */
+/* ---- files ---- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
     (void)st, (void)type, (void)at;
     return remove(path);
 }
+
+void bench_remove(const char *path)
+{
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- the worker ---- */
 
 /* Waits for the worker until the limit or a signal; its group then ends with it. */
 static int watch(pid_t worker, unsigned seconds)
@@ -98,7 +105,7 @@ static int watch(pid_t worker, unsigned seconds)
 
 static void write_file(const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, text, strlen(text)) < 0) {
         bench_die("%s: %s", path, strerror(errno));
     }
@@ -142,30 +149,53 @@ static void work(struct bench *b, void (*run)(struct bench *))
     _exit(0);
 }
 
-int bench_main(int argc, char **argv, unsigned seconds, void (*run)(struct bench *))
+/* The folder DIR of the arguments. */
+static const char *take_args(int argc, char **argv, struct bench *b)
 {
-    struct bench b = {.linnet = getenv("LINNET")};
     const char *at = ".";
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--long") == 0) {
-            b.wide = true;
+            b->wide = true;
+        } else if (strcmp(argv[i], "--size") == 0 && i + 1 < argc) {
+            b->mib = (unsigned)strtoul(argv[++i], NULL, 10);
         } else {
             at = argv[i];
         }
     }
-    if (b.linnet == NULL) {
-        (void)fputs("LINNET must name the program\n", stderr);
-        return 2;
-    }
+    return at;
+}
+
+static bool make_folders(struct bench *b, const char *at)
+{
     char real[4096];
     if (realpath(at, real) == NULL || strlen(real) > 70) {
         (void)fprintf(stderr, "%s: not a folder, or its path is too long for sockets\n",
                       at);
+        return false;
+    }
+    (void)snprintf(b->dir, sizeof b->dir, "%.70s/lb.XXXXXX", real);
+    (void)snprintf(b->shm, sizeof b->shm, "/dev/shm/lb.XXXXXX");
+    if (mkdtemp(b->dir) == NULL) {
+        (void)fprintf(stderr, "%s: %s\n", b->dir, strerror(errno));
+        return false;
+    }
+    if (mkdtemp(b->shm) == NULL) {
+        (void)fprintf(stderr, "%s: %s\n", b->shm, strerror(errno));
+        bench_remove(b->dir);
+        return false;
+    }
+    return true;
+}
+
+int bench_main(int argc, char **argv, unsigned seconds, void (*run)(struct bench *))
+{
+    struct bench b = {.linnet = getenv("LINNET")};
+    const char *at = take_args(argc, argv, &b);
+    if (b.linnet == NULL) {
+        (void)fputs("LINNET must name the program\n", stderr);
         return 2;
     }
-    (void)snprintf(b.dir, sizeof b.dir, "%.70s/lb.XXXXXX", real);
-    if (mkdtemp(b.dir) == NULL) {
-        (void)fprintf(stderr, "%s: %s\n", b.dir, strerror(errno));
+    if (!make_folders(&b, at)) {
         return 2;
     }
     sigset_t set;
@@ -182,7 +212,8 @@ int bench_main(int argc, char **argv, unsigned seconds, void (*run)(struct bench
     }
     (void)setpgid(worker, worker);
     int rc = watch(worker, seconds);
-    (void)nftw(b.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    bench_remove(b.dir);
+    bench_remove(b.shm);
     return rc;
 }
 
@@ -203,6 +234,13 @@ void bench_node_init(struct bench *b, struct bench_node *n, const char *name,
     (void)snprintf(path, sizeof path, "%s/config.ini", n->home);
     (void)snprintf(line, sizeof line, "interfaces = %s\n", interface);
     write_file(path, line);
+}
+
+void bench_config(const struct bench_node *n, const char *lines)
+{
+    char path[BENCH_PATH + 16];
+    (void)snprintf(path, sizeof path, "%s/config.ini", n->home);
+    write_file(path, lines);
 }
 
 static void *client(struct bench_node *n, int type, const char *socket)
@@ -349,6 +387,32 @@ json_t *bench_call(struct bench_node *n, const char *method, json_t *params)
     return result;
 }
 
+json_t *bench_event(struct bench_node *n, int wait_ms)
+{
+    zmq_pollitem_t item = {.socket = n->events, .events = ZMQ_POLLIN};
+    if (zmq_poll(&item, 1, wait_ms) <= 0) {
+        return NULL;
+    }
+    zmq_msg_t m;
+    json_error_t bad;
+    json_t *e = NULL;
+    bool more;
+    do { /* the topic, then the event */
+        json_decref(e);
+        (void)zmq_msg_init(&m);
+        if (zmq_msg_recv(&m, n->events, 0) < 0) {
+            bench_die("%s's events: %s", n->name, zmq_strerror(errno));
+        }
+        e = json_loadb(zmq_msg_data(&m), zmq_msg_size(&m), 0, &bad);
+        more = zmq_msg_more(&m) != 0;
+        (void)zmq_msg_close(&m);
+    } while (more);
+    if (e == NULL) {
+        bench_die("%s: an event that is no JSON", n->name);
+    }
+    return e;
+}
+
 bool bench_linked(struct bench_node *n)
 {
     json_t *r = bench_call(n, "contacts", NULL);
@@ -358,19 +422,24 @@ bool bench_linked(struct bench_node *n)
     return linked;
 }
 
+void bench_await_link(struct bench_node *a, struct bench_node *b)
+{
+    double until = bench_now() + LINK_S;
+    while (!bench_linked(a) || !bench_linked(b)) {
+        if (bench_now() > until) {
+            bench_die("the two are not linked");
+        }
+        bench_sleep(0.01);
+    }
+}
+
 void bench_pair(struct bench_node *a, struct bench_node *b)
 {
     json_t *r = bench_call(a, "invite", NULL);
     const char *code = json_string_value(json_object_get(r, "code"));
     json_decref(bench_call(b, "add", json_pack("{ss}", "code", code)));
     json_decref(r);
-    double until = bench_now() + 20;
-    while (!bench_linked(a) || !bench_linked(b)) {
-        if (bench_now() > until) {
-            bench_die("the two are not linked after pairing");
-        }
-        bench_sleep(0.01);
-    }
+    bench_await_link(a, b);
 }
 
 /* ---- what the kernel counts ---- */
@@ -423,6 +492,24 @@ void bench_usage(const struct bench_node *n, struct bench_usage *out)
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)n->pid);
     out->rss = number_in(path, "VmRSS:") * 1024;
     out->wakeups = over_threads(n->pid, "voluntary_ctxt_switches:");
+}
+
+void bench_peak_reset(const struct bench_node *n)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/clear_refs", (int)n->pid);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "5", 1) != 1) {
+        bench_die("%s: %s", path, strerror(errno));
+    }
+    (void)close(fd);
+}
+
+uint64_t bench_peak(const struct bench_node *n)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)n->pid);
+    return number_in(path, "VmHWM:") * 1024;
 }
 
 void bench_traffic(const char *interface, struct bench_traffic *out)

@@ -187,17 +187,6 @@ static void restart(struct bench_node *n, const char *topic)
     bench_await(n);
 }
 
-static void await_link(struct bench_node v[2])
-{
-    double until = bench_now() + 20;
-    while (!bench_linked(&v[0]) || !bench_linked(&v[1])) {
-        if (bench_now() > until) {
-            bench_die("not linked again");
-        }
-        bench_sleep(0.01);
-    }
-}
-
 static void rate(struct bench *b, struct bench_node v[2])
 {
     size_t n = b->wide ? MESSAGES_LONG : MESSAGES;
@@ -205,7 +194,7 @@ static void rate(struct bench *b, struct bench_node v[2])
     double median, bare = bare_rate(b, BARE), all[3];
     restart(&v[0], "state");
     restart(&v[1], "message");
-    await_link(v);
+    bench_await_link(&v[0], &v[1]);
     pour(v, 1000); /* warm */
     bench_usage(&v[0], &from[0]);
     bench_usage(&v[1], &from[1]);
