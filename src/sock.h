@@ -13,8 +13,8 @@
 enum {
     SOCK_BACKLOG = 1024,
     SOCK_NOTSENT_LOWAT = 32 * 1024, /* little unsent, so that chat overtakes files */
-    SOCK_USER_TIMEOUT_MS = 20000,    /* unacknowledged for so long: the path is dead */
-    SOCK_UDP_MAX = 2048,             /* bytes of a datagram that are read */
+    SOCK_USER_TIMEOUT_MS = 20000,   /* unacknowledged for so long: the path is dead */
+    SOCK_UDP_MAX = 2048,            /* bytes of a datagram that are read */
 };
 
 /* A TCP socket that listens on every address of one family. port 0: any; the number is
