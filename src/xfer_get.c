@@ -363,7 +363,9 @@ static int source_new(struct xfer *x, struct file *f, struct xpeer *p)
     f->get->sources = s;
     s->peer_next = p->sources;
     p->sources = s;
-    return s->usable ? tell_origin(x, f, s) : 0;
+    /* Others say whether they have it when they hear that we want it. */
+    return s->usable ? tell_origin(x, f, s)
+                     : state_send(x, f, p, FILE_WORD_ACTIVE, f->n_have);
 }
 
 int get_peer_up(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p)

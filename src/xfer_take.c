@@ -69,13 +69,15 @@ static bool length_fits(const struct file *f, const struct wire_file_leaf *v)
            v->len == hashtree_leaf_len(f->r.size, v->leaf);
 }
 
-/* The hash that counts for a leaf of that source, NULL: nobody's word for it does. */
+/* The hash that counts for a leaf of that source, NULL: nobody's word for it does, or the
+ * source says another one. */
 static const uint8_t *hash_for(const struct source *s, const struct wire_file_leaf *v)
 {
     const struct get *g = s->file->get;
     const struct hashes *h = get_hashes(g, v->leaf / HASHTREE_FANOUT);
     if (h != NULL) {
-        return h->v + (size_t)(v->leaf % HASHTREE_FANOUT) * HASHTREE_HASH;
+        const uint8_t *hash = h->v + (size_t)(v->leaf % HASHTREE_FANOUT) * HASHTREE_HASH;
+        return memcmp(hash, v->hash, HASHTREE_HASH) == 0 ? hash : NULL;
     }
     return is_origin(s) && !g->strict ? v->hash : NULL;
 }
@@ -303,6 +305,10 @@ int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_fil
 int get_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
               const struct wire_file_state *v)
 {
+    if (f->r.state == FILE_DONE && f->conv->n > 2 && v->state == FILE_WORD_ACTIVE &&
+        p->device != f->r.device) {
+        return state_send(x, f, p, FILE_WORD_WHOLE, file_leaves(f));
+    }
     struct source *s = f->get == NULL ? NULL : f->get->sources;
     while (s != NULL && s->peer != p) {
         s = s->next;
