@@ -806,8 +806,11 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
         buf_give(x, j->j.buf, true);
         j->j.buf = NULL;
     }
-    if (f->get == NULL) {
-        return 0; /* it has ended meanwhile */
+    if (f->get == NULL) { /* it has ended meanwhile: a part that was made goes, too */
+        bool made = j->j.kind == XFER_JOB_OPEN && r->err == 0 && f->r.state != FILE_DONE;
+        return !made                                            ? 0
+               : text_set(&f->r.path, r->path, strlen(r->path)) ? file_drop(x, f)
+                                                                : ERR_NOMEM;
     }
     switch (j->j.kind) {
     case XFER_JOB_OPEN:

@@ -216,6 +216,11 @@ static int job_last(struct xfer *x, struct file *f, enum xfer_job_kind kind)
     return 0;
 }
 
+int file_drop(struct xfer *x, struct file *f)
+{
+    return job_last(x, f, XFER_JOB_DROP);
+}
+
 int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state state,
              uint8_t event, bool drop)
 {

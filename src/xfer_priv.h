@@ -308,6 +308,8 @@ int file_say_end(struct xfer *x, struct file *f, enum file_end end);
 /* The end: what is under way for it stops. drop: the part goes too. */
 int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state state,
              uint8_t event, bool drop);
+/* What there is of it on disk goes. */
+int file_drop(struct xfer *x, struct file *f);
 void file_free_if_over(struct xfer *x, struct file *f);
 struct xjob *job_new(struct xfer *x, enum xfer_job_kind kind, struct file *f);
 void job_give(struct xfer *x, struct xjob *j);

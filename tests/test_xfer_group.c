@@ -152,3 +152,21 @@ Test(xfer_group, an_author_who_lies_breaks_the_file)
         xw_free(w);
     }
 }
+
+/* The answer of the disk comes when nobody wants the file any more. */
+Test(xfer_group, a_part_that_is_made_too_late_goes)
+{
+    const uint8_t *mid;
+    struct xw *w = offered(2, &mid);
+    w->node[1].jobs_held = true;
+    cr_assert_eq(xw_accept(w, 1, mid), 0);
+    cr_assert_eq(xw_do(w, 0, mid, xfer_cancel), 0);
+    xw_settle(w);
+    cr_assert_eq(xw_state(w, 1, mid), FILE_CANCELLED);
+    w->node[1].jobs_held = false;
+    xw_settle(w);
+    cr_expect_eq(w->node[1].disk.done[XFER_JOB_OPEN], 1);
+    cr_expect_eq(w->node[1].disk.done[XFER_JOB_DROP], 2);
+    cr_expect_eq(w->node[1].disk.used, 0);
+    xw_free(w);
+}
