@@ -286,7 +286,7 @@ static int serve_read(struct xfer *x, struct serve *v, bool *any)
     if (v->n_lists > 0 && (f->r.flags & FILE_SEALED) != 0) {
         uint32_t list = v->lists[0];
         memmove(v->lists, v->lists + 1, --v->n_lists * sizeof *v->lists);
-        *any = list <= hashtree_blocks(file_leaves(f));
+        *any = file_leaves(f) > 0 && list <= hashtree_blocks(file_leaves(f));
         return *any ? read_one(x, v, true, list) : 0;
     }
     while (next_leaf(v, &leaf)) {
