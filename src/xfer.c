@@ -360,22 +360,6 @@ void job_free(struct xjob *j)
     free(j);
 }
 
-void xpeer_free(struct xpeer *p)
-{
-    for (struct serve *s = p->serves, *next; s != NULL; s = next) {
-        next = s->next;
-        free(s);
-    }
-    for (struct slot *s = p->slots, *next; s != NULL; s = next) {
-        next = s->next;
-        if (s->ready) { /* else it is its job's */
-            free(s->buf);
-            free(s);
-        }
-    }
-    free(p);
-}
-
 static void queues_free(struct xfer *x)
 {
     free(x->ev_now);
@@ -396,6 +380,9 @@ void xfer_free(struct xfer *x)
         return;
     }
     queues_free(x);
+    for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        put_peer_down(x, p); /* slots that are being read are their jobs' alone then */
+    }
     for (struct xjob *j = x->jobs, *next; j != NULL; j = next) {
         next = j->next;
         if (j->file != NULL && j->file->over && --j->file->jobs == 0) {
@@ -410,7 +397,7 @@ void xfer_free(struct xfer *x)
     }
     for (struct xpeer *p = x->peers, *next; p != NULL; p = next) {
         next = p->next;
-        xpeer_free(p);
+        free(p);
     }
     for (struct scan *s = x->scans, *next; s != NULL; s = next) {
         next = s->next;

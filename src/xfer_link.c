@@ -409,7 +409,7 @@ void xfer_peer_down(struct xfer *x, uint32_t device, uint64_t now_ms)
         }
     }
     x->turn = x->turn == p ? NULL : x->turn;
-    xpeer_free(p);
+    free(p);
 }
 
 /* The file that a frame names, when its sender is in the conversation. */

@@ -279,7 +279,6 @@ int rule_put(struct xfer *x, const struct rec_file_rule *r);
 void rec_file_free(struct rec_file *r);
 void scan_free(struct scan *s);
 void job_free(struct xjob *j);
-void xpeer_free(struct xpeer *p);
 bool file_ended(const struct file *f);
 bool file_incoming(const struct file *f);
 struct file *file_by_id(const struct xfer *x, uint32_t id);
