@@ -360,12 +360,20 @@ void job_free(struct xjob *j)
     free(j);
 }
 
+static void event_free(struct xev *e)
+{
+    if (e != NULL) {
+        scan_free(e->scan);
+        free(e);
+    }
+}
+
 static void queues_free(struct xfer *x)
 {
-    free(x->ev_now);
+    event_free(x->ev_now);
     for (struct xev *e = x->ev_first, *next; e != NULL; e = next) {
         next = e->next;
-        free(e);
+        event_free(e);
     }
     free(x->out_now);
     for (struct xout *o = x->out_first, *next; o != NULL; o = next) {
