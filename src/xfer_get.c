@@ -877,6 +877,10 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
     }
     for (const struct source *s = g->sources; s != NULL; s = s->next) {
         bool waits = s->under_way > 0 || g->list_from == s;
+        if (is_origin(s) && s->told_leaves != f->n_have &&
+            s->told_ms + XFER_TELL_MS < at) {
+            at = s->told_ms + XFER_TELL_MS;
+        }
         if (waits && f->r.kind != FILE_STREAM && s->heard_ms + XFER_ANSWER_MS < at) {
             at = s->heard_ms + XFER_ANSWER_MS;
         }

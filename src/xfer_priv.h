@@ -47,6 +47,7 @@ struct slot {
     struct slot *next;
     struct serve *serve; /* NULL: not wanted any more */
     bool ready, list, head_sent;
+    bool rest;       /* read for its hash alone: nobody's */
     uint32_t number; /* leaf, or list */
     uint8_t *buf;
     size_t len, off;
@@ -169,6 +170,7 @@ struct file {
     uint64_t retry_ms;
     /* ours */
     bool checked, checking, sealing, held_back; /* the last: a spool that has not ended */
+    bool rest, hashing; /* all that is not hashed is wanted; a leaf of it is being read */
     uint64_t spooled;
     struct taker *takers;
     size_t n_takers;
@@ -263,6 +265,7 @@ struct xfer {
     bool waits_dirty;
     struct want_link *waits;
     size_t n_waits;
+    bool rests;         /* some file has `rest` */
     struct xpeer *turn; /* who is looked at first for the next read */
 };
 

@@ -268,6 +268,58 @@ static int read_one(struct xfer *x, struct serve *v, bool list, uint32_t number)
     return 0;
 }
 
+/* Leaves that nobody wants, because they are there at the other side, but whose hashes
+ * were lost here with the power: they are read one after the other for their hashes
+ * alone. */
+static int hash_rest(struct xfer *x, struct file *f)
+{
+    uint64_t leaves = file_leaves(f), leaf = 0;
+    f->rest = f->rest && !file_ended(f) && f->n_have < leaves;
+    if (!f->rest || f->hashing || !f->checked || f->retry_ms != 0 ||
+        x->bufs_out >= XFER_BUFFERS) {
+        return 0;
+    }
+    while (leaf < leaves && bit_get(f->bits, leaf)) {
+        leaf++;
+    }
+    struct xjob *j = job_new(x, XFER_JOB_READ, f);
+    struct slot *s = calloc(1, sizeof *s);
+    if (s == NULL || j == NULL || (s->buf = buf_take(x, false)) == NULL) {
+        free(s);
+        if (j != NULL) {
+            job_free(j);
+        }
+        return ERR_NOMEM;
+    }
+    s->rest = f->hashing = true;
+    s->number = (uint32_t)leaf;
+    j->slot = s;
+    j->j.buf = s->buf;
+    j->j.leaf = s->number;
+    j->j.len = f->r.kind == FILE_STREAM ? hashtree_leaf_len(f->r.size, leaf) : (size_t)0;
+    job_give(x, j);
+    return 0;
+}
+
+static int want_rest(struct xfer *x, struct file *f)
+{
+    f->rest = x->rests = true;
+    return hash_rest(x, f);
+}
+
+static int all_rests(struct xfer *x)
+{
+    int err = 0;
+    bool any = false;
+    for (struct file *f = x->rests ? x->files : NULL; err == 0 && f != NULL;
+         f = f->next) {
+        err = f->rest ? hash_rest(x, f) : 0;
+        any = any || f->rest;
+    }
+    x->rests = any;
+    return err;
+}
+
 /* Beyond the end there is nothing: such leaves are asked for before the end was known. */
 static bool beyond(const struct file *f, uint32_t leaf)
 {
@@ -277,13 +329,16 @@ static bool beyond(const struct file *f, uint32_t leaf)
 /* Starts one read of a serve. *any when it did. */
 static int serve_read(struct xfer *x, struct serve *v, bool *any)
 {
-    const struct file *f = v->file;
+    struct file *f = v->file;
     uint32_t leaf;
     *any = false;
     if (!f->checked && !file_incoming(f)) {
         return 0;
     }
     if (v->n_lists > 0 && (f->r.flags & FILE_SEALED) != 0) {
+        if (!file_incoming(f) && f->n_have < file_leaves(f)) {
+            return want_rest(x, f); /* hashes were lost: the list comes behind them */
+        }
         uint32_t list = v->lists[0];
         memmove(v->lists, v->lists + 1, --v->n_lists * sizeof *v->lists);
         *any = file_leaves(f) > 0 && list <= hashtree_blocks(file_leaves(f));
@@ -337,7 +392,7 @@ int put_pump(struct xfer *x)
             again = again || any;
         }
     }
-    return err;
+    return err == 0 ? all_rests(x) : err;
 }
 
 /* ---- sealing ---- */
@@ -426,6 +481,7 @@ static int slot_read(struct xfer *x, struct txn *t, struct xjob *j,
     struct slot *s = j->slot;
     struct file *f = j->file;
     j->slot = NULL;
+    f->hashing = f->hashing && !s->rest;
     bool fresh = r->err == 0 && !s->list && !file_incoming(f) && !file_ended(f) &&
                  s->number < f->n_bits && !bit_get(f->bits, s->number);
     if (fresh) {
@@ -433,7 +489,11 @@ static int slot_read(struct xfer *x, struct txn *t, struct xjob *j,
         f->n_have++;
     }
     if (s->serve == NULL) {
+        bool failed = s->rest && r->err != 0;
         slot_free(x, s);
+        if (failed) {
+            return source_failed(x, t, f, r);
+        }
     } else if (r->err == 0) {
         s->ready = true;
         s->len = r->len;
@@ -567,7 +627,16 @@ int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
         k->held = held;
     }
     file_told(x, f);
-    return held ? put_stop_peer(x, f, p, false, 0) : 0;
+    if (held) {
+        return put_stop_peer(x, f, p, false, 0);
+    }
+    /* Who has all of it waits for it to be sealed. */
+    if (k == NULL || (f->r.flags & (FILE_SIZED | FILE_SEALED)) != FILE_SIZED ||
+        v->leaves < file_leaves(f)) {
+        return 0;
+    }
+    int err = f->checked ? 0 : check(x, f);
+    return err == 0 ? want_rest(x, f) : err;
 }
 
 int put_tell(struct xfer *x, struct file *f)
