@@ -309,7 +309,11 @@ int xfer_resume(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
     if (err != 0) {
         return err;
     }
-    return file_incoming(f) ? get_begin(x, t, f) : put_tell(x, f);
+    if (file_incoming(f)) {
+        return get_begin(x, t, f);
+    }
+    err = put_run(x, f);
+    return err == 0 ? put_tell(x, f) : err;
 }
 
 int xfer_cancel(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
