@@ -630,12 +630,12 @@ int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
     if (held) {
         return put_stop_peer(x, f, p, false, 0);
     }
-    /* Who has all of it waits for it to be sealed. */
-    if (k == NULL || (f->r.flags & (FILE_SIZED | FILE_SEALED)) != FILE_SIZED ||
-        v->leaves < file_leaves(f)) {
+    /* Who has all of it waits for it to be sealed; of an empty one nothing is wanted. */
+    if (v->state != FILE_WORD_ACTIVE || v->leaves < file_leaves(f) ||
+        (f->r.flags & (FILE_SIZED | FILE_SEALED)) != FILE_SIZED) {
         return 0;
     }
-    int err = f->checked ? 0 : check(x, f);
+    int err = f->checked ? put_run(x, f) : check(x, f);
     return err == 0 ? want_rest(x, f) : err;
 }
 
