@@ -552,7 +552,10 @@ static int load_file(struct xfer *x, const struct rec_file *r)
         err = taken_note(x, r->author, r->created_ms, r->size);
     }
     /* Who spooled ended with the node, or tells again how far it is. */
-    f->held_back = err == 0 && r->kind == FILE_STREAM && (r->flags & FILE_SIZED) == 0;
+    bool spools = r->author == 0 && r->kind == FILE_STREAM;
+    if (err == 0) {
+        f->held_back = spools && (r->flags & FILE_SIZED) == 0;
+    }
     return err == ERR_EXISTS || err == ERR_NOTFOUND ? ERR_CORRUPT : err;
 }
 
