@@ -668,7 +668,6 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
     } else if (r->err == ERR_NOTFOUND && g->step == GET_OPEN) {
         err = part_lost(x, t, f);
     } else if (r->err != 0 && r->err != ERR_NOTFOUND) {
-        get_stop(x, f);
         file_stuck(x, f, r->why, r->err);
     }
     return err == 0 ? get_ask_all(x, t, f) : err;

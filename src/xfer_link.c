@@ -193,6 +193,7 @@ int xfer_done(struct xfer *x, struct txn *t, const struct xfer_result *r, uint64
 void file_stuck(struct xfer *x, struct file *f, const char *why, int err)
 {
     size_t n = strnlen(why != NULL ? why : "", sizeof f->why - 1);
+    get_stop(x, f); /* who hears of it forgets what we asked for */
     f->retry_ms = x->now_ms + XFER_RETRY_MS;
     memset(f->why, 0, sizeof f->why);
     if (n > 0) {
