@@ -849,8 +849,7 @@ int get_tick(struct xfer *x, struct txn *t, struct file *f)
     }
     for (struct source *s = g->sources; s != NULL; s = s->next) {
         bool waits = s->under_way > 0 || g->list_from == s;
-        if (waits && s->heard_ms + XFER_ANSWER_MS <= x->now_ms &&
-            f->r.kind != FILE_STREAM) {
+        if (waits && s->heard_ms + XFER_ANSWER_MS <= x->now_ms && !open_stream(f)) {
             s->slow = !is_origin(s);
             s->heard_ms = x->now_ms;
             source_release(x, s);
@@ -880,7 +879,7 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
             s->told_ms + XFER_TELL_MS < at) {
             at = s->told_ms + XFER_TELL_MS;
         }
-        if (waits && f->r.kind != FILE_STREAM && s->heard_ms + XFER_ANSWER_MS < at) {
+        if (waits && !open_stream(f) && s->heard_ms + XFER_ANSWER_MS < at) {
             at = s->heard_ms + XFER_ANSWER_MS;
         }
     }
