@@ -539,7 +539,7 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
     if (f->get == NULL || err != 0) {
         return err;
     }
-    get_trim(f);
+    get_trim(x, f);
     return get_run(x, t, f);
 }
 

@@ -216,11 +216,12 @@ int get_ask_all(struct xfer *x, struct txn *t, struct file *f)
 
 /* ---- asks that end ---- */
 
-bool get_unask(struct file *f, uint64_t leaf)
+bool get_unask(struct xfer *x, struct file *f, uint64_t leaf)
 {
     struct get *g = f->get;
     for (size_t i = 0; i < g->n_asks; i++) {
         if (g->asks[i].leaf == leaf) {
+            x->room = true;
             g->asks[i] = g->asks[--g->n_asks];
             return true;
         }
@@ -228,9 +229,10 @@ bool get_unask(struct file *f, uint64_t leaf)
     return false;
 }
 
-void get_trim(struct file *f)
+void get_trim(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
+    x->room = true;
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].leaf >= file_leaves(f) && g->asks[i].source != NULL) {
             g->asks[i].source->under_way--;
@@ -257,6 +259,7 @@ void source_release(struct xfer *x, struct source *s)
     }
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].source == s) {
+            x->room = true;
             g->first_missing =
                 g->asks[i].leaf < g->first_missing ? g->asks[i].leaf : g->first_missing;
             g->asks[i] = g->asks[--g->n_asks];
@@ -322,6 +325,7 @@ void get_free(struct xfer *x, struct file *f)
         g->sources = s->next;
         source_free(x, s);
     }
+    x->room = x->room || g->n_asks > 0;
     for (size_t i = 0; i < XFER_LISTS; i++) {
         free(g->lists[i]);
     }
@@ -657,7 +661,7 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
 {
     struct get *g = f->get;
     int err = 0;
-    (void)get_unask(f, j->j.leaf);
+    (void)get_unask(x, f, j->j.leaf);
     if (r->err == 0) {
         err = leaf_there(x, f, j);
     } else {
@@ -670,7 +674,11 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
     } else if (r->err != 0 && r->err != ERR_NOTFOUND) {
         file_stuck(x, f, r->why, r->err);
     }
-    return err == 0 ? get_ask_all(x, t, f) : err;
+    if (err != 0) {
+        return err;
+    }
+    x->room = false; /* given out here */
+    return get_ask_all(x, t, f);
 }
 
 static int synced(struct xfer *x, struct txn *t, struct file *f,
@@ -804,6 +812,7 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
     if (j->j.kind == XFER_JOB_WRITE) {
         buf_give(x, j->j.buf, true);
         j->j.buf = NULL;
+        x->room = true;
     }
     if (f->get == NULL) { /* it has ended meanwhile: a part that was made goes, too */
         bool made = j->j.kind == XFER_JOB_OPEN && r->err == 0 && f->r.state != FILE_DONE;

@@ -507,6 +507,7 @@ int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms)
     x->now_ms = now_ms;
     pool_tick(x);
     rates_tick(x);
+    x->room = false;
     for (struct file *f = x->files, *next; err == 0 && f != NULL; f = next) {
         next = f->next;
         if (file_ended(f)) {
@@ -533,6 +534,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t xfer_deadline(const struct xfer *x)
 {
     uint64_t at = earlier(rates_deadline(x), x->n_pool > 0 ? x->pool_ms : XFER_NEVER);
+    at = x->room ? earlier(at, x->now_ms) : at;
     for (const struct file *f = x->files; f != NULL; f = f->next) {
         if (file_ended(f)) {
             continue;

@@ -266,6 +266,7 @@ struct xfer {
     struct want_link *waits;
     size_t n_waits;
     bool rests;         /* some file has `rest` */
+    bool room;          /* asks have ended: others may have their places */
     struct xpeer *turn; /* who is looked at first for the next read */
 };
 
@@ -345,7 +346,7 @@ void get_free(struct xfer *x, struct file *f);
 /* Nothing more is asked; what comes is not wanted. */
 void get_stop(struct xfer *x, struct file *f);
 /* The size is known now: leaves behind it are not waited for. */
-void get_trim(struct file *f);
+void get_trim(struct xfer *x, struct file *f);
 int get_peer_up(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p);
 void get_peer_down(struct xfer *x, struct file *f, struct xpeer *p);
 int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b,
@@ -365,7 +366,7 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f);
 /* Verified hashes of a block, or NULL. */
 struct hashes *get_hashes(const struct get *g, uint32_t block);
 /* The leaf is not asked for any more; false: it was not. */
-bool get_unask(struct file *f, uint64_t leaf);
+bool get_unask(struct xfer *x, struct file *f, uint64_t leaf);
 /* Nothing of what was asked of this source is waited for any more. */
 void source_release(struct xfer *x, struct source *s);
 /* It ends as broken. */

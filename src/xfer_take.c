@@ -110,7 +110,7 @@ int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     }
     in->buf = buf_take(x, true);
     if (in->buf == NULL) { /* one that ended still holds some: asked for again */
-        (void)get_unask(f, v.leaf);
+        (void)get_unask(x, f, v.leaf);
         s->under_way--;
         f->get->first_missing = 0;
         return 0;
