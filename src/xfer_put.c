@@ -585,6 +585,18 @@ static void fill_list(struct slot *s, struct wr *w)
     s->off += v.n * HASHTREE_HASH;
 }
 
+/* A serve that has given all goes, so that its handle does not count any more. */
+static void serve_settle(struct xfer *x, struct serve *v)
+{
+    bool read = false;
+    for (const struct slot *s = v->peer->slots; s != NULL; s = s->next) {
+        read = read || s->serve == v;
+    }
+    if (!read && v->n_q == 0 && v->n_lists == 0) {
+        serve_free(x, v);
+    }
+}
+
 bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
 {
     struct xpeer *p = xpeer_get(x, device);
@@ -605,7 +617,9 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
         p->slots = s->next;
         p->slots_end = p->slots == NULL ? &p->slots : p->slots_end;
         p->n_slots--;
+        struct serve *v = s->serve;
         slot_free(x, s);
+        serve_settle(x, v);
         (void)put_pump(x); /* without memory: the next call of anything tries again */
     }
     return true;
