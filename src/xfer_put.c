@@ -380,18 +380,21 @@ static int peer_read(struct xfer *x, struct xpeer *p, bool *any)
 
 int put_pump(struct xfer *x)
 {
-    bool again = true;
     int err = 0;
-    while (err == 0 && again) {
-        again = false;
-        for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
-            bool any = false;
-            if (p->n_slots < XFER_AHEAD && x->bufs_out < XFER_BUFFERS) {
-                err = peer_read(x, p, &any);
-            }
-            again = again || any;
-        }
+    size_t n = 0, idle = 0;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        n++;
     }
+    struct xpeer *p = x->turn != NULL ? x->turn : x->peers;
+    while (err == 0 && idle < n && x->bufs_out < XFER_BUFFERS) {
+        bool any = false;
+        if (p->n_slots < XFER_AHEAD) {
+            err = peer_read(x, p, &any);
+        }
+        idle = any ? 0 : idle + 1;
+        p = p->next != NULL ? p->next : x->peers;
+    }
+    x->turn = p; /* who stands here has waited longest */
     return err == 0 ? all_rests(x) : err;
 }
 
