@@ -381,14 +381,18 @@ static int peer_read(struct xfer *x, struct xpeer *p, bool *any)
 int put_pump(struct xfer *x)
 {
     int err = 0;
-    size_t n = 0, idle = 0;
+    size_t n = 0, idle = 0, want = 0;
     for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
         n++;
+        want += p->serves != NULL;
     }
+    /* Links that are slow do not hold all buffers. */
+    size_t ahead = want == 0 ? XFER_BUFFERS : XFER_BUFFERS / want;
+    ahead = ahead < 1 ? 1 : ahead > XFER_AHEAD ? (size_t)XFER_AHEAD : ahead;
     struct xpeer *p = x->turn != NULL ? x->turn : x->peers;
     while (err == 0 && idle < n && x->bufs_out < XFER_BUFFERS) {
         bool any = false;
-        if (p->n_slots < XFER_AHEAD) {
+        if (p->n_slots < ahead) {
             err = peer_read(x, p, &any);
         }
         idle = any ? 0 : idle + 1;
