@@ -544,9 +544,9 @@ uint64_t xfer_deadline(const struct xfer *x)
     }
     for (const struct xpeer *p = x->tx.per_s == 0 ? NULL : x->peers; p != NULL;
          p = p->next) {
-        at = p->slots != NULL && p->slots->ready
-                 ? earlier(at, rate_next(&x->tx, x->now_ms))
-                 : at;
+        uint64_t next = rate_next(&x->tx, x->now_ms);
+        bool waits = p->slots != NULL && p->slots->ready && next > x->now_ms;
+        at = waits ? earlier(at, next) : at; /* else it waits for its link */
     }
     return at;
 }

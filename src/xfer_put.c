@@ -533,8 +533,8 @@ int put_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
 bool xfer_has_data(const struct xfer *x, uint32_t device, uint64_t now_ms)
 {
     const struct xpeer *p = xpeer_get(x, device);
-    (void)now_ms;
-    return p != NULL && p->slots != NULL && p->slots->ready;
+    return p != NULL && p->slots != NULL && p->slots->ready &&
+           rate_next(&x->tx, now_ms) <= now_ms;
 }
 
 /* How much goes at once: what leaves in 5 to 20 ms. */
