@@ -332,6 +332,7 @@ void ended_shown(struct xfer *x)
         }
         file_key(f->r.author, f->r.mid, key);
         (void)map_put(&x->ended, key, &mark); /* else it may be offered once more */
+        (void)put_stop(x, f, FILE_NO_GONE);   /* of a group it may still be given */
         file_unlink(x, f);
         x->n_ended_shown--;
         f->over = true;
