@@ -526,7 +526,9 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
     }
     /* A size that was offered is final, and what came of a stream is not more than that.
      */
-    if (((f->r.flags & FILE_SIZED) != 0 && b->size != f->r.size) || b->size < f->r.head) {
+    bool fits =
+        (f->r.flags & FILE_SIZED) != 0 ? b->size == f->r.size : get_fits(f, b->size);
+    if (!fits || b->size < f->r.head) {
         int err = file_say_end(x, f, FILE_END_BROKEN);
         return err == 0 ? file_end(x, t, f, FILE_BROKEN, EVENT_FILE_BROKEN, true) : err;
     }

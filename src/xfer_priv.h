@@ -155,6 +155,11 @@ struct get {
     uint32_t list_asked; /* 1 + list; 0: none */
     struct source *list_from;
     unsigned strikes;
+    /* of a stream whose size is not known: the one leaf that was not whole (0: none yet),
+     * and where the whole ones end */
+    uint32_t short_leaf;
+    size_t short_len;
+    uint64_t whole_end;
 };
 
 struct file {
@@ -339,6 +344,8 @@ void rate_spend(struct rate *r, uint64_t n, uint64_t now_ms);
 uint64_t rate_next(const struct rate *r, uint64_t now_ms);
 
 /* ---- xfer_get.c ---- */
+/* Whether a stream of that size can be what has come so far. */
+bool get_fits(const struct file *f, uint64_t size);
 /* Goes on with an incoming file, whatever comes next. */
 int get_run(struct xfer *x, struct txn *t, struct file *f);
 int get_begin(struct xfer *x, struct txn *t, struct file *f);

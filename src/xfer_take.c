@@ -59,11 +59,21 @@ static struct ask *ask_of(struct get *g, uint32_t leaf, const struct source *s)
     return NULL;
 }
 
-/* The length that the leaf has to have; of a stream any that is possible. */
+/* The length that the leaf has to have; of a stream only the last one is not whole. */
 static bool length_fits(const struct file *f, const struct wire_file_leaf *v)
 {
+    struct get *g = f->get;
+    if ((f->r.flags & FILE_SIZED) == 0 && v->len == HASHTREE_LEAF) {
+        uint64_t end = ((uint64_t)v->leaf + 1) * HASHTREE_LEAF;
+        g->whole_end = end > g->whole_end ? end : g->whole_end;
+        return g->short_len == 0 || v->leaf < g->short_leaf;
+    }
     if ((f->r.flags & FILE_SIZED) == 0) {
-        return true;
+        bool other =
+            g->short_len != 0 && (g->short_leaf != v->leaf || g->short_len != v->len);
+        g->short_leaf = other ? g->short_leaf : v->leaf;
+        g->short_len = other ? g->short_len : v->len;
+        return !other;
     }
     return v->leaf < hashtree_leaves(f->r.size) &&
            v->len == hashtree_leaf_len(f->r.size, v->leaf);
