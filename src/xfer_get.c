@@ -711,7 +711,7 @@ static int synced(struct xfer *x, struct txn *t, struct file *f,
         struct rec rec = {.kind = REC_FILE_BITS,
                           .u.file_bits = {.file = f->r.id, .block = g->copies[i].block}};
         memcpy(rec.u.file_bits.bits, g->copies[i].bits, FILE_BITS);
-        bool there = g->step == GET_OPEN; /* else the part was lost meanwhile */
+        bool there = g->step != GET_CLOSED; /* else the part was lost meanwhile */
         err = r->err == 0 && there ? txn_add(t, &rec) : 0;
         if (r->err != 0 && there) {
             err = dirty_set(g, (uint64_t)g->copies[i].block * HASHTREE_FANOUT);
