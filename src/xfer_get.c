@@ -766,6 +766,10 @@ static int rooted(struct xfer *x, struct txn *t, struct file *f,
     if (r->err == ERR_AUTH && g->strict) {
         return broken(x, t, f); /* the lists that fit the root were followed */
     }
+    if (r->err == ERR_NOTFOUND) {
+        int err = part_lost(x, t, f);
+        return err == 0 ? get_run(x, t, f) : err;
+    }
     if (r->err == ERR_AUTH) {
         g->step = GET_KEEP;
         g->strict = true;
