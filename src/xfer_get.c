@@ -291,6 +291,11 @@ void source_release(struct xfer *x, struct source *s)
         g->list_from = NULL;
         g->list_asked = 0;
         g->top_n = g->top_ok ? g->top_n : 0;
+        for (size_t i = 0; i < XFER_LISTS; i++) { /* the next one begins with the first */
+            if (g->lists[i] != NULL && !g->lists[i]->ok) {
+                g->lists[i]->n = 0;
+            }
+        }
     }
     intake_drop(x, s);
     s->under_way = 0;
