@@ -216,53 +216,6 @@ int get_ask_all(struct xfer *x, struct txn *t, struct file *f)
 
 /* ---- asks that end ---- */
 
-bool get_unask(struct xfer *x, struct file *f, uint64_t leaf)
-{
-    struct get *g = f->get;
-    for (size_t i = 0; i < g->n_asks; i++) {
-        if (g->asks[i].leaf == leaf) {
-            x->room = true;
-            g->asks[i] = g->asks[--g->n_asks];
-            return true;
-        }
-    }
-    return false;
-}
-
-void get_trim(struct xfer *x, struct file *f)
-{
-    struct get *g = f->get;
-    x->room = true;
-    for (size_t i = 0; i < g->n_asks;) {
-        if (g->asks[i].leaf >= file_leaves(f) && g->asks[i].source != NULL) {
-            g->asks[i].source->under_way--;
-            g->asks[i] = g->asks[--g->n_asks];
-        } else {
-            i++;
-        }
-    }
-}
-
-bool get_fits(const struct file *f, uint64_t size)
-{
-    const struct get *g = f->get;
-    uint64_t leaves = hashtree_leaves(size);
-    for (uint64_t i = leaves; i < f->n_bits; i++) {
-        if (bit_get(f->bits, i)) {
-            return false;
-        }
-    }
-    for (size_t i = 0; g != NULL && i < g->n_asks; i++) {
-        if (g->asks[i].source == NULL && g->asks[i].leaf >= leaves) {
-            return false;
-        }
-    }
-    return g == NULL ||
-           (g->whole_end <= size &&
-            (g->short_len == 0 ||
-             (uint64_t)g->short_leaf * HASHTREE_LEAF + g->short_len == size));
-}
-
 static void intake_drop(struct xfer *x, struct source *s)
 {
     buf_give(x, s->in.buf, true);
