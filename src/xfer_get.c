@@ -659,6 +659,15 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
     return get_ask_all(x, t, f);
 }
 
+static int bits_row(struct txn *t, const struct file *f, uint32_t block,
+                    const uint8_t bits[FILE_BITS])
+{
+    struct rec rec = {.kind = REC_FILE_BITS,
+                      .u.file_bits = {.file = f->r.id, .block = block}};
+    memcpy(rec.u.file_bits.bits, bits, FILE_BITS);
+    return txn_add(t, &rec);
+}
+
 static int synced(struct xfer *x, struct txn *t, struct file *f,
                   const struct xfer_result *r)
 {
@@ -666,11 +675,9 @@ static int synced(struct xfer *x, struct txn *t, struct file *f,
     int err = 0;
     g->syncing = false;
     for (size_t i = 0; err == 0 && i < g->n_copies; i++) {
-        struct rec rec = {.kind = REC_FILE_BITS,
-                          .u.file_bits = {.file = f->r.id, .block = g->copies[i].block}};
-        memcpy(rec.u.file_bits.bits, g->copies[i].bits, FILE_BITS);
         bool there = g->step != GET_CLOSED; /* else the part was lost meanwhile */
-        err = r->err == 0 && there ? txn_add(t, &rec) : 0;
+        err = r->err == 0 && there ? bits_row(t, f, g->copies[i].block, g->copies[i].bits)
+                                   : 0;
         if (r->err != 0 && there) {
             err = dirty_set(g, (uint64_t)g->copies[i].block * HASHTREE_FANOUT);
             g->unsynced++;
@@ -750,10 +757,19 @@ static int kept(struct xfer *x, struct txn *t, struct file *f, struct xjob *j,
         return 0;
     }
     (void)j;
+    int err = 0;
+    if (memcmp(bits, r->bits, FILE_BITS) != 0) {
+        /* Before a leaf is written in the place of a wrong one no row says that it is
+         * there: a part of it may be all that a loss of power leaves. */
+        static const uint8_t none[FILE_BITS];
+        err = bits_row(t, f, g->keep_block, none);
+    }
     f->n_have -= count_bits(bits, HASHTREE_FANOUT);
     memcpy(bits, r->bits, FILE_BITS);
     f->n_have += count_bits(bits, HASHTREE_FANOUT);
-    int err = dirty_set(g, (uint64_t)g->keep_block * HASHTREE_FANOUT);
+    if (err == 0) {
+        err = dirty_set(g, (uint64_t)g->keep_block * HASHTREE_FANOUT);
+    }
     g->unsynced++;
     g->first_missing = 0;
     if (++g->keep_block == hashtree_blocks(file_leaves(f))) {
