@@ -546,7 +546,7 @@ static int load_file(struct xfer *x, const struct rec_file *r)
     if (err == 0) {
         err = file_strings(f, r);
     }
-    if (err == 0 && (f->r.flags & FILE_SIZED) != 0) {
+    if (err == 0 && (f->r.flags & FILE_SIZED) != 0 && f->r.author == 0) {
         err = file_bits_room(f, hashtree_leaves(f->r.size));
     }
     if (err == 0 && (r->flags & FILE_AUTO) != 0) {

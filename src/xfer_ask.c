@@ -502,9 +502,6 @@ static int said_offer(struct xfer *x, struct txn *t, const struct xfer_said *s)
     if (err == 0 && !text_set(&f->r.name, (const char *)b->text, b->text_len)) {
         err = ERR_NOMEM;
     }
-    if (err == 0 && b->has_size) {
-        err = file_bits_room(f, hashtree_leaves(b->size));
-    }
     if (err == 0 && s->contact == 0) { /* what it was made of is not known any more */
         return file_end(x, t, f, FILE_LOST, 0, false);
     }
@@ -535,7 +532,7 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
     f->r.size = b->size;
     f->r.flags |= FILE_SIZED | FILE_SEALED;
     memcpy(f->r.root, b->hash, sizeof f->r.root);
-    int err = file_bits_room(f, hashtree_leaves(b->size));
+    int err = f->get != NULL ? file_bits_room(f, hashtree_leaves(b->size)) : 0;
     err = err == 0 ? file_row(t, f) : err;
     file_told(x, f);
     if (f->get == NULL || err != 0) {

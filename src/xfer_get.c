@@ -369,7 +369,10 @@ int get_begin(struct xfer *x, struct txn *t, struct file *f)
 {
     int err = 0;
     if (f->get == NULL) {
-        f->get = calloc(1, sizeof *f->get);
+        /* Not before: an offer may claim any size, and costs nothing. */
+        bool sized = (f->r.flags & FILE_SIZED) != 0;
+        err = file_bits_room(f, sized ? hashtree_leaves(f->r.size) : 0);
+        f->get = err == 0 ? calloc(1, sizeof *f->get) : NULL;
         if (f->get == NULL) {
             return ERR_NOMEM;
         }
