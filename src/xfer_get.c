@@ -529,6 +529,7 @@ int get_run(struct xfer *x, struct txn *t, struct file *f)
     } else if (g->step == GET_KEEP && !held) {
         err = keep_next(x, f);
     }
+    held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0; /* it may be by now */
     for (struct source *s = f->get != NULL ? f->get->sources : NULL;
          err == 0 && s != NULL; s = s->next) {
         bool word = s->told_word != 0 && is_origin(s) &&
@@ -582,7 +583,7 @@ static int opened(struct xfer *x, struct txn *t, struct file *f,
     }
     if (r->err != 0) {
         file_stuck(x, f, r->why, r->err);
-        return 0;
+        return get_run(x, t, f); /* tells the other side */
     }
     int err = text_set(&f->r.path, r->path, strlen(r->path))
                   ? file_bits_room(f, 8 * (uint64_t)r->n_bits)
@@ -719,7 +720,7 @@ static int tree_made(struct xfer *x, struct txn *t, struct file *f,
     }
     if (r->err != 0) {
         file_stuck(x, f, r->why, r->err);
-        return 0;
+        return get_run(x, t, f); /* tells the other side */
     }
     f->get->tree = true;
     return get_run(x, t, f);
@@ -744,7 +745,7 @@ static int rooted(struct xfer *x, struct txn *t, struct file *f,
         g->keep_block = 0;
     } else if (r->err != 0) {
         file_stuck(x, f, r->why, r->err);
-        return 0;
+        return get_run(x, t, f); /* tells the other side */
     }
     return get_run(x, t, f);
 }
@@ -757,7 +758,7 @@ static int kept(struct xfer *x, struct txn *t, struct file *f, struct xjob *j,
     g->keep_job = false;
     if (r->err != 0 || r->n_bits != FILE_BITS) {
         file_stuck(x, f, r->why, r->err);
-        return 0;
+        return get_run(x, t, f); /* tells the other side */
     }
     (void)j;
     int err = 0;
@@ -791,7 +792,7 @@ static int finished(struct xfer *x, struct txn *t, struct file *f,
     }
     if (r->err != 0) {
         file_stuck(x, f, r->why, r->err);
-        return 0;
+        return get_run(x, t, f); /* tells the other side */
     }
     int err = text_set(&f->r.path, r->path, strlen(r->path)) ? 0 : ERR_NOMEM;
     if (err == 0) {
