@@ -851,6 +851,18 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
 
 /* ---- time ---- */
 
+/* When nothing has come for too long. The offering device gives one file after the other,
+ * so what it gives of any is a sign of life. */
+static uint64_t silent_at(const struct file *f, const struct source *s)
+{
+    bool waits = s->under_way > 0 || f->get->list_from == s;
+    uint64_t heard = s->heard_ms;
+    if (is_origin(s) && s->peer->heard_ms > heard) {
+        heard = s->peer->heard_ms;
+    }
+    return waits && !open_stream(f) ? heard + XFER_ANSWER_MS : XFER_NEVER;
+}
+
 int get_tick(struct xfer *x, struct txn *t, struct file *f)
 {
     struct get *g = f->get;
@@ -859,8 +871,7 @@ int get_tick(struct xfer *x, struct txn *t, struct file *f)
         return 0;
     }
     for (struct source *s = g->sources; s != NULL; s = s->next) {
-        bool waits = s->under_way > 0 || g->list_from == s;
-        if (waits && s->heard_ms + XFER_ANSWER_MS <= x->now_ms && !open_stream(f)) {
+        if (silent_at(f, s) <= x->now_ms) {
             s->slow = !is_origin(s);
             s->heard_ms = x->now_ms;
             source_release(x, s);
@@ -885,14 +896,11 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
         at = next > x->now_ms && next < at ? next : at;
     }
     for (const struct source *s = g->sources; s != NULL; s = s->next) {
-        bool waits = s->under_way > 0 || g->list_from == s;
         if (is_origin(s) && s->told_leaves != f->n_have &&
             s->told_ms + XFER_TELL_MS < at) {
             at = s->told_ms + XFER_TELL_MS;
         }
-        if (waits && !open_stream(f) && s->heard_ms + XFER_ANSWER_MS < at) {
-            at = s->heard_ms + XFER_ANSWER_MS;
-        }
+        at = silent_at(f, s) < at ? silent_at(f, s) : at;
     }
     return at;
 }

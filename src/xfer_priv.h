@@ -70,6 +70,7 @@ struct xpeer {
     struct xpeer *next;
     uint32_t device, contact;
     struct source *sources, *last; /* last: of the newest frame, or NULL */
+    uint64_t heard_ms;             /* of any file */
     struct serve *serves;
     size_t wanted; /* leaves in their queues */
     struct slot *slots, **slots_end;

@@ -156,7 +156,7 @@ int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     if (in->on && !in->skip) {
         return ERR_FORMAT; /* the one before is not complete */
     }
-    s->heard_ms = x->now_ms;
+    s->heard_ms = p->heard_ms = x->now_ms;
     *in = (struct intake){.on = true, .skip = true, .leaf = v.leaf, .len = v.len};
     f->resent += v.leaf < f->n_bits && bit_get(f->bits, v.leaf);
     if (ask_of(f->get, v.leaf, s) == NULL) {
@@ -223,7 +223,7 @@ int get_data(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     }
     memcpy(in->buf + in->filled, v.data, v.len);
     in->filled += v.len;
-    s->heard_ms = x->now_ms;
+    s->heard_ms = p->heard_ms = x->now_ms;
     return in->filled == in->len ? leaf_in(x, s) : 0;
 }
 
@@ -321,7 +321,7 @@ int get_list(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     if (g == NULL || g->list_from != s || g->list_asked != 1 + v.list) {
         return 0; /* not wanted any more */
     }
-    s->heard_ms = x->now_ms;
+    s->heard_ms = p->heard_ms = x->now_ms;
     struct file *f = s->file;
     int err = v.list == 0 ? top_in(x, t, s, &v) : block_in(x, t, s, &v);
     return err == 0 ? get_run(x, t, f) : err;
