@@ -696,15 +696,10 @@ static int synced(struct xfer *x, struct txn *t, struct file *f,
     return err == 0 ? get_run(x, t, f) : err;
 }
 
-static int broken(struct xfer *x, struct txn *t, struct file *f)
+int get_broken(struct xfer *x, struct txn *t, struct file *f)
 {
     int err = file_say_end(x, f, FILE_END_BROKEN);
     return err == 0 ? file_end(x, t, f, FILE_BROKEN, EVENT_FILE_BROKEN, true) : err;
-}
-
-int get_broken(struct xfer *x, struct txn *t, struct file *f)
-{
-    return broken(x, t, f);
 }
 
 static int tree_made(struct xfer *x, struct txn *t, struct file *f,
@@ -712,7 +707,7 @@ static int tree_made(struct xfer *x, struct txn *t, struct file *f,
 {
     f->get->step = GET_OPEN;
     if (r->err == ERR_FORMAT) {
-        return broken(x, t, f);
+        return get_broken(x, t, f);
     }
     if (r->err == ERR_NOTFOUND) {
         int err = part_lost(x, t, f);
@@ -733,7 +728,7 @@ static int rooted(struct xfer *x, struct txn *t, struct file *f,
     g->step = GET_OPEN;
     g->root_ok = r->err == 0;
     if (r->err == ERR_AUTH && g->strict) {
-        return broken(x, t, f); /* the lists that fit the root were followed */
+        return get_broken(x, t, f); /* the lists that fit the root were followed */
     }
     if (r->err == ERR_NOTFOUND) {
         int err = part_lost(x, t, f);

@@ -240,6 +240,21 @@ static void link_trouble(struct walk *v)
     note("link or jobs of %zu, %zu: %u\n", a, b, what);
 }
 
+/* Somebody's rate; 0: any, everybody's. */
+static void limit(struct xw *w, uint64_t rate)
+{
+    size_t one = xw_rand(w, (uint32_t)w->n);
+    for (size_t i = 0; i < w->n; i++) {
+        struct xw_node *n = &w->node[i];
+        if (rate == 0 || i == one) {
+            n->rate = rate;
+            if (n->x != NULL) {
+                xfer_limit(n->x, rate, w->now_ms);
+            }
+        }
+    }
+}
+
 static void step(struct walk *v)
 {
     struct xw *w = v->w;
@@ -261,6 +276,8 @@ static void step(struct walk *v)
         disk_trouble(v);
     } else if (what < 92) {
         change(v);
+    } else if (what < 94) {
+        limit(w, 1000000ull << xw_rand(w, 6));
     } else {
         w->now_ms += xw_rand(w, 8000);
     }
@@ -276,6 +293,7 @@ static void heal(struct walk *v)
 {
     struct xw *w = v->w;
     note("the end: all is healed\n");
+    limit(w, 0);
     for (size_t i = 0; i < w->n; i++) {
         struct xw_node *n = &w->node[i];
         memset(n->held, 0, sizeof n->held);
