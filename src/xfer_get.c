@@ -745,7 +745,7 @@ static int rooted(struct xfer *x, struct txn *t, struct file *f,
     return get_run(x, t, f);
 }
 
-static int kept(struct xfer *x, struct txn *t, struct file *f, struct xjob *j,
+static int kept(struct xfer *x, struct txn *t, struct file *f,
                 const struct xfer_result *r)
 {
     struct get *g = f->get;
@@ -755,7 +755,6 @@ static int kept(struct xfer *x, struct txn *t, struct file *f, struct xjob *j,
         file_stuck(x, f, r->why, r->err);
         return get_run(x, t, f); /* tells the other side */
     }
-    (void)j;
     int err = 0;
     if (memcmp(bits, r->bits, FILE_BITS) != 0) {
         /* Before a leaf is written in the place of a wrong one no row says that it is
@@ -829,7 +828,7 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
     case XFER_JOB_ROOT:
         return rooted(x, t, f, r);
     case XFER_JOB_KEEP:
-        return kept(x, t, f, j, r);
+        return kept(x, t, f, r);
     case XFER_JOB_FINISH:
         return finished(x, t, f, r);
     case XFER_JOB_SCAN:

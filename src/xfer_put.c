@@ -386,8 +386,8 @@ int put_pump(struct xfer *x)
         n++;
         want += p->serves != NULL;
     }
-    /* Links that are slow do not hold all buffers. */
-    size_t ahead = want == 0 ? XFER_BUFFERS : XFER_BUFFERS / want;
+    /* Links that stand still do not hold all buffers: some are left for the next one. */
+    size_t ahead = XFER_BUFFERS / (want + 1);
     ahead = ahead < 1 ? 1 : ahead > XFER_AHEAD ? (size_t)XFER_AHEAD : ahead;
     struct xpeer *p = x->turn != NULL ? x->turn : x->peers;
     while (err == 0 && idle < n && x->bufs_out < XFER_BUFFERS) {
