@@ -20,7 +20,7 @@
 #include "xfer_priv.h"
 #include "xfer_world.h"
 
-enum { SEEDS = 300, STEPS = 90, FILES = 8, LEAVES = 12, MEETINGS = 4, MINUTE = 60000 };
+enum { SEEDS = 200, STEPS = 90, FILES = 8, LEAVES = 12, MEETINGS = 4, MINUTE = 60000 };
 
 static bool say_all;
 
