@@ -199,9 +199,11 @@ int files_part_remove(struct files_job *j, const char *path)
 
 int files_drop(struct files_job *j)
 {
-    bool part = j->in.incoming && !j->in.pipe && j->in.path != NULL;
+    bool part = j->in.incoming && !j->in.pipe;
     (void)files_close_all(j->o);
-    int err = part ? files_part_remove(j, j->in.path) : 0;
+    int err = !part                ? 0
+              : j->in.path != NULL ? files_part_remove(j, j->in.path)
+                                   : files_part_remove_noted(j);
     int e = files_kept_remove(j);
     if (err == 0 && e != 0) {
         err = files_fail_errno(j, e, "cannot be cleared", j->f->dir);

@@ -250,18 +250,19 @@ static int make_spool(struct files_job *j)
                : files_fail_errno(j, errno, "cannot be written", j->f->dir);
 }
 
-/* Makes the part in dir when nothing is in its way, nor in that of what it becomes.
- * -1 (errno, EEXIST: take the next one). */
-static int make_at(struct files_job *j, int dir, const char *name, const char *part)
+/* Whether nothing has that name. False: errno, EEXIST when something has. */
+static bool is_free(int dir, const char *name)
 {
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         errno = EEXIST;
-        return -1;
     }
-    if (errno != ENOENT) {
-        return -1;
-    }
+    return errno == ENOENT;
+}
+
+/* Makes the part. -1 (errno). */
+static int make_at(struct files_job *j, int dir, const char *part)
+{
     if (is_folder(j)) {
         return mkdirat(dir, part, FILES_PART_DIR_MODE) != 0
                    ? -1
@@ -272,17 +273,49 @@ static int make_at(struct files_job *j, int dir, const char *name, const char *p
 }
 
 /* Notes which file it is, should the node end before its path is stored, here or when it
- * gets its name. */
+ * gets its name. Before it is made: what it is going to be called, without an inode. */
 static int note_part(struct files_job *j)
 {
     struct stat st;
     struct files_entry e = {.path = j->path, .folder = is_folder(j)};
     struct files_tree t = {.v = &e, .n = 1};
-    if (fstat(j->o->fd, &st) != 0) {
-        return files_fail_errno(j, errno, "cannot be used", j->path);
+    if (j->o->fd >= 0) {
+        if (fstat(j->o->fd, &st) != 0) {
+            return files_fail_errno(j, errno, "cannot be used", j->path);
+        }
+        files_id_of(&st, &e.id);
     }
-    files_id_of(&st, &e.id);
     return files_notes_write(j, &t);
+}
+
+/* Makes the part when nothing is in its way, nor in that of what it becomes. 0; or an
+ * error, with errno EEXIST: take the next one. */
+static int make_noted(struct files_job *j, int dir, const char *name, const char *part)
+{
+    int err;
+    if (is_free(dir, name) && is_free(dir, part)) {
+        err = note_part(j);
+        if (err != 0) {
+            errno = 0;
+            return err;
+        }
+        j->o->fd = make_at(j, dir, part);
+    }
+    if (j->o->fd < 0) {
+        int e = errno;
+        err = files_fail_errno(j, e, "cannot be made", j->path);
+        errno = e;
+        return err == ERR_NOTFOUND ? ERR_IO : err; /* no part was there */
+    }
+    err = note_part(j);
+    if (err == 0 && !files_sync_dir(dir)) {
+        err = files_fail_errno(j, errno, "cannot be written", j->path);
+    }
+    if (err != 0) {
+        (void)unlinkat(dir, part, is_folder(j) ? AT_REMOVEDIR : 0);
+    }
+    errno = 0;
+    return err;
 }
 
 static int make_in(struct files_job *j, int dir, const char *path, const char *wanted)
@@ -297,20 +330,9 @@ static int make_in(struct files_job *j, int dir, const char *path, const char *w
         if (!files_join(j->path, path, part)) {
             return files_fail_errno(j, ENAMETOOLONG, "cannot be used", path);
         }
-        j->o->fd = make_at(j, dir, name, part);
-        if (j->o->fd >= 0) {
-            err = note_part(j);
-            if (err == 0 && !files_sync_dir(dir)) {
-                err = files_fail_errno(j, errno, "cannot be written", path);
-            }
-            if (err != 0) {
-                (void)unlinkat(dir, part, is_folder(j) ? AT_REMOVEDIR : 0);
-            }
-            return err;
-        }
-        if (errno != EEXIST) {
-            err = files_fail_errno(j, errno, "cannot be made", j->path);
-            return err == ERR_NOTFOUND ? ERR_IO : err; /* no part was there */
+        int made = make_noted(j, dir, name, part);
+        if (made == 0 || errno != EEXIST) {
+            return made;
         }
     }
     return err != 0
@@ -340,19 +362,36 @@ static int make_part(struct files_job *j)
     return err;
 }
 
-/* Removes an earlier part that was noted, and what it left in the home. */
-static int begin_anew(struct files_job *j)
+/* Whether what has the noted path is the part; one that was not noted again after it was
+ * made is empty. */
+static bool is_part_of(const struct files_entry *e)
+{
+    struct stat st;
+    if (lstat(e->path, &st) != 0) {
+        return false;
+    }
+    bool empty = S_ISDIR(st.st_mode) || st.st_size == 0;
+    return e->id.inode != 0 ? (uint64_t)st.st_ino == e->id.inode : empty;
+}
+
+int files_part_remove_noted(struct files_job *j)
 {
     struct files_tree *note = NULL;
-    struct stat st;
-    (void)files_close_all(j->o);
+    int err = 0;
     if (files_notes_read(j, &note) == 0) {
-        const struct files_entry *e = note->n == 1 ? &note->v[0] : NULL;
-        if (e != NULL && lstat(e->path, &st) == 0 && (uint64_t)st.st_ino == e->id.inode) {
-            (void)files_part_remove(j, e->path);
+        if (note->n == 1 && is_part_of(&note->v[0])) {
+            err = files_part_remove(j, note->v[0].path);
         }
         files_tree_free(note);
     }
+    return err;
+}
+
+/* Removes an earlier part, and what it left in the home. */
+static int begin_anew(struct files_job *j)
+{
+    (void)files_close_all(j->o);
+    (void)files_part_remove_noted(j);
     int e = files_kept_remove(j);
     if (e != 0) {
         return files_fail_errno(j, e, "cannot be cleared", j->f->dir);

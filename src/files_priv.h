@@ -215,6 +215,8 @@ int files_drop(struct files_job *j);
 /* Removes a part: the file, or of a folder what its manifest names. Nothing else than
  * what is called a part. 0 or an error. */
 int files_part_remove(struct files_job *j, const char *path);
+/* The same of the one that was noted in the home, if any. */
+int files_part_remove_noted(struct files_job *j);
 /* name with " (n)" before its ending (n 0: as it is), cut so that room bytes fit behind
  * it. */
 void files_numbered(const char *name, bool folder, unsigned n, size_t room,
