@@ -146,7 +146,8 @@ def planted(lab, ann, bob, down):
             for restart in (False, True):
                 p = Paused(ann, bob, source, 2 * LEAF)
                 os.unlink(part)
-                {"symbolic": lambda: os.symlink(victim, part), "hard": lambda: os.link(victim, part),
+                {"symbolic": lambda: os.symlink(victim, part),
+                 "hard": lambda: os.link(victim, part),
                  "dangling": lambda: os.symlink(os.path.join(outside, "new"), part),
                  "fifo": lambda: os.mkfifo(part), "folder": lambda: os.mkdir(part),
                  "other": lambda: shutil.copy(victim, part)}[kind]()

@@ -8,7 +8,7 @@ from files_share import (LEAF, done, downloads, make, moving, offer, parts, reac
                          transfer, verb)
 from harness import Lab, case, check, delivered, finish, namespaces, pair, until
 
-SIZE = 12 * LEAF + 4321
+SIZE = 16 * LEAF + 4321
 RATE = 4 * LEAF
 FRAMING = 1.03  # bytes on the wire for each of the file
 LOST = 2 * LEAF  # what may be on its way, and not verified, when either end is killed
@@ -33,6 +33,8 @@ class Two:
         tid = offer(self.ann, "bob", self.path)[0]
         verb(self.bob, tid, "accept")
         moving(self.bob, tid, least)
+        until(lambda: transfer(self.bob, tid)["rate_down"] > 0 and
+              transfer(self.ann, tid)["rate_up"] > 0, "its rate is known")
         return tid
 
     def ends(self, tid, timeout=90):
@@ -113,7 +115,7 @@ def counted(two):
         two.ends(tid)
     with case("paused, cut and resumed: the same"):
         before = two.sent_bytes()
-        tid = two.begun(size=12 * LEAF)
+        tid = two.begun(size=SIZE)
         for node in (two.ann, two.bob, two.bob):
             verb(node, tid, "pause")
             delivered(two.ann, "bob", "while it is paused")
@@ -121,8 +123,8 @@ def counted(two):
             moving(two.bob, tid, transfer(two.bob, tid)["done"] + LEAF)
         two.ends(tid)
         took = two.sent_bytes() - before
-        print(f"# {took} bytes for {12 * LEAF}, 3 pauses", flush=True)
-        check(took <= 12 * LEAF * FRAMING + 3 * LOST, took, "bytes")
+        print(f"# {took} bytes for {SIZE}, 3 pauses", flush=True)
+        check(took <= SIZE * FRAMING + 3 * LOST, took, "bytes")
 
 
 def delays(two, label, count=TEXTS):
@@ -152,6 +154,7 @@ def chat():
         lab.netlab("impair", "h1", "delay", "25ms", "rate", "20mbit")
         two = Two(lab)
         with case("chat beside a transfer that fills a link of 20 Mbit/s and 25 ms"):
+            delivered(two.ann, "bob", "the first one takes longer")
             idle = shown("idle", delays(two, "idle"))
             tid = two.begun(size=64 * LEAF, least=2 * LEAF, rate=None)
             beside = shown("beside a file", delays(two, "beside"))

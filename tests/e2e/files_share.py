@@ -1,14 +1,16 @@
 """What tests of files share: contents that can be told apart, transfers as both ends see
 them, and moments in the middle of one."""
+import contextlib
 import hashlib
 import json
 import os
 import random
 import subprocess
 
-from harness import COMMAND_S, SLOW, WAIT_S, check, equal, until
+from harness import COMMAND_S, SLOW, WAIT_S, check, equal, pair, until
 
 LEAF = 1 << 20  # bytes that are verified as one
+SLOW_RATE = 2 * LEAF
 ENDED = {"done", "declined", "stopped", "cancelled", "changed", "broken", "lost"}
 
 
@@ -87,7 +89,11 @@ def transfer(node, tid=None, n=None):
     """As the node has it; None: it does not know it."""
     if n is not None:
         return node.api.call("transfers.show", n=n)
-    return next((t for t in transfers(node) if t["id"] == tid), None)
+    found = next((t for t in transfers(node) if t["id"] == tid), None)
+    if found is None:  # one that ended before the node's start
+        every = node.api.call("transfers", all=True)["transfers"]
+        found = next((t for t in every if t["id"] == tid), None)
+    return found
 
 
 def number(node, tid):
@@ -193,6 +199,40 @@ def newest(node, name, *states):
     return until(there, f"{node.name}: {name} is", *states)["id"]
 
 
-def parted(path):
-    """The name of the part of a file that would get this path."""
-    return path + ".part"
+# ---- two nodes ----
+
+
+class Pair:
+    """Two nodes that know each other, a folder of sources, and where bob's files go."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.ann, self.bob = lab.node("ann").start(), lab.node("bob").start()
+        pair(self.ann, self.bob)
+        self.src = os.path.join(lab.dir, "src")
+        os.mkdir(self.src)
+        self.down = downloads(self.bob)
+
+    def path(self, name):
+        return os.path.join(self.src, name)
+
+    def got(self, name):
+        return os.path.join(self.down, name)
+
+    def make(self, name, size, **more):
+        return make(self.path(name), size, **more)
+
+    @contextlib.contextmanager
+    def slowly(self, rate=SLOW_RATE):
+        slow(self.ann, rate)
+        try:
+            yield
+        finally:
+            slow(self.ann, None)
+
+    def begun(self, name, size, least=2 * LEAF):
+        """A transfer in the middle (the rate is limited): its id."""
+        tid = offer(self.ann, "bob", self.make(name, size))[0]
+        verb(self.bob, tid, "accept")
+        moving(self.bob, tid, least)
+        return tid
