@@ -637,26 +637,28 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
 int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
               const struct wire_file_state *v)
 {
-    struct taker *k = file_taker(f, p->contact, false);
     bool held = v->state == FILE_WORD_PAUSED || v->state == FILE_WORD_STUCK;
-    (void)t;
     if (file_ended(f)) {
         return 0;
     }
+    /* Who has some of it has begun, also where a kill took the note of that. */
+    int err =
+        v->leaves > 0 && why_not(f, p) != FILE_NO_GONE ? begun(x, t, f, p->contact) : 0;
+    struct taker *k = file_taker(f, p->contact, false);
     if (k != NULL) {
         k->r.leaves = v->leaves;
         k->held = held;
     }
     file_told(x, f);
-    if (held) {
-        return put_stop_peer(x, f, p, false, 0);
+    if (err != 0 || held) {
+        return err == 0 ? put_stop_peer(x, f, p, false, 0) : err;
     }
     /* Who has all of it waits for it to be sealed; of an empty one nothing is wanted. */
     if (v->state != FILE_WORD_ACTIVE || v->leaves < file_leaves(f) ||
         (f->r.flags & (FILE_SIZED | FILE_SEALED)) != FILE_SIZED) {
         return 0;
     }
-    int err = f->checked ? put_run(x, f) : check(x, f);
+    err = f->checked ? put_run(x, f) : check(x, f);
     return err == 0 ? want_rest(x, f) : err;
 }
 

@@ -61,6 +61,53 @@ Test(xfer_group, a_kill_in_the_middle_sends_nothing_verified_again)
     }
 }
 
+/* What the author last stored of who takes its file is lost, as by a kill before it is
+ * on disk. */
+static void forget_takers(struct xw_node *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n_recs; i++) {
+        if (n->recs[i].kind == REC_FILE) {
+            n->recs[i].u.file.flags &= (uint8_t)~FILE_UNDER_WAY;
+        }
+        if (n->recs[i].kind != REC_FILE_PEER) {
+            n->recs[kept++] = n->recs[i];
+        }
+    }
+    n->n_recs = kept;
+}
+
+/* The receiver asks for nothing any more, and still waits for the seal. */
+Test(xfer_group, an_author_that_ends_before_it_seals_does_so_later)
+{
+    for (unsigned forget = 0; forget < 2; forget++) {
+        const uint8_t *mid;
+        struct xfer_view v;
+        struct xw *w = offered(2, &mid);
+        cr_assert_eq(xw_accept(w, 1, mid), 0);
+        while (w->node[0].disk.done[XFER_JOB_READ] < LEAVES) {
+            cr_assert(xw_step(w));
+        }
+        w->node[0].jobs_held = true;
+        cr_assert(xw_until(w, 1, mid, LEAVES));
+        cr_assert(xw_view(w, 1, mid, &v));
+        cr_assert_eq(v.done, v.r->size);
+        cr_assert_eq(v.r->flags & FILE_SEALED, 0);
+        xw_kill(w, 0, false);
+        w->node[0].jobs_held = false;
+        if (forget == 1) {
+            forget_takers(&w->node[0]);
+        }
+        xw_settle(w);
+        xw_start(w, 0);
+        xw_link(w, 0, 1);
+        xw_settle(w);
+        cr_assert_eq(xw_state(w, 1, mid), FILE_DONE);
+        cr_assert_eq(xw_state(w, 0, mid), FILE_DONE);
+        xw_free(w);
+    }
+}
+
 Test(xfer_group, after_a_power_loss_the_content_is_right)
 {
     const uint8_t *mid;
