@@ -260,16 +260,16 @@ static bool is_free(int dir, const char *name)
     return errno == ENOENT;
 }
 
-/* Makes the part. -1 (errno). */
+/* Makes the part, with the mode of a new one. -1 (errno). */
 static int make_at(struct files_job *j, int dir, const char *part)
 {
     if (is_folder(j)) {
-        return mkdirat(dir, part, FILES_PART_DIR_MODE) != 0
+        return mkdirat(dir, part, FILES_NEW_DIR_MODE) != 0
                    ? -1
                    : openat(dir, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     return openat(dir, part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                  FILES_PART_MODE);
+                  FILES_NEW_MODE);
 }
 
 /* Notes which file it is, should the node end before its path is stored, here or when it
@@ -308,7 +308,10 @@ static int make_noted(struct files_job *j, int dir, const char *name, const char
         return err == ERR_NOTFOUND ? ERR_IO : err; /* no part was there */
     }
     err = note_part(j);
-    if (err == 0 && !files_sync_dir(dir)) {
+    bool usable =
+        fchmod(j->o->fd, is_folder(j) ? FILES_PART_DIR_MODE : FILES_PART_MODE) == 0 ||
+        errno == EPERM || errno == EOPNOTSUPP; /* some disks know no such mode */
+    if (err == 0 && (!usable || !files_sync_dir(dir))) {
         err = files_fail_errno(j, errno, "cannot be written", j->path);
     }
     if (err != 0) {
@@ -362,16 +365,18 @@ static int make_part(struct files_job *j)
     return err;
 }
 
-/* Whether what has the noted path is the part; one that was not noted again after it was
- * made is empty. */
+/* Whether what has the noted path is the part. One that was not noted again after it was
+ * made is empty and still has the mode of a new one, which no other transfer's has. */
 static bool is_part_of(const struct files_entry *e)
 {
     struct stat st;
     if (lstat(e->path, &st) != 0) {
         return false;
     }
-    bool empty = S_ISDIR(st.st_mode) || st.st_size == 0;
-    return e->id.inode != 0 ? (uint64_t)st.st_ino == e->id.inode : empty;
+    bool folder = S_ISDIR(st.st_mode);
+    mode_t mode = folder ? FILES_NEW_DIR_MODE : FILES_NEW_MODE;
+    bool as_made = (st.st_mode & ACCESSPERMS) == mode && (folder || st.st_size == 0);
+    return e->id.inode != 0 ? (uint64_t)st.st_ino == e->id.inode : as_made;
 }
 
 int files_part_remove_noted(struct files_job *j)

@@ -25,6 +25,8 @@ enum {
     FILES_SHOWN_MAX = 128,              /* bytes of a path in a sentence */
     FILES_PART_DIR_MODE = 0700,
     FILES_PART_MODE = 0600,
+    FILES_NEW_DIR_MODE = 0500, /* of a part until it is noted which file it is */
+    FILES_NEW_MODE = 0400,
     FILES_MANIFEST_DONE = 0400, /* mode of ID.manifest once what it names is made */
 };
 

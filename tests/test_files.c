@@ -425,6 +425,40 @@ Test(files, a_part_whose_path_was_not_stored_is_not_left_behind)
     cr_assert_eq(count_in(w.downloads), 3);
 }
 
+/* As a node leaves it that is killed when the part is noted, but not yet which file it
+ * is. */
+static void forget_inode(void)
+{
+    enum { INODE_AT = 14 };
+    static const uint8_t none[8] = {0};
+    int fd = open(at("home/files/01010101010101010101010101010101.source"), O_WRONLY);
+    cr_assert_eq(pwrite(fd, none, sizeof none, INODE_AT), (ssize_t)sizeof none);
+    (void)close(fd);
+}
+
+Test(files, a_part_that_was_not_noted_again_is_not_left_behind)
+{
+    struct xfer_job j = incoming(XFER_JOB_OPEN, "plan.odt", 1);
+    j.sized = true;
+    for (unsigned drop = 0; drop < 2; drop++) {
+        j.kind = XFER_JOB_OPEN;
+        cr_assert_str_eq(must(0, j)->path, at("down/loads/plan.odt.part"));
+        world_restart();
+        forget_inode();
+        cr_assert_eq(chmod(at("down/loads/plan.odt.part"), 0400), 0);
+        j.kind = drop == 1 ? XFER_JOB_DROP : XFER_JOB_OPEN;
+        (void)must(0, j);
+        cr_assert_eq(count_in(w.downloads), 1 - drop);
+    }
+    /* An empty one that has another mode belongs to another transfer. */
+    j.kind = XFER_JOB_OPEN;
+    (void)must(0, j);
+    world_restart();
+    forget_inode();
+    cr_assert_str_eq(must(0, j)->path, at("down/loads/plan (1).odt.part"));
+    cr_assert(is_there(at("down/loads/plan.odt.part")));
+}
+
 Test(files, dropped_is_gone)
 {
     struct move m;
