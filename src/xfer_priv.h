@@ -347,8 +347,6 @@ uint64_t rate_next(const struct rate *r, uint64_t now_ms);
 /* ---- xfer_get.c ---- */
 /* Whether a stream of that size can be what has come so far. */
 bool get_fits(const struct file *f, uint64_t size);
-/* Goes on with an incoming file, whatever comes next. */
-int get_run(struct xfer *x, struct txn *t, struct file *f);
 int get_begin(struct xfer *x, struct txn *t, struct file *f);
 void get_free(struct xfer *x, struct file *f);
 /* Nothing more is asked; what comes is not wanted. */
@@ -368,7 +366,6 @@ int get_ask_all(struct xfer *x, struct txn *t, struct file *f);
 int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_file_no *v);
 int get_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
               const struct wire_file_state *v);
-int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_result *r);
 int get_tick(struct xfer *x, struct txn *t, struct file *f);
 uint64_t get_deadline(const struct xfer *x, const struct file *f);
 /* Verified hashes of a block, or NULL. */
@@ -377,6 +374,22 @@ struct hashes *get_hashes(const struct get *g, uint32_t block);
 bool get_unask(struct xfer *x, struct file *f, uint64_t leaf);
 /* Nothing of what was asked of this source is waited for any more. */
 void source_release(struct xfer *x, struct source *s);
+/* Whether it is the offering device. */
+bool get_is_origin(const struct source *s);
+/* The source to ask next; NULL: none can be asked. */
+struct source *get_pick(const struct get *g);
+/* True when the hashes of the block's leaves are known; else asks for what is missing. */
+int get_lists(struct xfer *x, struct file *f, struct source *s, uint32_t block,
+              bool *there);
+/* Asks for leaves as far as there is room. */
+int get_ask(struct xfer *x, struct file *f);
+/* How it is here, told to who offered it. */
+int get_tell(struct xfer *x, struct file *f, struct source *s);
+
+/* ---- xfer_part.c ---- */
+/* Goes on with an incoming file, whatever comes next. */
+int get_run(struct xfer *x, struct txn *t, struct file *f);
+int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_result *r);
 /* It ends as broken. */
 int get_broken(struct xfer *x, struct txn *t, struct file *f);
 
