@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -42,6 +43,11 @@ int files_hash_keep(struct files_job *j, uint64_t leaf, const uint8_t *hash)
         return files_fail_errno(j, errno, "cannot be written", j->f->dir);
     }
     return 0;
+}
+
+int files_hashes_forget(const struct files_job *j)
+{
+    return ftruncate(j->o->leaves, 0);
 }
 
 static size_t block_len(uint64_t leaves, uint64_t block)

@@ -206,7 +206,15 @@ int files_part_sync(struct files_job *j)
     int failed = !is_folder(j) ? fdatasync(o->fd)
                  : o->made     ? syncfs(o->fd)
                                : fdatasync(o->manifest);
-    return failed == 0 ? 0 : files_fail_errno(j, errno, "cannot be written", j->in.path);
+    if (failed == 0) {
+        return 0;
+    }
+    /* What the disk did not take may still be read, and would fit its hash: from now on
+     * only what was durable before is there. */
+    int e = errno;
+    return files_hashes_forget(j) == 0
+               ? files_fail_errno(j, e, "cannot be written", j->in.path)
+               : files_fail_errno(j, errno, "cannot be written", j->f->dir);
 }
 
 /* ---- a new part ---- */

@@ -154,6 +154,8 @@ int files_hashes_open(struct files_job *j);
 /* n kept hashes from leaf first on; zeros: not known. 0 or an error. */
 int files_hashes(struct files_job *j, uint64_t first, size_t n, uint8_t *out);
 int files_hash_keep(struct files_job *j, uint64_t leaf, const uint8_t *hash);
+/* Forgets all of them. 0, or -1 (errno). */
+int files_hashes_forget(const struct files_job *j);
 bool files_hash_known(const uint8_t hash[HASHTREE_HASH]);
 /* The root of the kept hashes. ERR_STATE: some are not known. */
 int files_root(struct files_job *j, uint8_t out[HASHTREE_HASH]);

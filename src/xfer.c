@@ -358,6 +358,7 @@ void job_free(struct xjob *j)
     }
     free(j->path);
     free(j->name);
+    free(j->bits);
     free(j);
 }
 

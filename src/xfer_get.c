@@ -313,13 +313,14 @@ int get_tell(struct xfer *x, struct file *f, struct source *s)
     enum file_word word = (f->r.flags & FILE_PAUSED) != 0 ? FILE_WORD_PAUSED
                           : f->retry_ms != 0              ? FILE_WORD_STUCK
                                                           : FILE_WORD_ACTIVE;
-    if (s->told_word == 1u + word && s->told_leaves == f->n_have) {
+    uint64_t leaves = get_durable(f);
+    if (s->told_word == 1u + word && s->told_leaves == leaves) {
         return 0;
     }
     s->told_word = 1u + word;
-    s->told_leaves = f->n_have;
+    s->told_leaves = leaves;
     s->told_ms = x->now_ms;
-    return state_send(x, f, s->peer, word, f->n_have);
+    return state_send(x, f, s->peer, word, leaves);
 }
 
 static int source_new(struct xfer *x, struct file *f, struct xpeer *p)
@@ -338,7 +339,7 @@ static int source_new(struct xfer *x, struct file *f, struct xpeer *p)
     p->sources = s;
     /* Others say whether they have it when they hear that we want it. */
     return s->usable ? get_tell(x, f, s)
-                     : state_send(x, f, p, FILE_WORD_ACTIVE, f->n_have);
+                     : state_send(x, f, p, FILE_WORD_ACTIVE, get_durable(f));
 }
 
 int get_peer_up(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p)
@@ -421,7 +422,7 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
         at = next > x->now_ms && next < at ? next : at;
     }
     for (const struct source *s = g->sources; s != NULL; s = s->next) {
-        if (get_is_origin(s) && s->told_leaves != f->n_have &&
+        if (get_is_origin(s) && s->told_leaves != get_durable(f) &&
             s->told_ms + XFER_TELL_MS < at) {
             at = s->told_ms + XFER_TELL_MS;
         }

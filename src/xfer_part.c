@@ -5,6 +5,13 @@
 
 #include "xfer_priv.h"
 
+uint64_t get_durable(const struct file *f)
+{
+    const struct get *g = f->get;
+    uint64_t not_yet = g->unsynced + g->in_sync;
+    return f->n_have > not_yet ? f->n_have - not_yet : 0;
+}
+
 /* ---- going on ---- */
 
 static bool all_there(const struct file *f, uint64_t n)
@@ -35,8 +42,16 @@ static int open_part(struct xfer *x, struct file *f)
     if (j == NULL) {
         return ERR_NOMEM;
     }
-    j->j.bits = f->bits; /* not changed while the part is not open */
-    j->j.n_bits = (size_t)(f->n_bits / 8);
+    if (f->n_bits > 0) { /* a copy: the seal of a stream makes room for more */
+        j->bits = malloc((size_t)(f->n_bits / 8));
+        if (j->bits == NULL) {
+            job_free(j);
+            return ERR_NOMEM;
+        }
+        memcpy(j->bits, f->bits, (size_t)(f->n_bits / 8));
+        j->j.bits = j->bits;
+        j->j.n_bits = (size_t)(f->n_bits / 8);
+    }
     f->get->step = GET_OPENING;
     job_give(x, j);
     return 0;
@@ -52,6 +67,9 @@ static int start_sync(struct xfer *x, struct file *f)
     }
     g->copies = j == NULL ? NULL : calloc(n + 1, sizeof *g->copies);
     if (g->copies == NULL) {
+        if (j != NULL) {
+            job_free(j);
+        }
         return ERR_NOMEM;
     }
     g->n_copies = 0;
@@ -63,6 +81,7 @@ static int start_sync(struct xfer *x, struct file *f)
         }
     }
     memset(g->dirty, 0, g->n_dirty_bytes);
+    g->in_sync = g->unsynced;
     g->unsynced = 0;
     g->syncing = true;
     job_give(x, j);
@@ -136,12 +155,13 @@ static int run_open(struct xfer *x, struct txn *t, struct file *f)
         f->n_have * HASHTREE_LEAF > file_auto_max(x, f)) {
         return too_large(x, t, f);
     }
-    if (f->r.kind == FILE_FOLDER && !g->tree && g->n_asks == 0 &&
+    if (f->r.kind == FILE_FOLDER && !g->tree && g->n_asks == 0 && !g->syncing &&
         all_there(f, hashtree_leaves(f->r.head))) {
         return job_simple(x, f, XFER_JOB_TREE, GET_TREE);
     }
-    if (f->n_have == file_leaves(f) && g->n_asks == 0 && !g->syncing) {
-        return complete(x, f);
+    if (f->n_have == file_leaves(f) && g->n_asks == 0) {
+        err = maybe_sync(x, f, true); /* it gets its name when its bytes are durable */
+        return err != 0 || g->syncing ? err : complete(x, f);
     }
     return get_ask(x, f);
 }
@@ -164,8 +184,9 @@ int get_run(struct xfer *x, struct txn *t, struct file *f)
     held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0; /* it may be by now */
     for (struct source *s = f->get != NULL ? f->get->sources : NULL;
          err == 0 && s != NULL; s = s->next) {
-        bool word = s->told_word != 0 && get_is_origin(s) &&
-                    (s->told_word == 1u + FILE_WORD_ACTIVE) != !held;
+        bool other = (s->told_word == 1u + FILE_WORD_ACTIVE) != !held;
+        bool all = get_durable(f) == file_leaves(f); /* the seal waits for that word */
+        bool word = s->told_word != 0 && get_is_origin(s) && (other || all);
         err = word ? get_tell(x, f, s) : 0;
     }
     return err;
@@ -220,9 +241,10 @@ static int opened(struct xfer *x, struct txn *t, struct file *f,
     int err = text_set(&f->r.path, r->path, strlen(r->path))
                   ? file_bits_room(f, 8 * (uint64_t)r->n_bits)
                   : ERR_NOMEM;
-    if (err == 0 && r->n_bits > 0) {
-        memcpy(f->bits, r->bits, r->n_bits);
+    for (size_t i = 0; err == 0 && i < r->n_bits; i++) {
+        f->bits[i] = g->distrust ? f->bits[i] & r->bits[i] : r->bits[i];
     }
+    g->distrust = false;
     f->n_have = count_bits(f->bits, f->n_bits);
     g->first_missing = 0;
     g->step = GET_OPEN;
@@ -276,7 +298,7 @@ static int written(struct xfer *x, struct txn *t, struct file *f, struct xjob *j
     struct get *g = f->get;
     int err = 0;
     (void)get_unask(x, f, j->j.leaf);
-    if (r->err == 0) {
+    if (r->err == 0 && !g->distrust) {
         err = leaf_there(x, f, j);
     } else {
         g->first_missing = j->j.leaf < g->first_missing ? j->j.leaf : g->first_missing;
@@ -304,27 +326,56 @@ static int bits_row(struct txn *t, const struct file *f, uint32_t block,
     return txn_add(t, &rec);
 }
 
+static void block_forget(struct file *f, uint32_t block)
+{
+    uint64_t at = (uint64_t)block * HASHTREE_FANOUT;
+    for (uint64_t i = at; i < f->n_bits && i < at + HASHTREE_FANOUT; i++) {
+        f->n_have -= bit_get(f->bits, i);
+        bit_set(f->bits, i, false);
+    }
+}
+
+/* What a disk did not take it may have dropped, and a second sync says nothing of that:
+ * all blocks that were not durable as a whole come again, into a part that is opened
+ * anew. Their rows still name what was durable before. */
+static void sync_failed(struct xfer *x, struct file *f, const struct xfer_result *r)
+{
+    struct get *g = f->get;
+    for (size_t i = 0; i < g->n_copies; i++) {
+        block_forget(f, g->copies[i].block);
+    }
+    for (uint32_t i = 0; i < 8 * g->n_dirty_bytes; i++) {
+        if (bit_get(g->dirty, i)) {
+            block_forget(f, i);
+        }
+    }
+    if (g->n_dirty_bytes > 0) {
+        memset(g->dirty, 0, g->n_dirty_bytes);
+    }
+    g->unsynced = g->first_missing = 0;
+    g->step = GET_CLOSED;
+    g->tree = g->root_ok = false;
+    g->distrust = true;
+    file_stuck(x, f, r->why, r->err);
+}
+
 static int synced(struct xfer *x, struct txn *t, struct file *f,
                   const struct xfer_result *r)
 {
     struct get *g = f->get;
+    bool there = g->step != GET_CLOSED; /* else the part was lost meanwhile */
     int err = 0;
     g->syncing = false;
-    for (size_t i = 0; err == 0 && i < g->n_copies; i++) {
-        bool there = g->step != GET_CLOSED; /* else the part was lost meanwhile */
-        err = r->err == 0 && there ? bits_row(t, f, g->copies[i].block, g->copies[i].bits)
-                                   : 0;
-        if (r->err != 0 && there) {
-            err = dirty_set(g, (uint64_t)g->copies[i].block * HASHTREE_FANOUT);
-            g->unsynced++;
-        }
+    g->in_sync = 0;
+    for (size_t i = 0; err == 0 && r->err == 0 && there && i < g->n_copies; i++) {
+        err = bits_row(t, f, g->copies[i].block, g->copies[i].bits);
+    }
+    if (r->err != 0 && there) {
+        sync_failed(x, f, r);
     }
     free(g->copies);
     g->copies = NULL;
     g->n_copies = 0;
-    if (r->err != 0) {
-        file_stuck(x, f, r->why, r->err);
-    }
     return err == 0 ? get_run(x, t, f) : err;
 }
 

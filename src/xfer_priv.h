@@ -141,8 +141,8 @@ struct get {
     size_t n_asks;
     struct source *sources;
     uint64_t first_missing; /* nothing before it is missing */
-    bool syncing;
-    uint64_t unsynced, sync_ms;
+    bool syncing, distrust;              /* distrust: a sync failed, see sync_failed() */
+    uint64_t unsynced, in_sync, sync_ms; /* leaves, of them those of the sync under way */
     uint8_t *dirty; /* blocks whose bits are not stored as they are; one bit each */
     size_t n_dirty_bytes;
     struct block_bits *copies; /* what the sync under way will make durable */
@@ -211,6 +211,7 @@ struct xjob {
     struct slot *slot;     /* READ, LIST */
     struct source *source; /* WRITE: NULL when its link has ended */
     char *path, *name;     /* copies */
+    uint8_t *bits;         /* OPEN: a copy */
 };
 
 struct xev {
@@ -387,6 +388,8 @@ int get_ask(struct xfer *x, struct file *f);
 int get_tell(struct xfer *x, struct file *f, struct source *s);
 
 /* ---- xfer_part.c ---- */
+/* Leaves that are safely on disk. */
+uint64_t get_durable(const struct file *f);
 /* Goes on with an incoming file, whatever comes next. */
 int get_run(struct xfer *x, struct txn *t, struct file *f);
 int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_result *r);

@@ -640,6 +640,23 @@ static int perform(struct disk *d, struct disk_job *j, struct xfer_result *r)
     return ERR_STATE;
 }
 
+/* A disk that does not take what was written drops it; no hash of it is kept. */
+static void sync_fails(struct disk *d, const struct disk_job *j)
+{
+    struct disk_note *n = disk_note(d, j->j.mid, j->j.incoming);
+    d->syncs_failed++;
+    for (size_t i = 0; n != NULL && i < n->n_leaves; i++) {
+        struct disk_leaf *l = &n->leaf[i];
+        size_t len = 0;
+        uint8_t *p = l->at == 0 ? NULL : (uint8_t *)(uintptr_t)leaf_bytes(n, i, &len);
+        if (p != NULL) {
+            memset(p, 0, len);
+            d->used -= l->known ? len : 0;
+            l->known = false;
+        }
+    }
+}
+
 void disk_run(struct disk *d, size_t k, struct xfer_result *r)
 {
     static struct disk_job j; /* the result borrows its name */
@@ -648,6 +665,9 @@ void disk_run(struct disk *d, size_t k, struct xfer_result *r)
     memmove(d->job + k, d->job + k + 1, (--d->n_jobs - k) * sizeof *d->job);
     int *fail = &d->fail[j.j.kind];
     *r = (struct xfer_result){.id = j.j.id};
+    if (*fail != 0 && j.j.kind == XFER_JOB_SYNC) {
+        sync_fails(d, &j);
+    }
     r->err = *fail != 0 ? *fail : perform(d, &j, r);
     *fail = 0;
     d->done[j.j.kind]++;

@@ -77,6 +77,7 @@ struct disk {
     bool quick;           /* leaves are hashed by samples */
     enum disk_lie lie;
     int fail[DISK_KINDS]; /* the next job of the kind ends with this error */
+    unsigned syncs_failed;
     uint64_t done[DISK_KINDS];
     size_t bufs_in_max, bufs_out_max; /* the most that were out at once */
     /* of the result that is handed out */

@@ -184,6 +184,59 @@ Test(xfer_course, a_failure_of_a_disk_is_got_over)
     }
 }
 
+/* The first sync fails, and the disk has dropped what it did not take: those leaves come
+ * again, all others do not, and no sync is tried meanwhile. */
+Test(xfer_course, what_a_sync_did_not_take_comes_again)
+{
+    enum { WHOLE = 2 * XFER_SYNC_LEAVES + 4 };
+    struct xw *w = world(2);
+    xw_offer(w, 0, (size_t)WHOLE * MIB);
+    const uint8_t *mid = w->node[0].mid;
+    struct disk *d = &w->node[1].disk;
+    struct xfer_view v;
+    cr_assert_eq(xw_accept(w, 1, mid), 0);
+    while (d->done[XFER_JOB_SYNC] < 1) { /* the first one is durable */
+        cr_assert(xw_step(w));
+    }
+    d->fail[XFER_JOB_SYNC] = ERR_IO;
+    while (d->done[XFER_JOB_SYNC] < 2) {
+        cr_assert(xw_step(w));
+    }
+    xw_settle(w);
+    cr_assert(xw_view(w, 1, mid, &v));
+    cr_expect_eq(v.phase, XFER_PHASE_STUCK);
+    cr_expect_eq(d->done[XFER_JOB_SYNC], 2);
+    cr_expect_eq(v.done, 0); /* all were of one block */
+    uint64_t before = xw_leaves(w, 0, 1);
+    xw_pass(w, 2 * XFER_RETRY_MS);
+    done(w, 1, mid);
+    cr_expect_leq(xw_leaves(w, 0, 1) - before, WHOLE);
+    xw_free(w);
+}
+
+/* What is told to be there is safely on disk. */
+Test(xfer_course, leaves_are_told_when_they_are_durable)
+{
+    struct xw *w = world(2);
+    xw_offer(w, 0, LONG * MIB);
+    const uint8_t *mid = w->node[0].mid;
+    struct xfer_view v;
+    cr_assert_eq(xw_accept(w, 1, mid), 0);
+    cr_assert(xw_until(w, 1, mid, LEAVES));
+    w->node[0].held[1] = true; /* nothing more comes */
+    xw_pass(w, XFER_TELL_MS);
+    const struct file *f = w->node[0].x->files;
+    cr_expect_eq(w->node[1].disk.done[XFER_JOB_SYNC], 0);
+    cr_assert_eq(f->n_takers, 1);
+    cr_expect_eq(f->takers[0].r.leaves, 0);
+    xw_pass(w, XFER_SYNC_MS + XFER_TELL_MS);
+    cr_expect_eq(w->node[1].disk.done[XFER_JOB_SYNC], 1);
+    cr_assert(xw_view(w, 1, mid, &v));
+    cr_expect_geq(v.done, LEAVES * MIB);
+    cr_expect_eq(f->takers[0].r.leaves * MIB, v.done);
+    xw_free(w);
+}
+
 Test(xfer_course, a_seal_that_failed_is_tried_when_the_user_asks)
 {
     struct xw *w = world(2);
