@@ -171,6 +171,27 @@ static int write_folder(struct files_job *j, const uint8_t *p, size_t len, uint6
     return err != 0 || n == len ? err : files_tree_write(j, p + n, len - n, at + n);
 }
 
+static uint64_t bytes_left(const struct statvfs *v)
+{
+    uint64_t blocks = (uint64_t)v->f_bavail, unit = (uint64_t)v->f_frsize;
+    return unit > 0 && blocks > UINT64_MAX / unit ? UINT64_MAX : blocks * unit;
+}
+
+/* A stream was not asked for by its size, and does not fill the disk either. */
+static int check_stream(struct files_job *j)
+{
+    struct statvfs v;
+    char shown[FILES_SHOWN_MAX + 1];
+    if (j->in.file_kind != FILE_STREAM || fstatvfs(j->o->fd, &v) != 0 ||
+        bytes_left(&v) >= FILES_SPARE + j->in.len) {
+        return 0;
+    }
+    return files_fail(j, ERR_FULL,
+                      "The disk of %s has too little room left for more of it. Make room "
+                      "there, then it goes on.",
+                      files_shown(j->in.path, shown));
+}
+
 int files_part_write(struct files_job *j)
 {
     uint64_t at = (uint64_t)j->in.leaf * HASHTREE_LEAF;
@@ -188,6 +209,9 @@ int files_part_write(struct files_job *j)
         return files_fail(j, ERR_AUTH, "What came does not fit its hash.");
     }
     int err = files_part_get(j);
+    if (err == 0) {
+        err = check_stream(j);
+    }
     if (err == 0) {
         err = is_folder(j) ? write_folder(j, j->in.buf, len, at)
                            : write_plain(j, j->o->fd, j->in.buf, len, at, j->in.path);
@@ -226,8 +250,7 @@ static int check_space(struct files_job *j, int dir, const char *path)
     if (!j->in.sized || fstatvfs(dir, &v) != 0) {
         return 0; /* then writing finds it out */
     }
-    uint64_t blocks = (uint64_t)v.f_bavail, unit = (uint64_t)v.f_frsize;
-    uint64_t left = unit > 0 && blocks > UINT64_MAX / unit ? UINT64_MAX : blocks * unit;
+    uint64_t left = bytes_left(&v);
     if (left >= j->in.size && left - j->in.size >= FILES_SPARE) {
         return 0;
     }

@@ -405,7 +405,8 @@ int files_read(struct files_job *j)
     }
     hashtree_leaf(j->in.buf, len, hash);
     bool known = files_hash_known(kept);
-    if (known && memcmp(kept, hash, sizeof hash) != 0) {
+    /* Of a file that was taken in nothing is given but what was verified. */
+    if ((known || j->in.incoming) && memcmp(kept, hash, sizeof hash) != 0) {
         return changed(j, j->in.path);
     }
     err = known ? 0 : files_hash_keep(j, j->in.leaf, hash);

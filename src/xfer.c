@@ -505,7 +505,7 @@ static int file_strings(struct file *f, const struct rec_file *r)
     return 0;
 }
 
-int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes)
+int taken_note(struct xfer *x, const struct rec_file *r)
 {
     if (x->n_taken == x->cap_taken) {
         size_t cap = x->cap_taken == 0 ? 16 : 2 * x->cap_taken;
@@ -516,7 +516,7 @@ int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes)
         x->taken = v;
         x->cap_taken = cap;
     }
-    x->taken[x->n_taken++] = (struct taken){contact, at_ms, bytes};
+    x->taken[x->n_taken++] = (struct taken){r->id, r->author, r->created_ms, r->size};
     return 0;
 }
 
@@ -529,7 +529,7 @@ static int load_ended(struct xfer *x, const struct rec_file *r)
     x->next_id = r->id >= x->next_id ? r->id + 1 : x->next_id;
     if ((err == 0 || err == ERR_LIMIT) && (r->flags & FILE_AUTO) != 0 &&
         r->created_ms + XFER_DAY_MS > env_wall_ms(x->env)) {
-        err = taken_note(x, r->author, r->created_ms, r->size);
+        err = taken_note(x, r);
     }
     return err == ERR_LIMIT ? 0 : err == ERR_EXISTS ? ERR_CORRUPT : err;
 }
@@ -551,7 +551,7 @@ static int load_file(struct xfer *x, const struct rec_file *r)
         err = file_bits_room(f, hashtree_leaves(f->r.size));
     }
     if (err == 0 && (r->flags & FILE_AUTO) != 0) {
-        err = taken_note(x, r->author, r->created_ms, r->size);
+        err = taken_note(x, r);
     }
     /* Who spooled ended with the node, or tells again how far it is. */
     bool spools = r->author == 0 && r->kind == FILE_STREAM;

@@ -331,6 +331,9 @@ int xfer_cancel(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
     if (f->r.state == FILE_OFFERED) {
         return xfer_decline(x, t, id, now_ms);
     }
+    if (f->get != NULL && f->get->step == GET_FINISH) {
+        return ERR_STATE; /* it is all there, and being put into its place */
+    }
     err = file_say_end(x, f, FILE_END_STOPPED);
     return err == 0 ? file_end(x, t, f, FILE_STOPPED, EVENT_FILE_STOPPED, true) : err;
 }
@@ -408,17 +411,27 @@ static uint64_t size_max(const struct xfer *x, const struct rec_file_rule *rule)
     return rule->has_max ? rule->max : x->policy.max;
 }
 
-uint64_t file_auto_max(const struct xfer *x, const struct file *f)
+bool file_auto_over(struct xfer *x, const struct file *f, uint64_t bytes)
 {
     struct rec_file_rule rule;
+    uint64_t wall_ms = env_wall_ms(x->env);
     xfer_rule(x, f->r.author, &rule);
-    return size_max(x, &rule);
+    for (size_t i = 0; i < x->n_taken; i++) {
+        if (x->taken[i].file == f->r.id) {
+            x->taken[i].bytes = bytes;
+        }
+    }
+    return bytes > size_max(x, &rule) ||
+           taken_sum(x, UINT32_MAX, wall_ms) > x->policy.quota ||
+           (rule.has_quota && taken_sum(x, f->r.author, wall_ms) > rule.quota);
 }
 
 static bool accepts(struct xfer *x, const struct file *f, bool verified)
 {
     struct rec_file_rule rule;
-    uint64_t wall_ms = env_wall_ms(x->env), size = f->r.size;
+    /* Something of a stream has to fit; it counts as it comes. */
+    uint64_t wall_ms = env_wall_ms(x->env);
+    uint64_t size = (f->r.flags & FILE_SIZED) != 0 ? f->r.size : (uint64_t)1;
     xfer_rule(x, f->r.author, &rule);
     bool general = x->policy.accept == XFER_ACCEPT_CONTACTS ||
                    (x->policy.accept == XFER_ACCEPT_VERIFIED && verified);
@@ -459,7 +472,7 @@ static int judge(struct xfer *x, struct txn *t, struct file *f, bool verified, b
     }
     f->r.state = FILE_ACTIVE;
     f->r.flags |= FILE_AUTO;
-    err = taken_note(x, f->r.author, f->r.created_ms, f->r.size);
+    err = taken_note(x, &f->r);
     if (err == 0) {
         err = file_row(t, f);
     }
@@ -545,8 +558,9 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
 /* The author of an incoming file has ended it. */
 static int said_withdrawn(struct xfer *x, struct txn *t, struct file *f, bool changed)
 {
-    if (f->r.state == FILE_DONE || (file_ended(f) && f->r.state != FILE_LOST)) {
-        return 0;
+    bool finishing = f->get != NULL && f->get->step == GET_FINISH;
+    if (finishing || (file_ended(f) && f->r.state != FILE_LOST)) {
+        return 0; /* it is ours now, or has ended already */
     }
     return changed ? file_end(x, t, f, FILE_CHANGED, EVENT_FILE_CHANGED, true)
                    : file_end(x, t, f, FILE_CANCELLED, EVENT_FILE_CANCELLED, true);

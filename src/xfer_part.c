@@ -143,6 +143,14 @@ static int complete(struct xfer *x, struct file *f)
                            : job_simple(x, f, XFER_JOB_ROOT, GET_ROOT);
 }
 
+/* At least so many has a stream. */
+static uint64_t stream_bytes(const struct file *f)
+{
+    return (f->r.flags & FILE_SIZED) != 0 ? f->r.size
+           : f->n_have == 0               ? 0
+                                          : (f->n_have - 1) * HASHTREE_LEAF + 1;
+}
+
 static int run_open(struct xfer *x, struct txn *t, struct file *f)
 {
     struct get *g = f->get;
@@ -151,8 +159,8 @@ static int run_open(struct xfer *x, struct txn *t, struct file *f)
     if (err != 0 || held) {
         return err;
     }
-    if ((f->r.flags & (FILE_AUTO | FILE_SIZED)) == FILE_AUTO &&
-        f->n_have * HASHTREE_LEAF > file_auto_max(x, f)) {
+    if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM &&
+        file_auto_over(x, f, stream_bytes(f))) {
         return too_large(x, t, f);
     }
     if (f->r.kind == FILE_FOLDER && !g->tree && g->n_asks == 0 && !g->syncing &&

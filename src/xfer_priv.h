@@ -239,7 +239,7 @@ struct rate {
 
 /* What was accepted by itself, for the quota. */
 struct taken {
-    uint32_t contact;
+    uint32_t file, contact;
     uint64_t at_ms, bytes; /* wall */
 };
 
@@ -285,7 +285,7 @@ int file_new(struct xfer *x, const struct rec_file *r, struct file **out);
 int file_bits_gone(struct txn *t, const struct file *f);
 /* Ended files are shown for a while; the oldest go. */
 void ended_shown(struct xfer *x);
-int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes);
+int taken_note(struct xfer *x, const struct rec_file *r);
 int rule_put(struct xfer *x, const struct rec_file_rule *r);
 void rec_file_free(struct rec_file *r);
 void scan_free(struct scan *s);
@@ -311,8 +311,9 @@ bool text_set(struct blob *b, const char *s, size_t n);
 int file_event(struct txn *t, const struct file *f, uint8_t what, uint32_t contact);
 /* ---- xfer_ask.c: what the user asks for, and what feeds tell ---- */
 int scan_done(struct xfer *x, struct xjob *j, const struct xfer_result *r);
-/* The largest file of its author that is accepted by itself. */
-uint64_t file_auto_max(const struct xfer *x, const struct file *f);
+/* What has come of a stream that was accepted by itself counts, and whether it is more
+ * than may be. */
+bool file_auto_over(struct xfer *x, const struct file *f, uint64_t bytes);
 int file_say_end(struct xfer *x, struct file *f, enum file_end end);
 /* ---- xfer_link.c: links, jobs, buffers, time ---- */
 /* The end: what is under way for it stops. drop: the part goes too. */

@@ -161,14 +161,14 @@ static int begun(struct xfer *x, struct txn *t, struct file *f, uint32_t contact
 }
 
 /* Whether anything is given of the file now; else why not. */
-static enum file_no why_not(const struct file *f, const struct xpeer *p)
+static enum file_no why_not(const struct file *f)
 {
+    /* Of two, one has sent it, and what lies at its path now is none of its business. */
     bool whole = f != NULL && file_incoming(f) && f->r.state == FILE_DONE &&
-                 (f->r.flags & FILE_PIPE) == 0;
+                 f->conv->n > 2 && (f->r.flags & FILE_PIPE) == 0;
     if (f == NULL || (!whole && (file_incoming(f) || f->r.state != FILE_ACTIVE))) {
         return FILE_NO_GONE;
     }
-    (void)p;
     return (f->r.flags & FILE_PAUSED) != 0 && !whole ? FILE_NO_PAUSED : 0;
 }
 
@@ -187,7 +187,7 @@ int put_want(struct xfer *x, struct txn *t, struct xpeer *p,
              const struct wire_file_want *w)
 {
     struct file *f = file_named(x, p, w->author, w->mid);
-    enum file_no reason = why_not(f, p);
+    enum file_no reason = why_not(f);
     if (reason != 0) {
         return say_no(x, p, w->handle, reason);
     }
@@ -643,7 +643,7 @@ int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
     }
     /* Who has some of it has begun, also where a kill took the note of that. */
     int err =
-        v->leaves > 0 && why_not(f, p) != FILE_NO_GONE ? begun(x, t, f, p->contact) : 0;
+        v->leaves > 0 && why_not(f) != FILE_NO_GONE ? begun(x, t, f, p->contact) : 0;
     struct taker *k = file_taker(f, p->contact, false);
     if (k != NULL) {
         k->r.leaves = v->leaves;

@@ -333,8 +333,10 @@ int get_list(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
 static int lost(struct xfer *x, struct txn *t, struct file *f)
 {
     bool others = (f->r.flags & FILE_SEALED) != 0 && f->conv->n > 2;
-    return others ? get_run(x, t, f)
-                  : file_end(x, t, f, FILE_LOST, EVENT_FILE_LOST, true);
+    if (others || f->get->step == GET_FINISH) {
+        return get_run(x, t, f);
+    }
+    return file_end(x, t, f, FILE_LOST, EVENT_FILE_LOST, true);
 }
 
 int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_file_no *v)

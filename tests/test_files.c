@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -354,6 +355,25 @@ Test(files, lost_hashes_of_what_is_durable_are_made_again)
     move_leaf(&m, 2);
     move_finish(&m);
     cr_assert(same_file(path, m.to));
+}
+
+/* What is there by then may be anything. */
+Test(files, of_what_was_taken_in_only_what_was_verified_is_given)
+{
+    struct move m;
+    static uint8_t buf[MIB];
+    const char *path = at("source/film.mkv");
+    put_random(path, 2 * MIB, 1);
+    move_all(&m, path, 1);
+    m.in.kind = XFER_JOB_READ;
+    m.in.path = m.to;
+    m.in.buf = buf;
+    m.in.leaf = 1;
+    (void)must(0, m.in);
+    damage(m.to, MIB + 5);
+    (void)must(ERR_STALE, m.in);
+    cr_assert_eq(truncate(hashes_of(&m), 0), 0);
+    (void)must(ERR_STALE, m.in);
 }
 
 Test(files, a_node_that_ends_while_it_gives_the_name_finds_the_file)
@@ -820,6 +840,17 @@ Test(files, a_disk_that_runs_full)
     j.kind = XFER_JOB_DROP;
     (void)must(0, j);
     cr_assert_eq(count_in(j.dest), 0);
+    struct xfer_job k = incoming(XFER_JOB_OPEN, "b", 2);
+    k.dest = at("disk");
+    k.file_kind = FILE_STREAM;
+    (void)snprintf(path, sizeof path, "%s", must(0, k)->path);
+    k.path = path;
+    cr_assert_eq(fill_up(&k, 30), ERR_FULL);
+    struct statvfs left;
+    cr_assert_eq(statvfs(k.dest, &left), 0);
+    cr_assert_geq(left.f_bavail * left.f_frsize, FILES_SPARE);
+    k.kind = XFER_JOB_DROP;
+    (void)must(0, k);
     cr_assert_eq(umount(at("disk")), 0);
 }
 

@@ -129,6 +129,59 @@ Test(xfer_course, a_stream_that_grows_beyond_what_is_accepted_waits_for_the_user
     xw_free(w);
 }
 
+/* A stream of so many bytes from its beginning to its end; what becomes of it. */
+static unsigned streamed(struct xw *w, size_t len)
+{
+    struct xfer_view v = {0};
+    const uint8_t *mid = stream(w);
+    cr_assert_eq(xw_spool(w, 0, mid, len, true), 0);
+    xw_settle(w);
+    cr_assert(xw_view(w, 1, mid, &v));
+    return v.phase;
+}
+
+Test(xfer_course, streams_count_against_the_quota)
+{
+    struct xw *w = world(2);
+    w->node[1].policy = (struct xfer_policy){XFER_ACCEPT_CONTACTS, 4 * MIB, 5 * MIB};
+    xfer_set_policy(w->node[1].x, &w->node[1].policy);
+    cr_expect_eq(streamed(w, 4 * MIB + 1), XFER_PHASE_PAUSED); /* over the size */
+    xw_kill(w, 1, false);
+    w->node[1].policy.quota = 10 * MIB;
+    xw_start(w, 1);
+    xw_link(w, 0, 1);
+    xw_settle(w);
+    cr_expect_eq(streamed(w, 3 * MIB), XFER_PHASE_ENDED);
+    cr_expect_eq(streamed(w, 3 * MIB), XFER_PHASE_PAUSED); /* over what is left */
+    cr_expect_eq(streamed(w, 0), XFER_PHASE_OFFERED);
+    xw_free(w);
+}
+
+Test(xfer_course, what_is_put_into_its_place_is_not_given_up)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        struct xw *w = world(2);
+        xw_offer(w, 0, LEAVES * MIB);
+        const uint8_t *mid = w->node[0].mid;
+        struct disk *d = &w->node[1].disk;
+        cr_assert_eq(xw_accept(w, 1, mid), 0);
+        while (d->n_jobs == 0 || d->job[0].j.kind != XFER_JOB_FINISH) {
+            cr_assert(xw_step(w));
+        }
+        w->node[1].jobs_held = true;
+        if (k == 0) {
+            cr_expect_eq(xw_do(w, 1, mid, xfer_cancel), ERR_STATE);
+        } else {
+            cr_expect_eq(xw_do(w, 0, mid, xfer_cancel), 0);
+        }
+        xw_settle(w);
+        w->node[1].jobs_held = false;
+        xw_settle(w);
+        done(w, 1, mid);
+        xw_free(w);
+    }
+}
+
 Test(xfer_course, a_folder_is_a_manifest_and_what_it_names)
 {
     static const unsigned counts[] = {0, 1, 40000}; /* the last has two leaves of names */

@@ -106,6 +106,26 @@ Test(xfer_hostile, data_for_nothing_is_ignored)
     xw_free(w);
 }
 
+/* What lies at the path of a file that was taken in is none of its author's business. */
+Test(xfer_hostile, who_sent_a_file_is_not_given_it)
+{
+    for (size_t n = 2; n <= 3; n++) {
+        struct xw *w = xw_new(n, 3);
+        xw_mesh(w);
+        xw_offer(w, 0, LEAVES * MIB);
+        const uint8_t *mid = w->node[0].mid;
+        cr_assert_eq(xw_accept(w, 1, mid), 0);
+        xw_settle(w);
+        cr_assert_eq(xw_state(w, 1, mid), FILE_DONE);
+        size_t from = n == 2 ? 0 : 2; /* the author; others of a group are given it */
+        w->node[1].held[from] = true;
+        struct wire_file_want v = want_of(0, mid, 77);
+        cr_assert_eq(want(w, 1, from, &v), 0);
+        cr_expect_eq(no(w, 1, from), n == 2 ? FILE_NO_GONE : 0);
+        xw_free(w);
+    }
+}
+
 Test(xfer_hostile, frames_out_of_order_end_the_link)
 {
     uint32_t h;
