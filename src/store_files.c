@@ -115,7 +115,7 @@ int store_file_put(struct store *s, const struct rec_file *v, bool del)
     }
     int rc = store_file_of(s, v->conv, v->author, v->mid, &there);
     if (rc == 1 && there.id != v->id) {
-        return ERR_CORRUPT; /* two files of one message: REPLACE would drop the other */
+        return 0; /* an offer that was repeated after it was forgotten: the first stays */
     }
     int gone = rc < 0 ? rc : nameless(s, v);
     if (gone < 0) {

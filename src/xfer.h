@@ -23,8 +23,10 @@
  * Limits: XFER_FILES_MAX files that have not ended, XFER_OFFERS_MAX of them undecided
  * ones of one contact, XFER_BUFFERS leaves in memory, in each direction.
  *
- * Files: xfer.c (life, the user's requests, what feeds tell), xfer_get.c (receiving),
- * xfer_put.c (serving), xfer_view.c (what front ends see, rates). */
+ * Files: xfer.c (life), xfer_ask.c (the user's requests, what feeds tell), xfer_link.c
+ * (links, jobs, buffers, time), xfer_get.c (asking for what is missing), xfer_take.c
+ * (what comes), xfer_part.c (what is made of it on disk), xfer_put.c (serving),
+ * xfer_view.c (what front ends see, rates). */
 #ifndef LINNET_XFER_H
 #define LINNET_XFER_H
 

@@ -157,6 +157,30 @@ static size_t window(const struct xfer *x, const struct file *of)
     return share < 1 ? 1 : share > XFER_WINDOW ? (size_t)XFER_WINDOW : share;
 }
 
+/* How many leaves may be under way from one device: devices that send nothing, or a byte
+ * a minute, do not take the buffers of all others. */
+static size_t share_of_device(const struct xfer *x)
+{
+    size_t n = 0;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        const struct source *s = p->sources;
+        while (s != NULL && (!can_ask(s) || s->file->get->step != GET_OPEN)) {
+            s = s->peer_next;
+        }
+        n += s != NULL;
+    }
+    return n < 2 ? XFER_BUFFERS : n >= XFER_BUFFERS ? (size_t)1 : XFER_BUFFERS / n;
+}
+
+static size_t under_way(const struct xpeer *p)
+{
+    size_t n = 0;
+    for (const struct source *s = p->sources; s != NULL; s = s->peer_next) {
+        n += open_stream(s->file) ? 0 : s->under_way;
+    }
+    return n;
+}
+
 static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t leaf)
 {
     struct get *g = f->get;
@@ -169,16 +193,30 @@ static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t 
     return want(x, s, &v);
 }
 
+/* The source to ask for a leaf: of a device that does not have its share already. */
+static struct source *pick_for_leaf(const struct file *f, size_t share)
+{
+    struct source *best = NULL;
+    for (struct source *s = f->get->sources; s != NULL; s = s->next) {
+        bool room = open_stream(f) || under_way(s->peer) < share;
+        if (room && can_ask(s) && (best == NULL || s->under_way < best->under_way)) {
+            best = s;
+        }
+    }
+    return best;
+}
+
 int get_ask(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
     size_t may = window(x, f), all = open_stream(f) ? 0 : all_asks(x);
+    size_t share = share_of_device(x);
     bool lists = (f->r.flags & FILE_SEALED) != 0 && by_lists(g), there = true;
     int err = 0;
     while (err == 0 && g->n_asks < may && all++ < XFER_BUFFERS &&
            rate_may(&x->rx, x->now_ms)) {
         uint64_t leaf = next_missing(f);
-        struct source *s = get_pick(g);
+        struct source *s = pick_for_leaf(f, share);
         if (s == NULL || leaf >= ask_limit(f)) {
             break;
         }

@@ -326,6 +326,16 @@ static bool beyond(const struct file *f, uint32_t leaf)
     return (f->r.flags & FILE_SIZED) != 0 && leaf >= hashtree_leaves(f->r.size);
 }
 
+/* Far more is read for a list than it has: a device gets one after the other. */
+static bool list_under_way(const struct xpeer *p)
+{
+    const struct slot *s = p->slots;
+    while (s != NULL && !s->list) {
+        s = s->next;
+    }
+    return s != NULL;
+}
+
 /* Starts one read of a serve. *any when it did. */
 static int serve_read(struct xfer *x, struct serve *v, bool *any)
 {
@@ -335,14 +345,17 @@ static int serve_read(struct xfer *x, struct serve *v, bool *any)
     if (!f->checked && !file_incoming(f)) {
         return 0;
     }
-    if (v->n_lists > 0 && (f->r.flags & FILE_SEALED) != 0) {
-        if (!file_incoming(f) && f->n_have < file_leaves(f)) {
-            return want_rest(x, f); /* hashes were lost: the list comes behind them */
-        }
+    bool sealed = (f->r.flags & FILE_SEALED) != 0;
+    if (v->n_lists > 0 && sealed && !file_incoming(f) && f->n_have < file_leaves(f)) {
+        return want_rest(x, f); /* hashes were lost: the list comes behind them */
+    }
+    while (v->n_lists > 0 && sealed && !list_under_way(v->peer)) {
         uint32_t list = v->lists[0];
         memmove(v->lists, v->lists + 1, --v->n_lists * sizeof *v->lists);
-        *any = file_leaves(f) > 0 && list <= hashtree_blocks(file_leaves(f));
-        return *any ? read_one(x, v, true, list) : 0;
+        if (file_leaves(f) > 0 && list <= hashtree_blocks(file_leaves(f))) {
+            *any = true;
+            return read_one(x, v, true, list);
+        }
     }
     while (next_leaf(v, &leaf)) {
         leaf_taken(v);

@@ -396,8 +396,8 @@ Test(store_files, a_message_has_one_file)
     r.u.file.id = 6;
     put_file(&t, 7, FILE_ACTIVE);
     add(&t, r);
-    cr_assert_eq(commit(s, &t, NULL), ERR_CORRUPT);
-    cr_assert_eq(number(s, "SELECT sum(id) FROM file"), 5, "nothing of it stays");
+    commit_ok(s, &t); /* a contact may repeat an offer that xfer has forgotten */
+    cr_assert_eq(number(s, "SELECT sum(id) FROM file"), 5 + 7);
     for (int i = 0; i < 3; i++) { /* what is not all the same is another message */
         r = file_rec(5, FILE_ACTIVE);
         r.u.file.id = 10 + (uint32_t)i;
@@ -407,7 +407,7 @@ Test(store_files, a_message_has_one_file)
         add(&t, r);
     }
     commit_ok(s, &t);
-    cr_assert_eq(number(s, "SELECT count(*) FROM file"), 4);
+    cr_assert_eq(number(s, "SELECT count(*) FROM file"), 5);
     store_close(s);
 }
 

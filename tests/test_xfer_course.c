@@ -483,6 +483,34 @@ Test(xfer_course, devices_take_turns)
     xw_free(w);
 }
 
+/* Files of a device that sends nothing do not keep those of others waiting for good. */
+Test(xfer_course, who_sends_nothing_does_not_take_all_buffers)
+{
+    enum { SILENT = XFER_BUFFERS + 1 };
+    struct xw *w = world(3);
+    uint8_t mid[SILENT][WIRE_MID];
+    for (size_t k = 0; k < SILENT; k++) {
+        xw_offer(w, 0, MIB);
+        memcpy(mid[k], w->node[0].mid, WIRE_MID);
+    }
+    xw_offer(w, 2, 2 * LONG * MIB);
+    w->node[0].held[1] = true;
+    for (size_t k = 0; k < SILENT; k++) {
+        cr_assert_eq(xw_accept(w, 1, mid[k]), 0);
+    }
+    cr_assert_eq(xw_accept(w, 1, w->node[2].mid), 0);
+    xw_settle(w);
+    cr_assert_eq(xw_state(w, 1, w->node[2].mid), FILE_ACTIVE);
+    xw_pass(w, XFER_ANSWER_MS);
+    cr_expect_eq(xw_state(w, 1, w->node[2].mid), FILE_DONE);
+    w->node[0].held[1] = false;
+    xw_pass(w, XFER_ANSWER_MS);
+    for (size_t k = 0; k < SILENT; k++) {
+        done(w, 1, mid[k]);
+    }
+    xw_free(w);
+}
+
 /* ---- the rate ---- */
 
 /* The limit of either side. */
