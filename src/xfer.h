@@ -49,7 +49,7 @@ enum {
     XFER_WANTED_MAX = 256,  /* leaves that one device may have asked for */
     XFER_SERVES_MAX = 64,   /* files, or handles, that it may be asking for */
     XFER_SYNC_LEAVES = 64,  /* after so many leaves, or XFER_SYNC_MS, comes a sync */
-    XFER_SYNC_MS = 2000,
+    XFER_SYNC_MS = 1000,
     XFER_RETRY_MS = 5000,   /* a disk that failed is tried again */
     XFER_ANSWER_MS = 60000, /* a source that sends nothing of what was asked is asked anew
                              * over a new link */

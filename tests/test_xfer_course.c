@@ -277,12 +277,15 @@ Test(xfer_course, leaves_are_told_when_they_are_durable)
     cr_assert_eq(xw_accept(w, 1, mid), 0);
     cr_assert(xw_until(w, 1, mid, LEAVES));
     w->node[0].held[1] = true; /* nothing more comes */
-    xw_pass(w, XFER_TELL_MS);
+    xw_settle(w);
+    w->node[1].jobs_held = true;
+    xw_pass(w, XFER_SYNC_MS + XFER_TELL_MS);
     const struct file *f = w->node[0].x->files;
     cr_expect_eq(w->node[1].disk.done[XFER_JOB_SYNC], 0);
     cr_assert_eq(f->n_takers, 1);
     cr_expect_eq(f->takers[0].r.leaves, 0);
-    xw_pass(w, XFER_SYNC_MS + XFER_TELL_MS);
+    w->node[1].jobs_held = false;
+    xw_pass(w, XFER_TELL_MS);
     cr_expect_eq(w->node[1].disk.done[XFER_JOB_SYNC], 1);
     cr_assert(xw_view(w, 1, mid, &v));
     cr_expect_geq(v.done, LEAVES * MIB);
