@@ -32,7 +32,8 @@ void store_close(struct store *s);
  * and must not keep pointers. Stops when cb returns non-zero and returns that. Of files
  * that have ended come the STORE_FILES_ENDED_MAX with the largest ids, each without bits
  * and peers and without count, root, head and what it is called and where it is:
- * committing such a record would lose the rest of the row. */
+ * committing such a record would lose the rest of the row. Those that are kept to be
+ * piped out come whole. */
 int store_load(struct store *s, int (*cb)(void *ctx, const struct rec *r), void *ctx);
 
 /* The file that a message of kind MSG_FILE offers. */

@@ -46,7 +46,8 @@ bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v)
     if (!col_fixed(st, COL_MID, v->mid, sizeof v->mid)) {
         return false;
     }
-    if (compact && v->state > FILE_ACTIVE) {
+    bool piped = v->state == FILE_DONE && (v->flags & FILE_PIPE) != 0;
+    if (compact && v->state > FILE_ACTIVE && !piped) {
         return true;
     }
     v->head = col_int(st, COL_HEAD);

@@ -19,6 +19,11 @@ bool file_ended(const struct file *f)
     return f->r.state > FILE_ACTIVE;
 }
 
+bool file_piped(const struct rec_file *r)
+{
+    return r->state == FILE_DONE && (r->flags & FILE_PIPE) != 0;
+}
+
 bool file_incoming(const struct file *f)
 {
     return f->r.author != 0;
@@ -520,6 +525,13 @@ int taken_note(struct xfer *x, const struct rec_file *r)
     return 0;
 }
 
+static int load_taken(struct xfer *x, const struct rec_file *r)
+{
+    bool counts =
+        (r->flags & FILE_AUTO) != 0 && r->created_ms + XFER_DAY_MS > env_wall_ms(x->env);
+    return counts ? taken_note(x, r) : 0;
+}
+
 static int load_ended(struct xfer *x, const struct rec_file *r)
 {
     static char mark;
@@ -527,11 +539,16 @@ static int load_ended(struct xfer *x, const struct rec_file *r)
     file_key(r->author, r->mid, key);
     int err = map_put(&x->ended, key, &mark);
     x->next_id = r->id >= x->next_id ? r->id + 1 : x->next_id;
-    if ((err == 0 || err == ERR_LIMIT) && (r->flags & FILE_AUTO) != 0 &&
-        r->created_ms + XFER_DAY_MS > env_wall_ms(x->env)) {
-        err = taken_note(x, r);
+    if (err == 0 || err == ERR_LIMIT) {
+        err = load_taken(x, r);
     }
-    return err == ERR_LIMIT ? 0 : err == ERR_EXISTS ? ERR_CORRUPT : err;
+    return err == ERR_EXISTS ? ERR_CORRUPT : err;
+}
+
+/* One that came in to be piped out, which nobody has read to its end. */
+static bool waits_for_reader(const struct xfer *x, const struct rec_file *r)
+{
+    return file_piped(r) && r->path.n > 0 && x->n_ended_shown < XFER_SHOWN;
 }
 
 static int load_file(struct xfer *x, const struct rec_file *r)
@@ -540,7 +557,7 @@ static int load_file(struct xfer *x, const struct rec_file *r)
     if (r->id == 0 || r->size > WIRE_FILE_SIZE_MAX) {
         return ERR_CORRUPT;
     }
-    if (r->state > FILE_ACTIVE) {
+    if (r->state > FILE_ACTIVE && !waits_for_reader(x, r)) {
         return load_ended(x, r);
     }
     int err = file_new(x, r, &f);
@@ -550,8 +567,12 @@ static int load_file(struct xfer *x, const struct rec_file *r)
     if (err == 0 && (f->r.flags & FILE_SIZED) != 0 && f->r.author == 0) {
         err = file_bits_room(f, hashtree_leaves(f->r.size));
     }
-    if (err == 0 && (r->flags & FILE_AUTO) != 0) {
-        err = taken_note(x, r);
+    if (err == 0) {
+        err = load_taken(x, r);
+    }
+    if (err == 0 && file_ended(f)) {
+        x->n_open--;
+        x->n_ended_shown++;
     }
     /* Who spooled ended with the node, or tells again how far it is. */
     bool spools = r->author == 0 && r->kind == FILE_STREAM;
@@ -640,8 +661,7 @@ bool xfer_needs(const struct xfer *x, const uint8_t mid[WIRE_MID])
 {
     for (const struct file *f = x->files; f != NULL; f = f->next) {
         if (memcmp(f->r.mid, mid, WIRE_MID) == 0) {
-            bool piped = f->r.state == FILE_DONE && (f->r.flags & FILE_PIPE) != 0;
-            return !file_ended(f) || f->jobs > 0 || piped;
+            return !file_ended(f) || f->jobs > 0 || file_piped(&f->r);
         }
     }
     for (const struct scan *s = x->scans; s != NULL; s = s->next) {

@@ -41,6 +41,7 @@
 enum {
     XFER_FILES_MAX = 4096,
     XFER_OFFERS_MAX = 256,
+    XFER_SHOWN = 256,       /* ended files that are still shown */
     XFER_ENDED_MAX = 65536, /* remembered, so that a repeated offer is known */
     XFER_WINDOW = 8,        /* leaves asked for and not here, of one file */
     XFER_STREAM_WINDOW = 4, /* of one whose end is not known */

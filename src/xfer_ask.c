@@ -352,7 +352,7 @@ int xfer_piped(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
     if (f == NULL) {
         return ERR_NOTFOUND;
     }
-    if (f->r.state != FILE_DONE || (f->r.flags & FILE_PIPE) == 0) {
+    if (!file_piped(&f->r)) {
         return ERR_STATE;
     }
     struct xjob *j = job_new(x, XFER_JOB_DROP, f);

@@ -222,6 +222,18 @@ int file_drop(struct xfer *x, struct file *f)
     return job_last(x, f, XFER_JOB_DROP);
 }
 
+/* Piped files that are not shown any more soon (ended_shown) are not kept either. */
+static int spools_go(struct xfer *x, struct txn *t)
+{
+    size_t n = x->n_ended_shown > XFER_SHOWN ? x->n_ended_shown - XFER_SHOWN : 0;
+    int err = 0;
+    for (const struct file *f = x->files; err == 0 && f != NULL && n > 0; f = f->next) {
+        err = file_piped(&f->r) ? xfer_piped(x, t, f->r.id, x->now_ms) : 0;
+        n -= file_ended(f);
+    }
+    return err;
+}
+
 int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state state,
              uint8_t event, bool drop)
 {
@@ -245,6 +257,7 @@ int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state stat
         err = file_incoming(f) ? file_bits_gone(t, f) : 0;
         x->n_open--;
         x->n_ended_shown++;
+        err = err == 0 ? spools_go(x, t) : err;
     }
     if (err == 0 && event != 0) {
         uint32_t contact = file_incoming(f) ? f->r.author : 0;

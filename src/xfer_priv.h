@@ -18,7 +18,6 @@ enum {
     XFER_KEY = 4 + WIRE_MID, /* author and id of an offer, in maps */
     XFER_STRIKES = 3,        /* so often a device's word may not fit its own data */
     XFER_LISTS = 4,          /* lists of leaf hashes kept for one file */
-    XFER_SHOWN = 256,        /* ended files that are still shown */
     XFER_POOL_MS = 5000,     /* unused buffers are given back after */
     XFER_WHY_MAX = 512,
     XFER_FRAME_MAX = 2048, /* bytes of a control frame of ours */
@@ -292,6 +291,8 @@ void scan_free(struct scan *s);
 void job_free(struct xjob *j);
 bool file_ended(const struct file *f);
 bool file_incoming(const struct file *f);
+/* It came in to be piped out, and is kept in the home until it was read to its end. */
+bool file_piped(const struct rec_file *r);
 struct file *file_by_id(const struct xfer *x, uint32_t id);
 struct file *file_by_key(const struct xfer *x, uint32_t author,
                          const uint8_t mid[WIRE_MID]);

@@ -539,14 +539,13 @@ static int do_finish(struct disk *d, struct disk_note *n, const struct disk_job 
 /* What is finished, and which source was offered, stays for the test to look at. */
 static int do_drop(struct disk *d, struct disk_note *n, const struct disk_job *j)
 {
-    if (n != NULL && n->incoming && !n->finished) {
+    if (n != NULL && n->incoming && (!n->finished || j->j.pipe)) {
         for (size_t i = 0; i < n->n_leaves; i++) {
             size_t len;
             d->used -= n->leaf[i].known && leaf_bytes(n, i, &len) != NULL ? len : 0;
         }
         note_clear(n);
     }
-    (void)j;
     return 0;
 }
 

@@ -417,6 +417,9 @@ Test(store_files, of_an_ended_file_a_start_gets_little)
 {
     struct store *s = open_at(":memory:");
     struct txn t = {0};
+    struct rec piped = file_rec(10, FILE_DONE), all = file_rec(10, FILE_DONE);
+    piped.u.file.flags |= FILE_PIPE;
+    all.u.file.flags |= FILE_PIPE;
     for (uint32_t id = 1; id <= 9; id++) {
         put_file(&t, id, (uint8_t)(id == 1 ? FILE_ACTIVE : id));
         if (id <= 3) {
@@ -424,10 +427,12 @@ Test(store_files, of_an_ended_file_a_start_gets_little)
             add(&t, peer_rec(id, 11, false));
         }
     }
+    add(&t, piped);
     commit_ok(s, &t);
     struct kept k = loaded(s);
-    cr_assert_eq(k.n_files, 9);
-    cr_assert_eq(k.n, 9 + 2 + 2, "bits and peers of two files");
+    cr_assert_eq(k.n_files, 10);
+    cr_assert_eq(k.n, 10 + 2 + 2, "bits and peers of two files");
+    same_file(&k.r[9].u.file, all); /* it waits for whoever reads it out */
     for (uint32_t i = 0; i < 9; i++) {
         const struct rec_file *f = &k.r[i].u.file;
         struct rec want = file_rec(i + 1, (uint8_t)(i == 0 ? FILE_ACTIVE : i + 1));
@@ -443,7 +448,7 @@ Test(store_files, of_an_ended_file_a_start_gets_little)
         }
         same_file(f, want);
     }
-    for (size_t i = 9; i < k.n; i++) {
+    for (size_t i = 10; i < k.n; i++) {
         bool bits = k.kind[i] == REC_FILE_BITS;
         cr_assert_leq(bits ? k.r[i].u.file_bits.file : k.r[i].u.file_peer.file, 2);
     }

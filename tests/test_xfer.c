@@ -171,6 +171,93 @@ Test(xfer, paused_and_resumed_at_once)
     }
 }
 
+/* ---- piped out ---- */
+
+/* An offer of node 0 without a source, as somebody hostile makes it. */
+static void bare_offer(struct xw *w, unsigned k, uint64_t size, uint8_t mid[WIRE_MID])
+{
+    struct wire_body b = {.kind = BODY_OFFER,
+                          .text = (const uint8_t *)"x",
+                          .text_len = 1,
+                          .has_size = true,
+                          .size = size};
+    memset(b.mid, 0x77, sizeof b.mid);
+    memcpy(b.mid, &k, sizeof k);
+    memcpy(mid, b.mid, sizeof b.mid);
+    xw_say(w, 0, 1, &b);
+    xw_settle(w);
+}
+
+static int accept_pipe(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
+{
+    return xfer_accept(x, t, id, NULL, true, now_ms);
+}
+
+/* Node 1 has all of it, and nobody has read it out yet. */
+static struct xw *piped(const uint8_t **mid)
+{
+    struct xw *w = offered(2, 3 * MIB, mid);
+    cr_assert_eq(xw_do(w, 1, *mid, accept_pipe), 0);
+    xw_settle(w);
+    cr_assert_eq(xw_state(w, 1, *mid), FILE_DONE);
+    cr_assert(xfer_needs(w->node[1].x, *mid));
+    return w;
+}
+
+static void is_not_kept(struct xw *w, const uint8_t *mid)
+{
+    cr_expect_null(disk_note(&w->node[1].disk, mid, true));
+    cr_expect_not(xfer_needs(w->node[1].x, mid));
+    cr_expect_eq(xw_file(w, 1, mid)->path.n, 0);
+    xw_kill(w, 1, false);
+    xw_start(w, 1);
+    cr_expect_eq(xw_state(w, 1, mid), FILE_DONE);
+    cr_expect_not(xfer_needs(w->node[1].x, mid));
+    cr_expect_eq(xw_do(w, 1, mid, xfer_piped), ERR_NOTFOUND);
+}
+
+Test(xfer, piped_is_kept_until_it_was_read_out)
+{
+    const uint8_t *mid;
+    struct xw *w = piped(&mid);
+    struct xfer_view v;
+    for (unsigned k = 0; k < 3; k++) {
+        xw_kill(w, 1, k == 1);
+        xw_start(w, 1);
+        xw_mesh(w);
+        xw_settle(w);
+        cr_assert(xfer_needs(w->node[1].x, mid));
+        cr_assert(xw_view(w, 1, mid, &v));
+        cr_expect_eq(v.prefix, 3 * MIB);
+        cr_expect_gt(v.r->path.n, 0);
+        cr_expect(xw_equal(w, 1, 0, mid));
+        cr_expect_eq(xw_do(w, 1, mid, xfer_cancel), ERR_STATE);
+    }
+    uint8_t other[WIRE_MID];
+    bare_offer(w, 1, 10, other);
+    cr_expect_eq(xw_state(w, 1, other), FILE_OFFERED);
+    cr_assert_eq(xw_do(w, 1, mid, xfer_piped), 0);
+    xw_settle(w);
+    cr_expect_eq(xw_do(w, 1, mid, xfer_piped), ERR_STATE);
+    is_not_kept(w, mid);
+    xw_free(w);
+}
+
+Test(xfer, piped_that_is_not_shown_any_more_is_not_kept)
+{
+    const uint8_t *mid;
+    struct xw *w = piped(&mid);
+    uint8_t other[WIRE_MID];
+    for (unsigned k = 0; k < XFER_SHOWN; k++) {
+        cr_assert(xfer_needs(w->node[1].x, mid), "%u", k);
+        bare_offer(w, k, 10, other);
+        cr_assert_eq(xw_do(w, 1, other, xfer_decline), 0);
+    }
+    xw_settle(w);
+    is_not_kept(w, mid);
+    xw_free(w);
+}
+
 /* ---- policy ---- */
 
 static void rule(struct xw *w, size_t i, const struct rec_file_rule *r)
@@ -257,21 +344,6 @@ Test(xfer, rules_of_a_contact)
 }
 
 /* ---- what feeds tell ---- */
-
-/* An offer of node 0 without a source, as somebody hostile makes it. */
-static void bare_offer(struct xw *w, unsigned k, uint64_t size, uint8_t mid[WIRE_MID])
-{
-    struct wire_body b = {.kind = BODY_OFFER,
-                          .text = (const uint8_t *)"x",
-                          .text_len = 1,
-                          .has_size = true,
-                          .size = size};
-    memset(b.mid, 0x77, sizeof b.mid);
-    memcpy(b.mid, &k, sizeof k);
-    memcpy(mid, b.mid, sizeof b.mid);
-    xw_say(w, 0, 1, &b);
-    xw_settle(w);
-}
 
 Test(xfer, offer_counts_once)
 {
