@@ -233,9 +233,10 @@ static enum track_end ask(struct track *k)
         return rc == CLI_NO_NODE ? TRACK_NO_NODE : TRACK_FAILED;
     }
     take(k, t);
-    k->rc = k->look != NULL ? k->look(k->ctx, k->t) : 0;
+    k->rc = 0;
+    enum track_end end = k->look != NULL ? k->look(k->ctx, k->t) : TRACK_GOING;
     draw(k);
-    return k->rc != 0 ? TRACK_FAILED : transfer_ended(k->t) ? TRACK_ENDED : TRACK_GOING;
+    return end != TRACK_GOING ? end : transfer_ended(k->t) ? TRACK_ENDED : TRACK_GOING;
 }
 
 enum track_end track_begin(struct track *k, uint64_t n)

@@ -36,8 +36,9 @@ struct track {
      */
     uint64_t wait_ms, idle_ms;
     bool leave_absent;
-    /* Called with each new look at the file, NULL: not. 0, or an exit code, told. */
-    int (*look)(void *ctx, const json_t *t);
+    /* Called with each new look at the file, NULL: not. TRACK_GOING, TRACK_INTERRUPTED
+     * (it has taken the ^C), or TRACK_FAILED with rc set, told. */
+    enum track_end (*look)(void *ctx, const json_t *t);
     void *ctx;
 
     uint64_t n;

@@ -10,7 +10,7 @@ from files_share import (LEAF, Command, Pair, contents, done, listed, make, movi
                          offer, parts, reaches, same, transfer, tree, verb)
 from harness import DONE, ERROR, UNKNOWN, USAGE, Lab, case, check, equal, finish, until
 
-INTERRUPTED = 130
+PARTIAL, INTERRUPTED = 8, 130
 ODD = 3 * LEAF + 12345
 
 
@@ -36,6 +36,77 @@ def killed_spools(p, data):
         send.end()
         killed.append(tid)
     return killed
+
+
+def stuck_reader(p, **more):
+    """All of it is there, and whoever is to read it out does not: its id and number, and the
+    command, which has a pipe's worth of it at most."""
+    tid = offer(p.ann, "bob", p.path("odd.bin"))[0]
+    n = number(p.bob, tid)
+    recv = Command(p.bob, "recv", "--file", n, "-o", "-", **more)
+    done(p.ann, p.bob, tid)
+    return tid, n, recv
+
+
+def read_again(p, tid, n):
+    """It was kept, can be read from the start, and is kept no longer then."""
+    check(p.bob.ok("recv", "--file", n, "-o", "-").raw == contents(p.path("odd.bin")))
+    until(lambda: not kept(p.bob, tid), "it is kept no longer")
+    p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
+
+
+def slow_readers(p):
+    whole = contents(p.path("odd.bin"))
+    with case("^C while the reader is slow: exit 8, how to go on, and all is kept"):
+        tid, n, recv = stuck_reader(p)
+        recv.process.send_signal(signal.SIGINT)
+        recv.end(PARTIAL)
+        check(len(recv.out) < len(whole) and whole.startswith(recv.out), len(recv.out))
+        check(f"linnet recv --file {n} -o -" in recv.err, recv.err)
+        read_again(p, tid, n)
+    with case("a command that is ended while the reader is slow loses nothing"):
+        tid, n, recv = stuck_reader(p)
+        recv.process.terminate()
+        recv.end(-signal.SIGTERM)
+        read_again(p, tid, n)
+    with case("a reader that goes, a full disk: a sentence, exit 1, and all is kept"):
+        tid, n, recv = stuck_reader(p)
+        recv.process.stdout.close()
+        recv.process.stdout = None
+        recv.end(ERROR)
+        check(f"linnet recv --file {n} -o -" in recv.err, recv.err)
+        read_again(p, tid, n)
+        tid = offer(p.ann, "bob", p.path("odd.bin"))[0]
+        n = number(p.bob, tid)
+        with open("/dev/full", "wb") as full:
+            recv = Command(p.bob, "recv", "--file", n, "-o", "-", stdout=full).end(ERROR)
+        check("No space left" in recv.err and f"linnet recv --file {n} -o -" in recv.err, recv.err)
+        done(p.ann, p.bob, tid)
+        read_again(p, tid, n)
+    with case("read out by one command, it is not there for another that comes to it later"):
+        tid, n, recv = stuck_reader(p)
+        recv.process.kill()
+        recv.end()
+        first, second = (Command(p.bob, "recv", "--file", n, "-o", "-") for _ in range(2))
+        codes = []
+        for command in (first, second):
+            command.end()
+            codes.append(command.code)
+            check(command.out == whole if command.code == DONE else command.err.strip(), command.err)
+        check(DONE in codes and set(codes) <= {DONE, ERROR}, codes)
+    with case("what was not read out is kept over the node's end, and read then"):
+        tid, n, recv = stuck_reader(p)
+        recv.process.kill()
+        recv.end()
+        p.bob.kill()
+        p.bob.start()
+        t = transfer(p.bob, n=n)
+        equal((t["state"], t["percent"], t["prefix"]), ("done", 100, len(whole)))
+        read_again(p, tid, n)
+        p.bob.stop()
+        p.bob.start()
+        p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
+        equal(kept(p.bob, tid), [])
 
 
 def piped(p):
@@ -100,6 +171,7 @@ def piped(p):
         check(p.bob.ok("recv", "--file", n, "-o", "-").raw == contents(p.path("odd.bin")))
         until(lambda: not kept(p.bob, tid), "it is kept no longer")
         p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
+    slow_readers(p)
     with case("^C at the sender before the end: taken back, exit 130"):
         send = Command(p.ann, "send", "bob", "-f", "-", "--name", "cut.bin",
                        stdin=subprocess.PIPE)
