@@ -510,7 +510,7 @@ static int file_strings(struct file *f, const struct rec_file *r)
     return 0;
 }
 
-int taken_note(struct xfer *x, const struct rec_file *r)
+int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes)
 {
     if (x->n_taken == x->cap_taken) {
         size_t cap = x->cap_taken == 0 ? 16 : 2 * x->cap_taken;
@@ -521,15 +521,22 @@ int taken_note(struct xfer *x, const struct rec_file *r)
         x->taken = v;
         x->cap_taken = cap;
     }
-    x->taken[x->n_taken++] = (struct taken){r->id, r->author, r->created_ms, r->size};
+    x->taken[x->n_taken++] = (struct taken){contact, at_ms, bytes};
     return 0;
+}
+
+bool taken_counts(uint64_t *at_ms, uint64_t wall_ms)
+{
+    *at_ms = *at_ms < wall_ms ? *at_ms : wall_ms;
+    return wall_ms - *at_ms < XFER_DAY_MS;
 }
 
 static int load_taken(struct xfer *x, const struct rec_file *r)
 {
+    uint64_t at_ms = r->created_ms;
     bool counts =
-        (r->flags & FILE_AUTO) != 0 && r->created_ms + XFER_DAY_MS > env_wall_ms(x->env);
-    return counts ? taken_note(x, r) : 0;
+        (r->flags & FILE_AUTO) != 0 && taken_counts(&at_ms, env_wall_ms(x->env));
+    return counts ? taken_note(x, r->author, at_ms, r->size) : 0;
 }
 
 static int load_ended(struct xfer *x, const struct rec_file *r)
@@ -568,6 +575,7 @@ static int load_file(struct xfer *x, const struct rec_file *r)
         err = file_bits_room(f, hashtree_leaves(f->r.size));
     }
     if (err == 0) {
+        f->counted = r->size;
         err = load_taken(x, r);
     }
     if (err == 0 && file_ended(f)) {

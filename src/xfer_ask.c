@@ -395,8 +395,8 @@ static uint64_t taken_sum(struct xfer *x, uint32_t contact, uint64_t wall_ms)
     uint64_t sum = 0;
     size_t kept = 0;
     for (size_t i = 0; i < x->n_taken; i++) {
-        const struct taken *k = &x->taken[i];
-        if (k->at_ms + XFER_DAY_MS <= wall_ms) {
+        struct taken *k = &x->taken[i];
+        if (!taken_counts(&k->at_ms, wall_ms)) {
             continue;
         }
         sum += contact == UINT32_MAX || contact == k->contact ? k->bytes : 0;
@@ -411,19 +411,28 @@ static uint64_t size_max(const struct xfer *x, const struct rec_file_rule *rule)
     return rule->has_max ? rule->max : x->policy.max;
 }
 
-bool file_auto_over(struct xfer *x, const struct file *f, uint64_t bytes)
+int file_auto_grown(struct xfer *x, struct file *f, uint64_t bytes, bool *over)
 {
     struct rec_file_rule rule;
     uint64_t wall_ms = env_wall_ms(x->env);
+    struct taken *last = x->n_taken > 0 ? &x->taken[x->n_taken - 1] : NULL;
+    int err = 0;
     xfer_rule(x, f->r.author, &rule);
-    for (size_t i = 0; i < x->n_taken; i++) {
-        if (x->taken[i].file == f->r.id) {
-            x->taken[i].bytes = bytes;
+    if (bytes > f->counted) {
+        uint64_t more = bytes - f->counted;
+        bool recent = last != NULL && last->contact == f->r.author &&
+                      last->at_ms <= wall_ms && wall_ms - last->at_ms < XFER_COUNT_MS;
+        if (recent) {
+            last->bytes += more;
+        } else {
+            err = taken_note(x, f->r.author, wall_ms, more);
         }
+        f->counted = bytes;
     }
-    return bytes > size_max(x, &rule) ||
-           taken_sum(x, UINT32_MAX, wall_ms) > x->policy.quota ||
-           (rule.has_quota && taken_sum(x, f->r.author, wall_ms) > rule.quota);
+    *over = bytes > size_max(x, &rule) ||
+            taken_sum(x, UINT32_MAX, wall_ms) > x->policy.quota ||
+            (rule.has_quota && taken_sum(x, f->r.author, wall_ms) > rule.quota);
+    return err;
 }
 
 static bool accepts(struct xfer *x, const struct file *f, bool verified)
@@ -472,7 +481,8 @@ static int judge(struct xfer *x, struct txn *t, struct file *f, bool verified, b
     }
     f->r.state = FILE_ACTIVE;
     f->r.flags |= FILE_AUTO;
-    err = taken_note(x, &f->r);
+    f->counted = f->r.size;
+    err = taken_note(x, f->r.author, f->r.created_ms, f->r.size);
     if (err == 0) {
         err = file_row(t, f);
     }

@@ -159,9 +159,12 @@ static int run_open(struct xfer *x, struct txn *t, struct file *f)
     if (err != 0 || held) {
         return err;
     }
-    if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM &&
-        file_auto_over(x, f, stream_bytes(f))) {
-        return too_large(x, t, f);
+    if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM) {
+        bool over = false;
+        err = file_auto_grown(x, f, stream_bytes(f), &over);
+        if (err != 0 || over) {
+            return over ? too_large(x, t, f) : err;
+        }
     }
     if (f->r.kind == FILE_FOLDER && !g->tree && g->n_asks == 0 && !g->syncing &&
         all_there(f, hashtree_leaves(f->r.head))) {

@@ -22,8 +22,9 @@ enum {
     XFER_WHY_MAX = 512,
     XFER_FRAME_MAX = 2048, /* bytes of a control frame of ours */
     XFER_DAY_MS = 86400000,
-    XFER_RATE_MS = 1000, /* rates are measured so often */
-    XFER_BURST_MS = 100, /* of the rate limit */
+    XFER_COUNT_MS = 3600000, /* what comes of streams within this is counted as one */
+    XFER_RATE_MS = 1000,     /* rates are measured so often */
+    XFER_BURST_MS = 100,     /* of the rate limit */
     /* A carrier that asks for data less often gets less at once, down to the least, so
      * that a message never waits long behind a piece of a file. */
     XFER_CHUNK_SLOW_MS = 20,
@@ -139,7 +140,7 @@ struct get {
     struct ask asks[XFER_WINDOW];
     size_t n_asks;
     struct source *sources;
-    uint64_t first_missing; /* nothing before it is missing */
+    uint64_t first_missing;              /* nothing before it is missing */
     bool syncing, distrust;              /* distrust: a sync failed, see sync_failed() */
     uint64_t unsynced, in_sync, sync_ms; /* leaves, of them those of the sync under way */
     uint8_t *dirty; /* blocks whose bits are not stored as they are; one bit each */
@@ -173,6 +174,7 @@ struct file {
     bool over;              /* freed when no job is left */
     char why[XFER_WHY_MAX]; /* of what is stuck; else empty */
     uint64_t retry_ms;
+    uint64_t counted; /* bytes of a stream that are noted as taken */
     /* ours */
     bool checked, checking, sealing, held_back; /* the last: a spool that has not ended */
     bool rest, hashing; /* all that is not hashed is wanted; a leaf of it is being read */
@@ -238,7 +240,7 @@ struct rate {
 
 /* What was accepted by itself, for the quota. */
 struct taken {
-    uint32_t file, contact;
+    uint32_t contact;
     uint64_t at_ms, bytes; /* wall */
 };
 
@@ -284,7 +286,10 @@ int file_new(struct xfer *x, const struct rec_file *r, struct file **out);
 int file_bits_gone(struct txn *t, const struct file *f);
 /* Ended files are shown for a while; the oldest go. */
 void ended_shown(struct xfer *x);
-int taken_note(struct xfer *x, const struct rec_file *r);
+/* Whether something of then still counts. What is of the future, because the clock was
+ * set back since, counts as of now. */
+bool taken_counts(uint64_t *at_ms, uint64_t wall_ms);
+int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes);
 int rule_put(struct xfer *x, const struct rec_file_rule *r);
 void rec_file_free(struct rec_file *r);
 void scan_free(struct scan *s);
@@ -312,9 +317,9 @@ bool text_set(struct blob *b, const char *s, size_t n);
 int file_event(struct txn *t, const struct file *f, uint8_t what, uint32_t contact);
 /* ---- xfer_ask.c: what the user asks for, and what feeds tell ---- */
 int scan_done(struct xfer *x, struct xjob *j, const struct xfer_result *r);
-/* What has come of a stream that was accepted by itself counts, and whether it is more
- * than may be. */
-bool file_auto_over(struct xfer *x, const struct file *f, uint64_t bytes);
+/* So much has come of a stream that was accepted by itself: what is new of it counts from
+ * now on. *over: that is more than may be. 0, ERR_NOMEM. */
+int file_auto_grown(struct xfer *x, struct file *f, uint64_t bytes, bool *over);
 int file_say_end(struct xfer *x, struct file *f, enum file_end end);
 /* ---- xfer_link.c: links, jobs, buffers, time ---- */
 /* The end: what is under way for it stops. drop: the part goes too. */

@@ -312,6 +312,33 @@ Test(xfer, quota_of_a_day)
     xw_free(w);
 }
 
+/* Set back by ten days, it does not count what was accepted for ten days more. */
+static void clock_set_back(bool restart)
+{
+    const uint64_t ten_days_us = UINT64_C(10) * 86400 * 1000000;
+    struct xw *w = xw_new(2, 1);
+    xw_mesh(w);
+    policy(w, 1, (struct xfer_policy){XFER_ACCEPT_CONTACTS, UINT64_MAX, 1000});
+    w->clock_us = ten_days_us;
+    cr_expect_eq(judged(w, 1000), FILE_DONE);
+    w->clock_us = 0;
+    if (restart) {
+        xw_kill(w, 1, false);
+        xw_start(w, 1);
+        xw_mesh(w);
+    }
+    cr_expect_eq(judged(w, 1), FILE_OFFERED, "it counts, as of now");
+    xw_pass(w, 86400000);
+    cr_expect_eq(judged(w, 1000), FILE_DONE, "another day");
+    xw_free(w);
+}
+
+Test(xfer, a_clock_that_is_set_back_does_not_stretch_the_day)
+{
+    clock_set_back(false);
+    clock_set_back(true);
+}
+
 Test(xfer, rules_of_a_contact)
 {
     struct xw *w = xw_new(2, 1);

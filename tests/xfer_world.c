@@ -29,7 +29,8 @@ static void draw(void *ctx, void *buf, size_t len)
 
 static uint64_t wall(void *ctx)
 {
-    return WALL_US + ((const struct xw_node *)ctx)->w->now_ms * 1000;
+    const struct xw *w = ((const struct xw_node *)ctx)->w;
+    return WALL_US + w->now_ms * 1000 + w->clock_us;
 }
 
 static uint32_t contact_of(const struct xw_node *n, size_t k)

@@ -66,7 +66,8 @@ struct xw_node {
 struct xw {
     size_t n;
     uint64_t now_ms, rng;
-    bool shuffled; /* whatever can happen happens in any order */
+    uint64_t clock_us; /* so much was the wall clock set forward */
+    bool shuffled;     /* whatever can happen happens in any order */
     bool link[XW_NODES][XW_NODES];
     uint32_t convs[XW_CONVS]; /* members, a bit for each node; conversation k + 1 */
     struct xw_node node[XW_NODES];
