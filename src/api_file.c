@@ -69,6 +69,7 @@ struct rows_query {
     struct app *app;
     uint64_t tag;
     uint32_t after, only; /* only: this one, 0: a page */
+    bool more;
     size_t n;
     struct file_row v[API_PAGE_MAX];
 };
@@ -88,6 +89,13 @@ static int row_add(void *ctx, const struct rec_file *f)
                : ERR_NOMEM;
 }
 
+static int row_behind(void *ctx, const struct rec_file *f)
+{
+    struct rows_query *q = ctx;
+    q->more = f->id > q->after;
+    return 0;
+}
+
 static int peer_add(void *ctx, const struct rec_file_peer *p)
 {
     struct file_row *r = ctx;
@@ -101,6 +109,9 @@ static int rows_run(void *ctx, struct store *s)
     struct rows_query *q = ctx;
     int rc = q->only != 0 ? store_file(s, q->only, row_add, q)
                           : store_files(s, q->after, API_PAGE_MAX, row_add, q);
+    if (rc == 0 && q->n == API_PAGE_MAX) {
+        rc = store_files(s, q->v[q->n - 1].f.id, 1, row_behind, q);
+    }
     for (size_t i = 0; rc == 0 && i < q->n; i++) {
         if (q->v[i].f.author == 0) {
             rc = store_file_peers(s, q->v[i].f.id, peer_add, &q->v[i]);
@@ -155,7 +166,7 @@ static void rows_done(void *ctx, int rc)
         for (size_t i = 0; i < q->n; i++) {
             show_file_row(a, o, &q->v[i]);
         }
-        show_end(a, o, q->n > 0 ? q->v[q->n - 1].f.id : q->after, q->n == API_PAGE_MAX);
+        show_end(a, o, q->n > 0 ? q->v[q->n - 1].f.id : q->after, q->more);
         api_end(r);
     }
     rows_free(q);

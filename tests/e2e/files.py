@@ -13,6 +13,7 @@ from harness import (DONE, ERROR, NOBODY, REFUSED, TIMEOUT, UNKNOWN, USAGE, ApiE
                      Skip, case, check, delivered, equal, finish, until)
 
 INCOMPLETE, INTEGRITY = 8, 9
+PAGE = 256  # transfers in one answer
 ODD = 3 * LEAF + 12345
 LONG = "long-" + "x" * 246 + ".txt"  # 255 bytes, the longest name there is
 
@@ -660,6 +661,29 @@ def tables(p):
         equal((t["state"], t["size"], t["path"]), ("done", ODD, p.got("odd.bin")))
 
 
+def pages(node):
+    """All transfers that the node knows, as they come."""
+    out = [node.api.call("transfers", all=True)]
+    while out[-1]["more"]:
+        out.append(node.api.call("transfers", all=True, after=out[-1]["after"]))
+    return [len(page["transfers"]) for page in out]
+
+
+def full_page(p):
+    with case("transfers --all: nothing comes behind a page that is just full"):
+        p.bob.api.call("contact.files", name="ann", mode="never")
+        path = p.make("tiny", 1)
+        left = PAGE - sum(pages(p.ann)) % PAGE
+        while left > 0:
+            n = min(left, 64)
+            p.ann.api.call("send", to="bob", files=n * [path])
+            left -= n
+        counts = pages(p.ann)
+        check(set(counts) == {PAGE}, "pages of", counts)
+        equal(len(p.ann.json("transfers", "--all")), sum(counts))
+        p.bob.api.call("contact.files", name="ann", mode="default")
+
+
 def messages(p):
     with case("an offer is a message: recv, history, search, export, events"):
         p.bob.run("recv")
@@ -766,6 +790,8 @@ def main():
                      damaged, sources, usage, tables, messages, by_itself,
                      several):
             part(p)
+    with Lab() as lab:
+        full_page(Pair(lab))
     finish()
 
 
