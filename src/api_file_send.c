@@ -127,11 +127,14 @@ static void answer(struct api_req *r, struct offering *w)
 }
 
 /* What was offered before stays so. */
-static void fail_offer(struct api_req *r, const struct offering *w, int err,
-                       const char *why)
+static void fail_offer(struct app *a, struct api_req *r, const struct offering *w,
+                       int err, const char *why)
 {
     const char *path = w->paths[w->at];
-    if (why[0] == '\0') {
+    bool contact = err == ERR_REFUSED || err == ERR_AUTH || err == ERR_NOTFOUND;
+    if (why[0] == '\0' && contact) { /* who was blocked or removed meanwhile */
+        api_fail_err(a, r, err, api_contact_name(a, w->contact));
+    } else if (why[0] == '\0') {
         api_fail(r, CODE_ERROR, "%.400s cannot be sent: %s. (offered: %zu)", path,
                  err_str(err), w->at);
     } else if (w->n > 1) {
@@ -145,7 +148,7 @@ static void offered(struct app *a, struct api_req *r, const struct node_event *e
 {
     struct offering *w = r->work;
     if (ev->err != 0) {
-        fail_offer(r, w, ev->err, ev->why);
+        fail_offer(a, r, w, ev->err, ev->why);
         return;
     }
     w->at++;
@@ -225,9 +228,10 @@ static void spool_made(struct app *a, struct api_req *r, const struct node_event
 {
     const struct store_event *e = ev->err == 0 ? app_fresh_message(a, ev->mid) : NULL;
     struct msg_view v;
-    if (ev->err != 0) {
-        api_fail(r, CODE_ERROR, "%.512s",
-                 ev->why[0] != '\0' ? ev->why : err_str(ev->err));
+    if (ev->err != 0 && ev->why[0] == '\0') {
+        api_fail_err(a, r, ev->err, NULL);
+    } else if (ev->err != 0) {
+        api_fail(r, CODE_ERROR, "%.512s", ev->why);
     } else if (e == NULL) {
         api_fail(r, CODE_ERROR, "The offer is not in the history.");
     } else {

@@ -88,11 +88,27 @@ void node_file_said(struct node *n, const struct feeds_event *ev, uint64_t now_m
     check(n, err);
 }
 
+/* Whether a file may be offered to a contact. 0 or an error. */
+static int may_offer(const struct node *n, uint32_t contact)
+{
+    const struct rec_contact *c = contacts_get(n->contacts, contact);
+
+    if (c == NULL || (c->flags & CONTACT_REMOVED) != 0) {
+        return ERR_NOTFOUND;
+    }
+    if ((c->flags & CONTACT_BLOCKED) != 0) {
+        return ERR_REFUSED;
+    }
+    return (c->flags & CONTACT_CONFLICT) != 0 ? ERR_AUTH : 0;
+}
+
+/* The look at a large folder takes a while, in which the contact may have been blocked.
+ */
 static void on_offer(struct node *n, const struct xfer_event *ev, uint64_t now_ms)
 {
     struct node_event out = {
         .kind = NODE_EV_RESULT, .tag = ev->tag, .err = ev->err, .contact = 0};
-    int err = ev->err;
+    int err = ev->err != 0 ? ev->err : may_offer(n, node_conv_contact(n, ev->conv));
 
     if (err == 0) {
         err = feeds_send_file(n->feeds, &n->txn, ev->conv, 0, &ev->body, now_ms);
@@ -186,18 +202,11 @@ void node_file_tick(struct node *n, uint64_t now_ms)
 int node_send_file(struct node *n, uint64_t tag, uint32_t contact, const char *path,
                    const char *name, uint64_t now_ms)
 {
-    const struct rec_contact *c = contacts_get(n->contacts, contact);
     struct xfer_source s = {.path = path, .name = name};
-    int err;
+    int err = may_offer(n, contact);
 
-    if (c == NULL || (c->flags & CONTACT_REMOVED) != 0) {
-        return ERR_NOTFOUND;
-    }
-    if ((c->flags & CONTACT_BLOCKED) != 0) {
-        return ERR_REFUSED;
-    }
-    if ((c->flags & CONTACT_CONFLICT) != 0) {
-        return ERR_AUTH;
+    if (err != 0) {
+        return err;
     }
     s.conv = feeds_conv_of(n->feeds, contact);
     err = tell_conv(n, s.conv);

@@ -249,10 +249,12 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
     case NODE_EV_PRESENCE:
         *(ev->contact == 0 ? &n->told_own : &n->told[ev->what]) += 1;
         break;
+    case NODE_EV_JOB:
+        n->scan = ev->job->kind == XFER_JOB_SCAN ? ev->job->id : n->scan;
+        break;
     case NODE_EV_NEARBY:
     case NODE_EV_VISIBLE:
     case NODE_EV_VERIFY:
-    case NODE_EV_JOB:
     case NODE_EV_TRANSFER:
         break;
     case NODE_EV_BROKEN:

@@ -60,7 +60,8 @@ struct nw_node {
     unsigned results[NW_TAGS];
     struct node_event result[NW_TAGS]; /* the last of that tag */
     uint8_t state;                     /* highest told of messages of ours */
-    unsigned states_sent;              /* records that said "sent" */
+    uint64_t scan;        /* the last job that looks at a source; none is done */
+    unsigned states_sent; /* records that said "sent" */
     unsigned received;
     bool no_multicast; /* its beacons go to single addresses only */
     unsigned unicasts; /* beacons that it sent to one address */

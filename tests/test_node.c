@@ -188,6 +188,59 @@ Test(node, a_blocked_contact_is_away_until_unblocked)
     check_delivered(A, B, b_at_a, "sorry");
 }
 
+/* A is to offer a file to B; after the look at it, `meanwhile` is done. */
+static int offered_after(void (*meanwhile)(void))
+{
+    static const char path[] = "/home/ann/plan.odt";
+    struct xfer_result r = {.file_kind = FILE_PLAIN, .size = 5, .name = "plan.odt"};
+    know();
+    cr_assert_eq(node_send_file(node(A), 5, b_at_a, path, NULL, w->now_ms), 0);
+    nw_drain(w, A);
+    cr_assert_neq(w->n[A].scan, 0);
+    meanwhile();
+    size_t before = w->n[A].n_entries;
+    r.id = w->n[A].scan;
+    r.path = path;
+    node_job_done(node(A), &r, w->now_ms);
+    nw_run(w, 5000);
+    cr_assert_eq(w->n[A].results[5], 1, "it is answered");
+    cr_assert_eq(w->n[A].n_entries > before, w->n[A].result[5].err == 0);
+    return w->n[A].result[5].err;
+}
+
+static void meanwhile_nothing(void)
+{
+}
+
+static void meanwhile_blocked(void)
+{
+    block(A, b_at_a, true);
+}
+
+static void meanwhile_removed(void)
+{
+    cr_assert_eq(node_contact_remove(node(A), 6, b_at_a, w->now_ms), 0);
+    nw_run(w, 2000);
+}
+
+Test(node, a_file_is_offered_after_the_look_at_it)
+{
+    cr_assert_eq(offered_after(meanwhile_nothing), 0);
+}
+
+Test(node, nothing_is_offered_to_who_was_blocked_meanwhile)
+{
+    cr_assert_eq(offered_after(meanwhile_blocked), ERR_REFUSED);
+    block(A, b_at_a, false);
+    check_delivered(A, B, b_at_a, "again");
+    cr_assert_eq(w->n[B].received, 1, "and nothing besides");
+}
+
+Test(node, nothing_is_offered_to_who_was_removed_meanwhile)
+{
+    cr_assert_eq(offered_after(meanwhile_removed), ERR_NOTFOUND);
+}
+
 /* The first record was taken, then comes the block, then the rest of the handshake. */
 Test(node, blocked_in_the_middle_of_a_handshake)
 {
