@@ -25,6 +25,7 @@ enum {
     MONITOR_NAME_MAX = 40,
     WELCOME_MS = 3000,
     CALL_FRAME_MAX = 256 * 1024, /* docs/API.md */
+    LAST_MS = 500,               /* after ^C, for an answer that is on its way */
 };
 
 enum { SCHEME = sizeof "ipc://" - 1 };
@@ -34,6 +35,7 @@ struct client {
     void *ctx, *api, *api_mon, *events, *events_mon;
     uint64_t next_id;
     unsigned sockets; /* made so far: their monitors have different names */
+    int watched;      /* a descriptor that ends calls; -1: none */
 };
 
 static int failed(struct client_fail *f, int code, const char *message)
@@ -139,7 +141,7 @@ int client_open(const struct client_options *o, struct client **out,
     if (c == NULL) {
         return failed(fail, CLI_ERROR, "Memory is exhausted.");
     }
-    c->home.lock_fd = -1;
+    c->home.lock_fd = c->watched = -1;
     int rc = find_node(c, o, fail);
     if (rc == 0) {
         c->ctx = zmq_ctx_new();
@@ -182,6 +184,24 @@ static int wait_for(void *s, void *mon, uint64_t deadline)
         }
         return (items[0].revents & ZMQ_POLLIN) != 0 ? 1 : -1;
     }
+}
+
+/* The same for an answer. Who watches ^C waits for it a little longer when it comes. */
+static int wait_answer(struct client *c, uint64_t deadline, bool *interrupted)
+{
+    zmq_pollitem_t items[3] = {{.socket = c->api, .events = ZMQ_POLLIN},
+                               {.socket = c->api_mon, .events = ZMQ_POLLIN},
+                               {.fd = c->watched, .events = ZMQ_POLLIN}};
+    int n = 0;
+    *interrupted = false;
+    if (c->watched >= 0) {
+        while ((n = zmq_poll(items, 3, remaining(deadline))) < 0 && errno == EINTR) {
+        }
+        *interrupted = n > 0 && items[0].revents == 0 && items[2].revents != 0;
+    }
+    uint64_t last = env_mono_ms() + LAST_MS;
+    return wait_for(c->api, c->api_mon,
+                    *interrupted && last < deadline ? last : deadline);
 }
 
 /* The next frame as JSON; NULL when it is none. *more tells whether frames follow. */
@@ -238,10 +258,11 @@ int client_call(struct client *c, const char *method, json_t *params, uint64_t t
 {
     uint64_t id = ++c->next_id, deadline = env_mono_ms() + timeout_ms;
     int rc = send_request(c, method, params, id, fail), ready;
+    bool interrupted = false;
     if (rc != 0) {
         return rc;
     }
-    while ((ready = wait_for(c->api, c->api_mon, deadline)) > 0) {
+    while ((ready = wait_answer(c, deadline, &interrupted)) > 0) {
         bool more = true;
         json_t *answer = NULL;
         while (more) { /* an empty delimiter may come first */
@@ -261,11 +282,19 @@ int client_call(struct client *c, const char *method, json_t *params, uint64_t t
             return rc;
         }
     }
+    if (interrupted && ready == 0) {
+        return failed(fail, CLI_INTERRUPTED, "");
+    }
     return failed(fail, CLI_NO_NODE,
                   ready < 0 ? "The node ended before it answered. `linnet status` starts "
                               "it again."
                             : "The node does not answer. Look into node.log in its home; "
                               "`linnet stop` ends it.");
+}
+
+void client_watch(struct client *c, int fd)
+{
+    c->watched = fd;
 }
 
 static int await_welcome(struct client *c, struct client_welcome *out,

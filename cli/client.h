@@ -49,6 +49,9 @@ bool client_running(const struct home *h);
  * with *fail: the error of the API, or CLI_NO_NODE when the node ended or is silent. */
 int client_call(struct client *c, const char *method, json_t *params, uint64_t timeout_ms,
                 json_t **result, struct client_fail *fail);
+/* From now on a call ends with CLI_INTERRUPTED (fail: no message) when the descriptor, of
+ * ^C, can be read and no answer comes shortly after. -1: none. */
+void client_watch(struct client *c, int fd);
 
 /* What the node says to a new subscriber. */
 struct client_welcome {

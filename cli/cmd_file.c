@@ -288,40 +288,54 @@ static int follow_one(struct send *s, uint64_t n, bool first)
 
 static int follow_all(struct send *s)
 {
-    int rc = track_open(&s->track, s->cli);
     json_t *m;
-    size_t i, n = rc == 0 ? json_array_size(s->messages) : 0;
+    size_t i, n = json_array_size(s->messages);
+    int rc = 0;
     set_patience(s);
     for (i = 0; i < n && s->track.rc != CLI_NO_NODE; i++) {
         m = json_array_get(s->messages, i);
         rc = worse(rc, follow_one(s, number_of(m), i == 0));
     }
-    track_close(&s->track);
     return rc;
 }
 
 /* --wait sent or stored: of the messages that offer them. */
 static int wait_offers(struct send *s)
 {
-    int rc = track_open(&s->track, s->cli);
+    bool interrupted = track_interrupted(&s->track);
     json_t *m;
     size_t i;
-    if (rc != 0) {
-        return rc;
-    }
+    int rc = 0;
     track_release(&s->track);
     json_array_foreach(s->messages, i, m)
     {
-        rc = worse(rc, send_wait_state(s->cli, m, &s->wait));
+        rc = worse(rc, interrupted ? 0 : send_wait_state(s->cli, m, &s->wait));
         if (track_begin(&s->track, number_of(m)) != TRACK_FAILED) {
+            rc = worse(rc, interrupted ? tell_interrupted(s) : 0);
             track_print(&s->track, cli_str(s->track.t, "name"));
         }
     }
-    track_close(&s->track);
     return rc;
 }
 
 /* ---- offering ---- */
+
+/* A request that ^C ends; said tells then what may become of what was asked. 0 or an exit
+ * code, told. */
+static int call_until_c(struct send *s, const char *method, json_t *params,
+                        uint64_t timeout_ms, const char *said, json_t **out)
+{
+    struct client_fail fail;
+    client_watch(s->cli->client, s->track.signals);
+    int rc = client_call(s->cli->client, method, params, timeout_ms, out, &fail);
+    client_watch(s->cli->client, -1);
+    if (rc == CLI_INTERRUPTED) {
+        cli_say("%s", said);
+    } else if (rc != 0) {
+        (void)cli_fail(rc, "%s", fail.message);
+    }
+    return rc;
+}
 
 /* `send`: text and files. Keeps the messages of the files. */
 static int offer(struct send *s, const char *text, size_t len, json_t *files)
@@ -339,7 +353,10 @@ static int offer(struct send *s, const char *text, size_t len, json_t *files)
     if (reply != NULL) {
         (void)json_object_set_new(params, "reply_to", json_string(reply));
     }
-    int rc = cli_call_for(s->cli, "send", params, OFFER_MS, &o);
+    int rc = call_until_c(s, "send", params, OFFER_MS,
+                          "Interrupted while the node looks at what is sent. It may be "
+                          "offered all the same: linnet transfers",
+                          &o);
     if (rc != 0) {
         return rc;
     }
@@ -362,11 +379,17 @@ static int send_paths(struct send *s, const char *text, size_t len)
     if (files == NULL) {
         return CLI_ERROR;
     }
-    int rc = offer(s, text, len, files);
+    int rc = track_open(&s->track, s->cli); /* ^C is ours before anything is offered */
+    if (rc != 0) {
+        json_decref(files);
+    } else {
+        rc = offer(s, text, len, files);
+    }
     if (rc == 0) {
         bool offers = s->wait.wanted > 0 && s->wait.wanted < SEND_WAIT_DELIVERED;
         rc = offers ? wait_offers(s) : follow_all(s);
     }
+    track_close(&s->track);
     json_decref(s->messages);
     return rc;
 }
@@ -469,44 +492,28 @@ static int spool_broken(struct send *s, enum track_end end, uint64_t n)
 static int spool_send(struct send *s, struct spool *p, uint64_t n)
 {
     enum track_end end;
-    int rc = track_open(&s->track, s->cli);
-    if (rc != 0) {
-        return rc;
-    }
     begin(s, n, true, &end);
     if (end == TRACK_GOING) {
         end = spool_read(s, p, n);
     }
     if (end != TRACK_GOING) {
-        rc = spool_broken(s, end, n);
-    } else {
-        set_patience(s);
-        s->track.moved_ms = env_mono_ms();
-        rc = tell_end(s, track_follow(&s->track));
+        return spool_broken(s, end, n);
     }
-    track_close(&s->track);
-    return rc;
+    set_patience(s);
+    s->track.moved_ms = env_mono_ms();
+    return tell_end(s, track_follow(&s->track));
 }
 
-static int send_input(struct send *s, const char *name)
+/* Opens what is to be written, and sends it. */
+static int spool_into(struct send *s, const char *path, uint64_t n)
 {
-    json_t *o;
-    int rc =
-        cli_call(s->cli, "transfers.spool",
-                 json_pack("{s:s,s:s}", "to", s->cli->args.words[0], "name", name), &o);
-    if (rc != 0) {
-        return rc;
-    }
     struct spool *p = calloc(1, sizeof *p);
-    uint64_t n = cli_int(o, "n");
+    int rc;
     if (p == NULL) {
-        json_decref(o);
         return cli_fail(CLI_ERROR, "Memory is exhausted.");
     }
-    p->fd = open(cli_str(o, "path"), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    p->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (p->fd < 0 || flock(p->fd, LOCK_EX) != 0) {
-        s->track.cli = s->cli;
-        s->track.signals = -1;
         s->track.rc = cli_fail(CLI_ERROR, "The place where it is kept cannot be opened.");
         rc = spool_broken(s, TRACK_FAILED, n);
     } else {
@@ -516,7 +523,26 @@ static int send_input(struct send *s, const char *name)
         (void)close(p->fd);
     }
     free(p);
-    json_decref(o);
+    return rc;
+}
+
+static int send_input(struct send *s, const char *name)
+{
+    json_t *o,
+        *params = json_pack("{s:s,s:s}", "to", s->cli->args.words[0], "name", name);
+    int rc = track_open(&s->track, s->cli);
+    if (rc != 0) {
+        json_decref(params);
+    } else {
+        rc = call_until_c(s, "transfers.spool", params, CLIENT_ANSWER_MS,
+                          "Interrupted. If it was offered already, that is taken back.",
+                          &o);
+    }
+    if (rc == 0) {
+        rc = spool_into(s, cli_str(o, "path"), cli_int(o, "n"));
+        json_decref(o);
+    }
+    track_close(&s->track);
     return rc;
 }
 
