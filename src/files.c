@@ -199,10 +199,10 @@ static bool idle(const struct files_open *o)
     return o->users == 0 && o->first == NULL;
 }
 
-static struct files_open *find(const struct files *f, const uint8_t mid[WIRE_MID])
+static struct files_open *find(const struct files *f, const uint8_t key[WIRE_MID])
 {
     struct files_open *o = f->open;
-    while (o != NULL && memcmp(o->mid, mid, WIRE_MID) != 0) {
+    while (o != NULL && memcmp(o->key, key, WIRE_MID) != 0) {
         o = o->next;
     }
     return o;
@@ -224,7 +224,7 @@ static void open_free(struct files *f, struct files_open *o)
 
 /* A place for a file: that of the idle one that was used longest ago, if need be. NULL:
  * all are busy, or (no_memory) there is none. */
-static struct files_open *open_new(struct files *f, const uint8_t mid[WIRE_MID],
+static struct files_open *open_new(struct files *f, const uint8_t key[WIRE_MID],
                                    bool *no_memory)
 {
     struct files_open *oldest = NULL;
@@ -246,8 +246,8 @@ static struct files_open *open_new(struct files *f, const uint8_t mid[WIRE_MID],
     if (f->n_open == FILES_OPEN_MAX) {
         open_free(f, oldest);
     }
-    memcpy(o->mid, mid, WIRE_MID);
-    (void)sodium_bin2hex(o->hex, sizeof o->hex, mid, WIRE_MID);
+    memcpy(o->key, key, WIRE_MID);
+    (void)sodium_bin2hex(o->hex, sizeof o->hex, key, WIRE_MID);
     o->fd = o->leaves = o->manifest = -1;
     o->next = f->open;
     f->open = o;
@@ -312,8 +312,8 @@ static void pump_waiting(struct files *f)
     while (j != NULL) {
         struct files_job *next = j->next;
         bool no_memory = false;
-        struct files_open *o = find(f, j->in.mid);
-        o = o == NULL ? open_new(f, j->in.mid, &no_memory) : o;
+        struct files_open *o = find(f, j->in.key);
+        o = o == NULL ? open_new(f, j->in.key, &no_memory) : o;
         if (o != NULL) {
             j->o = o;
             append(&o->first, &o->last, j);
@@ -461,7 +461,7 @@ void files_free(struct files *f)
     free(f);
 }
 
-void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t mid[WIRE_MID]),
+void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t key[WIRE_MID]),
                  void *ctx)
 {
     DIR *d = opendir(f->dir);
@@ -469,9 +469,9 @@ void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t mid[WIR
         return;
     }
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
-        uint8_t mid[WIRE_MID];
-        if (files_kept_parse(e->d_name, mid) && find(f, mid) == NULL &&
-            !needs(ctx, mid)) {
+        uint8_t key[WIRE_MID];
+        if (files_kept_parse(e->d_name, key) && find(f, key) == NULL &&
+            !needs(ctx, key)) {
             (void)unlinkat(f->dir_fd, e->d_name, 0);
         }
     }

@@ -57,7 +57,7 @@ void files_start(struct files *f, const struct xfer_job *job);
  * under way, so that afterwards no buffer is touched; what takes long gives up soon. */
 void files_forget(struct files *f);
 /* Removes what is kept for offers that needs() does not know. */
-void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t mid[WIRE_MID]),
+void files_clean(struct files *f, bool (*needs)(void *ctx, const uint8_t key[WIRE_MID]),
                  void *ctx);
 
 #endif

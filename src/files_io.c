@@ -256,11 +256,11 @@ int files_kept_remove(const struct files_job *j)
     return e;
 }
 
-bool files_kept_parse(const char *name, uint8_t mid[WIRE_MID])
+bool files_kept_parse(const char *name, uint8_t key[WIRE_MID])
 {
     size_t n = 0;
     const char *end = NULL;
-    if (sodium_hex2bin(mid, WIRE_MID, name, strlen(name), NULL, &n, &end) != 0 ||
+    if (sodium_hex2bin(key, WIRE_MID, name, strlen(name), NULL, &n, &end) != 0 ||
         n != WIRE_MID || end != name + FILES_HEX || *end++ != '.') {
         return false;
     }

@@ -57,7 +57,7 @@ struct files_tree {
 
 struct files_open {
     struct files_open *next;
-    uint8_t mid[WIRE_MID];
+    uint8_t key[WIRE_MID];
     char hex[FILES_HEX + 1];
     /* the loop's */
     struct files_job *first, *last; /* wait for others of the file */
@@ -145,7 +145,7 @@ int files_kept_read(struct files_job *j, const char *ending, size_t max, uint8_t
 /* Removes all that is kept for the file. 0 or an errno. */
 int files_kept_remove(const struct files_job *j);
 /* Whether a name in HOME/files is one of ours; then whose. */
-bool files_kept_parse(const char *name, uint8_t mid[WIRE_MID]);
+bool files_kept_parse(const char *name, uint8_t key[WIRE_MID]);
 
 /* ---- files_hash.c ---- */
 

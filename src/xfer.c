@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "xfer_priv.h"
 
 /* ---- small things ---- */
@@ -665,15 +667,35 @@ int xfer_start(struct xfer *x, struct txn *t, uint64_t now_ms)
     return err;
 }
 
-bool xfer_needs(const struct xfer *x, const uint8_t mid[WIRE_MID])
+void xfer_key(const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID],
+              uint8_t key[WIRE_MID])
+{
+    uint8_t both[WIRE_ID + WIRE_MID];
+    if (author == NULL) {
+        memcpy(key, mid, WIRE_MID);
+        return;
+    }
+    memcpy(both, author, WIRE_ID);
+    memcpy(both + WIRE_ID, mid, WIRE_MID);
+    (void)crypto_generichash(key, WIRE_MID, both, sizeof both, NULL, 0);
+}
+
+void file_kept_key(const struct file *f, uint8_t key[WIRE_MID])
+{
+    xfer_key(file_incoming(f) ? file_author_root(f) : NULL, f->r.mid, key);
+}
+
+bool xfer_needs(const struct xfer *x, const uint8_t key[WIRE_MID])
 {
     for (const struct file *f = x->files; f != NULL; f = f->next) {
-        if (memcmp(f->r.mid, mid, WIRE_MID) == 0) {
+        uint8_t of[WIRE_MID];
+        file_kept_key(f, of);
+        if (memcmp(of, key, WIRE_MID) == 0) {
             return !file_ended(f) || f->jobs > 0 || file_piped(&f->r);
         }
     }
     for (const struct scan *s = x->scans; s != NULL; s = s->next) {
-        if (memcmp(s->mid, mid, WIRE_MID) == 0) {
+        if (memcmp(s->mid, key, WIRE_MID) == 0) {
             return true;
         }
     }

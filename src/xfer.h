@@ -195,7 +195,7 @@ struct xfer_job {
     enum xfer_job_kind kind;
     bool incoming;
     uint8_t file_kind;              /* enum file_kind */
-    uint8_t mid[WIRE_MID];          /* names what is kept in the home; random */
+    uint8_t key[WIRE_MID];          /* names what is kept in the home (xfer_key) */
     const char *path, *name, *dest; /* as in rec_file; NULL: none */
     bool exec, pipe;
     bool sized;
@@ -230,8 +230,13 @@ struct xfer_result {
 /* ERR_NOMEM, or 0. */
 int xfer_done(struct xfer *x, struct txn *t, const struct xfer_result *r,
               uint64_t now_ms);
-/* Whether what is kept in the home under that id is still needed. */
-bool xfer_needs(const struct xfer *x, const uint8_t mid[WIRE_MID]);
+/* What is kept in the home for the file of a message is named so: by the message's id when
+ * the file is ours (author NULL), else by a hash of its author's root and the id, which
+ * the author chose and others can repeat. */
+void xfer_key(const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID],
+              uint8_t key[WIRE_MID]);
+/* Whether what is kept in the home under that name is still needed. */
+bool xfer_needs(const struct xfer *x, const uint8_t key[WIRE_MID]);
 
 /* ---- events ---- */
 enum xfer_event_kind {

@@ -31,7 +31,7 @@ int xfer_scan(struct xfer *x, uint64_t tag, const struct xfer_source *s, uint64_
     j->scan = v;
     j->j.path = j->path;
     j->j.name = j->name;
-    memcpy(j->j.mid, v->mid, sizeof v->mid);
+    memcpy(j->j.key, v->mid, sizeof v->mid);
     v->next = x->scans;
     x->scans = v;
     job_give(x, j);
@@ -112,7 +112,7 @@ static int forget_notes(struct xfer *x, const struct scan *s)
     if (j == NULL) {
         return ERR_NOMEM;
     }
-    memcpy(j->j.mid, s->mid, sizeof j->j.mid);
+    memcpy(j->j.key, s->mid, sizeof j->j.key);
     j->j.file_kind = s->r.kind;
     job_give(x, j);
     return 0;

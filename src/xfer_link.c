@@ -100,7 +100,7 @@ struct xjob *job_new(struct xfer *x, enum xfer_job_kind kind, struct file *f)
     if (f != NULL) {
         j->j.incoming = file_incoming(f);
         j->j.file_kind = f->r.kind;
-        memcpy(j->j.mid, f->r.mid, sizeof j->j.mid);
+        file_kept_key(f, j->j.key);
         j->j.exec = (f->r.flags & FILE_EXEC) != 0;
         j->j.pipe = (f->r.flags & FILE_PIPE) != 0;
         j->j.sized = (f->r.flags & FILE_SIZED) != 0;

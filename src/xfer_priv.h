@@ -302,6 +302,7 @@ struct file *file_by_id(const struct xfer *x, uint32_t id);
 struct file *file_by_key(const struct xfer *x, uint32_t author,
                          const uint8_t mid[WIRE_MID]);
 const uint8_t *file_author_root(const struct file *f);
+void file_kept_key(const struct file *f, uint8_t key[WIRE_MID]);
 /* The contact whose root that is among the members, UINT32_MAX: nobody. */
 uint32_t conv_contact(const struct xconv *c, const uint8_t root[WIRE_ID]);
 bool conv_has_contact(const struct xconv *c, uint32_t contact);

@@ -161,28 +161,28 @@ void disk_hash(const struct disk *d, const uint8_t *p, size_t len,
     hashtree_leaf(s, n + 9, out);
 }
 
-struct disk_note *disk_note(struct disk *d, const uint8_t mid[WIRE_MID], bool incoming)
+struct disk_note *disk_note(struct disk *d, const uint8_t key[WIRE_MID], bool incoming)
 {
     for (size_t i = 0; i < DISK_NOTES; i++) {
         struct disk_note *n = &d->note[i];
-        if (n->used && n->incoming == incoming && memcmp(n->mid, mid, WIRE_MID) == 0) {
+        if (n->used && n->incoming == incoming && memcmp(n->key, key, WIRE_MID) == 0) {
             return n;
         }
     }
     return NULL;
 }
 
-static struct disk_note *note_new(struct disk *d, const uint8_t mid[WIRE_MID],
+static struct disk_note *note_new(struct disk *d, const uint8_t key[WIRE_MID],
                                   bool incoming)
 {
-    struct disk_note *n = disk_note(d, mid, incoming);
+    struct disk_note *n = disk_note(d, key, incoming);
     for (size_t i = 0; n == NULL && i < DISK_NOTES; i++) {
         n = d->note[i].used ? NULL : &d->note[i];
     }
     assert(n != NULL);
     n->used = true;
     n->incoming = incoming;
-    memcpy(n->mid, mid, WIRE_MID);
+    memcpy(n->key, key, WIRE_MID);
     return n;
 }
 
@@ -255,7 +255,7 @@ static int do_scan(struct disk *d, struct disk_job *j, struct xfer_result *r)
         r->why = "There is no such file.";
         return ERR_NOTFOUND;
     }
-    struct disk_note *n = note_new(d, j->j.mid, false);
+    struct disk_note *n = note_new(d, j->j.key, false);
     n->source = s;
     n->version = s->version;
     r->file_kind = s->kind;
@@ -399,7 +399,7 @@ static int do_open(struct disk *d, struct disk_note *n, const struct disk_job *j
         return ERR_NOTFOUND;
     }
     if (j->j.path == NULL && (n == NULL || !n->part)) {
-        n = note_new(d, j->j.mid, true);
+        n = note_new(d, j->j.key, true);
         n->part = true;
         n->finished = false;
     }
@@ -419,8 +419,8 @@ static int do_open(struct disk *d, struct disk_note *n, const struct disk_job *j
             bit_on(d->out_bits, i);
         }
     }
-    (void)snprintf(d->out_path, sizeof d->out_path, "/part/%02x%02x", j->j.mid[0],
-                   j->j.mid[1]);
+    (void)snprintf(d->out_path, sizeof d->out_path, "/part/%02x%02x", j->j.key[0],
+                   j->j.key[1]);
     r->path = d->out_path;
     return 0;
 }
@@ -530,8 +530,8 @@ static int do_finish(struct disk *d, struct disk_note *n, const struct disk_job 
     for (size_t i = 0; i < n->n_leaves; i++) {
         n->leaf[i].at = 0;
     }
-    (void)snprintf(d->out_path, sizeof d->out_path, "/done/%02x%02x", j->j.mid[0],
-                   j->j.mid[1]);
+    (void)snprintf(d->out_path, sizeof d->out_path, "/done/%02x%02x", j->j.key[0],
+                   j->j.key[1]);
     r->path = d->out_path;
     return 0;
 }
@@ -596,7 +596,7 @@ bool disk_may(const struct disk *d, size_t k)
 {
     for (size_t i = 0; i < k; i++) {
         const struct xfer_job *a = &d->job[i].j, *b = &d->job[k].j;
-        if (memcmp(a->mid, b->mid, WIRE_MID) == 0 &&
+        if (memcmp(a->key, b->key, WIRE_MID) == 0 &&
             (runs_alone(a->kind) || runs_alone(b->kind))) {
             return false;
         }
@@ -606,7 +606,7 @@ bool disk_may(const struct disk *d, size_t k)
 
 static int perform(struct disk *d, struct disk_job *j, struct xfer_result *r)
 {
-    struct disk_note *n = disk_note(d, j->j.mid, j->j.incoming);
+    struct disk_note *n = disk_note(d, j->j.key, j->j.incoming);
     switch (j->j.kind) {
     case XFER_JOB_SCAN:
         return do_scan(d, j, r);
@@ -642,7 +642,7 @@ static int perform(struct disk *d, struct disk_job *j, struct xfer_result *r)
 /* A disk that does not take what was written drops it; no hash of it is kept. */
 static void sync_fails(struct disk *d, const struct disk_job *j)
 {
-    struct disk_note *n = disk_note(d, j->j.mid, j->j.incoming);
+    struct disk_note *n = disk_note(d, j->j.key, j->j.incoming);
     d->syncs_failed++;
     for (size_t i = 0; n != NULL && i < n->n_leaves; i++) {
         struct disk_leaf *l = &n->leaf[i];

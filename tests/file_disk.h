@@ -40,7 +40,7 @@ struct disk_leaf {
 
 struct disk_note {
     bool used, incoming, part, synced, finished, tree;
-    uint8_t mid[WIRE_MID];
+    uint8_t key[WIRE_MID];
     struct disk_source *source; /* ours */
     uint64_t version;
     uint8_t *p; /* incoming: its bytes; len: up to the last one written */
@@ -107,7 +107,7 @@ void disk_run(struct disk *d, size_t k, struct xfer_result *r);
 /* The program ends: some of the jobs that wait are done all the same, with power lost
  * what is not durable may go. */
 void disk_kill(struct disk *d, bool power);
-struct disk_note *disk_note(struct disk *d, const uint8_t mid[WIRE_MID], bool incoming);
+struct disk_note *disk_note(struct disk *d, const uint8_t key[WIRE_MID], bool incoming);
 /* What a leaf's hash is on this disk. */
 void disk_hash(const struct disk *d, const uint8_t *p, size_t len,
                uint8_t out[HASHTREE_HASH]);

@@ -219,8 +219,8 @@ void move_scan(struct move *m, const char *path, unsigned n)
 {
     *m = (struct move){.out = {.kind = XFER_JOB_SCAN, .path = path},
                        .in = {.incoming = true}};
-    memset(m->out.mid, 2 * (int)n, sizeof m->out.mid);
-    memset(m->in.mid, 2 * (int)n + 1, sizeof m->in.mid);
+    memset(m->out.key, 2 * (int)n, sizeof m->out.key);
+    memset(m->in.key, 2 * (int)n + 1, sizeof m->in.key);
     const struct got *g = must(0, m->out);
     memcpy(m->from, g->path, sizeof m->from);
     memcpy(m->name, g->name, sizeof m->name);

@@ -330,7 +330,7 @@ static void heal(struct walk *v)
 
 static bool right(struct walk *v, const struct sim_file *f, size_t i)
 {
-    const struct disk_note *to = disk_note(&v->w->node[i].disk, f->mid, true);
+    const struct disk_note *to = xw_note(v->w, i, f->author, f->mid);
     const struct disk_note *from = disk_note(&v->w->node[f->author].disk, f->mid, false);
     const uint8_t *p = f->copy != NULL ? f->copy : from->source->p;
     size_t len = f->copy != NULL ? f->copy_len : from->source->len;

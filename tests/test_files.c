@@ -33,7 +33,7 @@ static struct xfer_job incoming(enum xfer_job_kind kind, const char *name, unsig
 {
     struct xfer_job j = {
         .kind = kind, .incoming = true, .file_kind = FILE_PLAIN, .name = name};
-    memset(j.mid, (int)n, sizeof j.mid);
+    memset(j.key, (int)n, sizeof j.key);
     return j;
 }
 
@@ -114,7 +114,7 @@ Test(files, nothing_is_ever_overwritten)
 Test(files, two_of_one_name_at_a_time)
 {
     struct xfer_job a = incoming(XFER_JOB_OPEN, "plan.odt", 1), b = a;
-    memset(b.mid, 2, sizeof b.mid);
+    memset(b.key, 2, sizeof b.key);
     a.sized = b.sized = true;
     char first[PATH_MAX], second[PATH_MAX];
     (void)snprintf(first, sizeof first, "%s", must(0, a)->path);
@@ -334,7 +334,7 @@ Test(files, a_part_that_was_cut_is_filled_again)
 static const char *hashes_of(const struct move *m)
 {
     char hex[2 * WIRE_MID + 1];
-    (void)sodium_bin2hex(hex, sizeof hex, m->in.mid, WIRE_MID);
+    (void)sodium_bin2hex(hex, sizeof hex, m->in.key, WIRE_MID);
     return at("home/files/%s.leaves", hex);
 }
 
@@ -734,7 +734,7 @@ Test(files, what_no_offer_needs_is_cleared_away)
     put_file(at("home/files/notes"), "", 0);
     put_file(at("home/files/0123456789abcdef0123456789abcdef.other"), "", 0);
     world_restart();
-    files_clean(w.files, needs, b.out.mid);
+    files_clean(w.files, needs, b.out.key);
     cr_assert_eq(count_in(w.kept), 3);
     b.out.kind = XFER_JOB_CHECK;
     (void)must(0, b.out);

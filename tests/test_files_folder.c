@@ -18,7 +18,7 @@ TestSuite(files_folder, .init = world_begin, .fini = world_end, .timeout = 120);
 
 static struct xfer_job scan(const char *path)
 {
-    return (struct xfer_job){.kind = XFER_JOB_SCAN, .mid = {1}, .path = path};
+    return (struct xfer_job){.kind = XFER_JOB_SCAN, .key = {1}, .path = path};
 }
 
 static void put_dir(const char *path)

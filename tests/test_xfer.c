@@ -95,7 +95,7 @@ static void cancelled(size_t who, uint64_t leaves, bool after)
     cr_expect_eq(xw_state(w, 0, mid), end, "%zu %u", who, xw_state(w, 0, mid));
     cr_expect_eq(xw_state(w, 1, mid), end, "%zu %u", who, xw_state(w, 1, mid));
     if (!after) {
-        cr_expect_null(disk_note(&w->node[1].disk, mid, true), "no part is left");
+        cr_expect_null(xw_note(w, 1, 0, mid), "no part is left");
         cr_expect_lt(xw_leaves(w, 0, 1), 12);
     }
     xw_free(w);
@@ -193,6 +193,14 @@ static int accept_pipe(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_
     return xfer_accept(x, t, id, NULL, true, now_ms);
 }
 
+static bool kept_is_needed(struct xw *w, const uint8_t *mid)
+{
+    uint8_t root[WIRE_ID], key[WIRE_MID];
+    xw_root(0, root);
+    xfer_key(root, mid, key);
+    return xfer_needs(w->node[1].x, key);
+}
+
 /* Node 1 has all of it, and nobody has read it out yet. */
 static struct xw *piped(const uint8_t **mid)
 {
@@ -200,19 +208,19 @@ static struct xw *piped(const uint8_t **mid)
     cr_assert_eq(xw_do(w, 1, *mid, accept_pipe), 0);
     xw_settle(w);
     cr_assert_eq(xw_state(w, 1, *mid), FILE_DONE);
-    cr_assert(xfer_needs(w->node[1].x, *mid));
+    cr_assert(kept_is_needed(w, *mid));
     return w;
 }
 
 static void is_not_kept(struct xw *w, const uint8_t *mid)
 {
-    cr_expect_null(disk_note(&w->node[1].disk, mid, true));
-    cr_expect_not(xfer_needs(w->node[1].x, mid));
+    cr_expect_null(xw_note(w, 1, 0, mid));
+    cr_expect_not(kept_is_needed(w, mid));
     cr_expect_eq(xw_file(w, 1, mid)->path.n, 0);
     xw_kill(w, 1, false);
     xw_start(w, 1);
     cr_expect_eq(xw_state(w, 1, mid), FILE_DONE);
-    cr_expect_not(xfer_needs(w->node[1].x, mid));
+    cr_expect_not(kept_is_needed(w, mid));
     cr_expect_eq(xw_do(w, 1, mid, xfer_piped), ERR_NOTFOUND);
 }
 
@@ -226,7 +234,7 @@ Test(xfer, piped_is_kept_until_it_was_read_out)
         xw_start(w, 1);
         xw_mesh(w);
         xw_settle(w);
-        cr_assert(xfer_needs(w->node[1].x, mid));
+        cr_assert(kept_is_needed(w, mid));
         cr_assert(xw_view(w, 1, mid, &v));
         cr_expect_eq(v.prefix, 3 * MIB);
         cr_expect_gt(v.r->path.n, 0);
@@ -249,7 +257,7 @@ Test(xfer, piped_that_is_not_shown_any_more_is_not_kept)
     struct xw *w = piped(&mid);
     uint8_t other[WIRE_MID];
     for (unsigned k = 0; k < XFER_SHOWN; k++) {
-        cr_assert(xfer_needs(w->node[1].x, mid), "%u", k);
+        cr_assert(kept_is_needed(w, mid), "%u", k);
         bare_offer(w, k, 10, other);
         cr_assert_eq(xw_do(w, 1, other, xfer_decline), 0);
     }
@@ -432,7 +440,7 @@ Test(xfer, offer_taken_back)
     xw_settle(w);
     cr_expect_eq(xw_state(w, 0, mid), FILE_CANCELLED);
     cr_expect_eq(xw_state(w, 1, mid), FILE_CANCELLED);
-    cr_expect_null(disk_note(&w->node[1].disk, mid, true));
+    cr_expect_null(xw_note(w, 1, 0, mid));
     xw_free(w);
 }
 

@@ -126,6 +126,50 @@ Test(xfer_hostile, who_sent_a_file_is_not_given_it)
     }
 }
 
+static void bare_offer(struct xw *w, size_t by, const uint8_t mid[WIRE_MID],
+                       uint64_t size)
+{
+    struct wire_body b = {.kind = BODY_OFFER,
+                          .text = (const uint8_t *)"x",
+                          .text_len = 1,
+                          .has_size = true,
+                          .size = size};
+    memcpy(b.mid, mid, WIRE_MID);
+    xw_say(w, by, 1, &b);
+    xw_settle(w);
+}
+
+/* An offer that has the id of another one, of ours or of somebody else's, touches nothing
+ * that is kept for that. */
+Test(xfer_hostile, the_id_of_another_offer)
+{
+    struct xw *w = xw_new(3, 3);
+    xw_mesh(w);
+    w->node[1].policy = (struct xfer_policy){XFER_ACCEPT_CONTACTS, MIB, UINT64_MAX};
+    xfer_set_policy(w->node[1].x, &w->node[1].policy);
+    xw_offer(w, 0, LEAVES * MIB);
+    const uint8_t *mid = w->node[0].mid;
+    cr_assert_eq(xw_accept(w, 1, mid), 0);
+    cr_assert(xw_until(w, 1, mid, 3));
+    w->node[1].jobs_held = true;
+    uint64_t opened = w->node[1].disk.done[XFER_JOB_OPEN];
+    bare_offer(w, 2, mid, MIB);
+    w->node[1].jobs_held = false;
+    xw_settle(w);
+    cr_expect_eq(w->node[1].disk.done[XFER_JOB_OPEN], opened + 1);
+    cr_expect(xw_equal(w, 1, 0, mid));
+    cr_expect_eq(xw_leaves(w, 0, 1), LEAVES);
+    xw_offer(w, 1, 3 * MIB);
+    const uint8_t *ours = w->node[1].mid;
+    bare_offer(w, 2, ours, MIB);
+    cr_expect_not_null(disk_note(&w->node[1].disk, ours, false));
+    cr_expect_null(disk_note(&w->node[1].disk, ours, true));
+    cr_assert_eq(xw_accept(w, 0, ours), 0);
+    xw_settle(w);
+    cr_expect(xw_equal(w, 0, 1, ours));
+    xw_free(w);
+}
+
 Test(xfer_hostile, frames_out_of_order_end_the_link)
 {
     uint32_t h;
@@ -310,8 +354,7 @@ Test(xfer_hostile, half_a_list_is_forgotten)
     struct sent s;
     struct wire_file_list v = {.handle = g->list_from->handle,
                                .list = 1,
-                               .hashes =
-                                   disk_note(&w->node[1].disk, mid, true)->leaf[0].hash,
+                               .hashes = xw_note(w, 1, 0, mid)->leaf[0].hash,
                                .n = 1};
     s.w = wr_init(s.p, sizeof s.p);
     wire_file_list_put(&s.w, &v);

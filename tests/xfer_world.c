@@ -691,9 +691,17 @@ bool xw_view(const struct xw *w, size_t i, const uint8_t mid[WIRE_MID],
     return xfer_get(w->node[i].x, id_of(w, i, mid), v);
 }
 
+struct disk_note *xw_note(struct xw *w, size_t i, size_t a, const uint8_t mid[WIRE_MID])
+{
+    uint8_t root[WIRE_ID], key[WIRE_MID];
+    xw_root(a, root);
+    xfer_key(root, mid, key);
+    return disk_note(&w->node[i].disk, key, true);
+}
+
 bool xw_equal(struct xw *w, size_t i, size_t a, const uint8_t mid[WIRE_MID])
 {
-    const struct disk_note *to = disk_note(&w->node[i].disk, mid, true);
+    const struct disk_note *to = xw_note(w, i, a, mid);
     const struct disk_note *from = disk_note(&w->node[a].disk, mid, false);
     if (to == NULL || !to->finished) {
         return false;

@@ -118,6 +118,8 @@ unsigned xw_state(const struct xw *w, size_t i, const uint8_t mid[WIRE_MID]);
 bool xw_until(struct xw *w, size_t i, const uint8_t mid[WIRE_MID], uint64_t leaves);
 bool xw_view(const struct xw *w, size_t i, const uint8_t mid[WIRE_MID],
              struct xfer_view *v);
+/* What is kept there of an incoming file of node a; NULL: nothing. */
+struct disk_note *xw_note(struct xw *w, size_t i, size_t a, const uint8_t mid[WIRE_MID]);
 /* Whether it is finished there with the bytes of the source at node a. */
 bool xw_equal(struct xw *w, size_t i, size_t a, const uint8_t mid[WIRE_MID]);
 void xw_root(size_t i, uint8_t root[WIRE_ID]);
