@@ -657,7 +657,7 @@ int xfer_load(struct xfer *x, const struct rec *r)
 int xfer_start(struct xfer *x, struct txn *t, uint64_t now_ms)
 {
     int err = 0;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     x->started = true;
     waits_changed(x);
     for (struct file *f = x->files; err == 0 && f != NULL; f = f->next) {

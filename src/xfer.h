@@ -42,11 +42,13 @@ enum {
     XFER_FILES_MAX = 4096,
     XFER_OFFERS_MAX = 256,
     XFER_SHOWN = 256,       /* ended files that are still shown */
+    XFER_AUTO_MAX = 1024,   /* of one contact; more are not accepted by themselves */
     XFER_ENDED_MAX = 65536, /* remembered, so that a repeated offer is known */
     XFER_WINDOW = 8,        /* leaves asked for and not here, of one file */
     XFER_STREAM_WINDOW = 4, /* of one whose end is not known */
     XFER_BUFFERS = 8,       /* leaves in memory that come in, and that go out */
     XFER_AHEAD = 4,         /* leaves read ahead for a link */
+    XFER_TURN_MS = 15000,   /* a leaf that takes longer makes room when others wait */
     XFER_WANTED_MAX = 256,  /* leaves that one device may have asked for */
     XFER_SERVES_MAX = 64,   /* files, or handles, that it may be asking for */
     XFER_SYNC_LEAVES = 64,  /* after so many leaves, or XFER_SYNC_MS, comes a sync */
@@ -230,9 +232,9 @@ struct xfer_result {
 /* ERR_NOMEM, or 0. */
 int xfer_done(struct xfer *x, struct txn *t, const struct xfer_result *r,
               uint64_t now_ms);
-/* What is kept in the home for the file of a message is named so: by the message's id when
- * the file is ours (author NULL), else by a hash of its author's root and the id, which
- * the author chose and others can repeat. */
+/* What is kept in the home for the file of a message is named so: by the message's id
+ * when the file is ours (author NULL), else by a hash of its author's root and the id,
+ * which the author chose and others can repeat. */
 void xfer_key(const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID],
               uint8_t key[WIRE_MID]);
 /* Whether what is kept in the home under that name is still needed. */

@@ -8,7 +8,7 @@
 
 int xfer_scan(struct xfer *x, uint64_t tag, const struct xfer_source *s, uint64_t now_ms)
 {
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (x->n_open >= XFER_FILES_MAX) {
         return ERR_LIMIT;
     }
@@ -132,7 +132,7 @@ int xfer_offered_by_us(struct xfer *x, struct txn *t, uint64_t tag, uint32_t dev
 {
     struct scan *s = scan_take(x, tag);
     struct file *f = NULL;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (s == NULL) {
         return ERR_NOTFOUND;
     }
@@ -161,7 +161,7 @@ int xfer_spooled(struct xfer *x, struct txn *t, uint32_t id, uint64_t size, bool
                  uint64_t now_ms)
 {
     struct file *f = file_by_id(x, id);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (f == NULL) {
         return ERR_NOTFOUND;
     }
@@ -205,7 +205,7 @@ int file_say_end(struct xfer *x, struct file *f, enum file_end end)
 static struct file *live(struct xfer *x, uint32_t id, uint64_t now_ms, int *err)
 {
     struct file *f = file_by_id(x, id);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     *err = f == NULL ? ERR_NOTFOUND : file_ended(f) ? ERR_STATE : 0;
     return *err == 0 ? f : NULL;
 }
@@ -348,7 +348,7 @@ int xfer_redacted(struct xfer *x, struct txn *t, const uint8_t mid[WIRE_MID],
 int xfer_piped(struct xfer *x, struct txn *t, uint32_t id, uint64_t now_ms)
 {
     struct file *f = file_by_id(x, id);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (f == NULL) {
         return ERR_NOTFOUND;
     }
@@ -435,6 +435,16 @@ int file_auto_grown(struct xfer *x, struct file *f, uint64_t bytes, bool *over)
     return err;
 }
 
+/* What of a contact was accepted and has not ended: one alone does not fill the table. */
+static size_t under_way_of(const struct xfer *x, uint32_t contact)
+{
+    size_t n = 0;
+    for (const struct file *f = x->files; f != NULL; f = f->next) {
+        n += f->r.author == contact && f->r.state == FILE_ACTIVE;
+    }
+    return n;
+}
+
 static bool accepts(struct xfer *x, const struct file *f, bool verified)
 {
     struct rec_file_rule rule;
@@ -445,7 +455,8 @@ static bool accepts(struct xfer *x, const struct file *f, bool verified)
     bool general = x->policy.accept == XFER_ACCEPT_CONTACTS ||
                    (x->policy.accept == XFER_ACCEPT_VERIFIED && verified);
     bool may = rule.mode == FILE_MODE_DEFAULT ? general : rule.mode == FILE_MODE_ALWAYS;
-    if (!may || size > size_max(x, &rule)) {
+    if (!may || size > size_max(x, &rule) ||
+        under_way_of(x, f->r.author) >= XFER_AUTO_MAX) {
         return false;
     }
     uint64_t all = taken_sum(x, UINT32_MAX, wall_ms);
@@ -555,8 +566,7 @@ static int said_sealed(struct xfer *x, struct txn *t, const struct xfer_said *s)
     f->r.size = b->size;
     f->r.flags |= FILE_SIZED | FILE_SEALED;
     memcpy(f->r.root, b->hash, sizeof f->r.root);
-    int err = f->get != NULL ? file_bits_room(f, hashtree_leaves(b->size)) : 0;
-    err = err == 0 ? file_row(t, f) : err;
+    int err = file_row(t, f);
     file_told(x, f);
     if (f->get == NULL || err != 0) {
         return err;
@@ -596,7 +606,7 @@ int xfer_said(struct xfer *x, struct txn *t, const struct xfer_said *s, uint64_t
 {
     const struct wire_body *b = s->body;
     struct file *f;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (b->kind == BODY_OFFER) {
         return said_offer(x, t, s);
     }
@@ -613,7 +623,7 @@ int xfer_said(struct xfer *x, struct txn *t, const struct xfer_said *s, uint64_t
 int xfer_contact_gone(struct xfer *x, struct txn *t, uint32_t contact, uint64_t now_ms)
 {
     int err = 0;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     for (struct file *f = x->files, *next; err == 0 && f != NULL; f = next) {
         next = f->next;
         if (file_ended(f) || !conv_has_contact(f->conv, contact)) {

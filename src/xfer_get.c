@@ -126,59 +126,90 @@ int get_lists(struct xfer *x, struct file *f, struct source *s, uint32_t block,
 
 /* A stream whose end is not known: a leaf of it comes when it has been written at the
  * other side, which may be never. Nobody else waits behind it. */
-static bool open_stream(const struct file *f)
+bool get_open_stream(const struct file *f)
 {
     return f->r.kind == FILE_STREAM && (f->r.flags & FILE_SIZED) == 0;
 }
 
-/* Leaves that are asked for or being written and have their buffers. */
-static size_t all_asks(const struct xfer *x)
+/* ---- sharing ---- */
+
+/* What a file has under way, and of whom more can be asked. */
+static void share_count(struct xfer *x, struct file *f)
 {
-    size_t n = 0;
-    for (const struct file *f = x->files; f != NULL; f = f->next) {
-        n += f->get != NULL && !open_stream(f) ? f->get->n_asks : 0;
+    struct shares *v = &x->shares;
+    const struct get *g = f->get;
+    bool open =
+             g->step == GET_OPEN && f->retry_ms == 0 && (f->r.flags & FILE_PAUSED) == 0,
+         any = false;
+    bool wants = open && (g->n_asks > 0 || next_missing(f) < ask_limit(f));
+    v->asks += g->n_asks;
+    for (const struct source *s = g->sources; s != NULL; s = s->next) {
+        s->peer->asks += s->under_way;
+        v->tardy += s->peer->tardy ? s->under_way : 0;
+        if (wants && can_ask(s)) {
+            s->peer->busy = any = true;
+        }
     }
-    return n;
+    v->files += any;
 }
 
-/* How many leaves a file may have under way: buffers are shared. */
-static size_t window(const struct xfer *x, const struct file *of)
+/* Once in a call from outside: what is released within it is given out by the next
+ * tick. */
+static struct shares *share(struct xfer *x)
 {
-    size_t n = 0;
-    if (open_stream(of)) {
+    struct shares *v = &x->shares;
+    size_t devices = 0;
+    if (v->at == x->calls) {
+        return v;
+    }
+    *v = (struct shares){.at = x->calls};
+    for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        p->asks = 0;
+        p->busy = false;
+    }
+    for (struct file *f = x->files; f != NULL; f = f->next) {
+        if (f->get != NULL && !get_open_stream(f)) {
+            share_count(x, f);
+        }
+    }
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        devices += p->busy;
+    }
+    v->device = devices < 2               ? (size_t)XFER_BUFFERS
+                : devices >= XFER_BUFFERS ? (size_t)1
+                                          : XFER_BUFFERS / devices;
+    return v;
+}
+
+/* How many leaves a file may have under way. */
+static size_t window(const struct shares *v, const struct file *of)
+{
+    if (get_open_stream(of)) {
         return XFER_STREAM_WINDOW;
     }
-    for (const struct file *f = x->files; f != NULL; f = f->next) {
-        n += f->get != NULL && f->get->step == GET_OPEN && f->retry_ms == 0 &&
-             !open_stream(f) && (f->r.flags & FILE_PAUSED) == 0 &&
-             get_pick(f->get) != NULL;
-    }
-    size_t share = n == 0 ? XFER_WINDOW : XFER_BUFFERS / n;
-    return share < 1 ? 1 : share > XFER_WINDOW ? (size_t)XFER_WINDOW : share;
+    size_t n = v->files == 0 ? XFER_WINDOW : XFER_BUFFERS / v->files;
+    return n < 1 ? 1 : n > XFER_WINDOW ? (size_t)XFER_WINDOW : n;
 }
 
-/* How many leaves may be under way from one device: devices that send nothing, or a byte
- * a minute, do not take the buffers of all others. */
-static size_t share_of_device(const struct xfer *x)
+/* Devices that send nothing, or a byte a minute, do not take the buffers of all others:
+ * each has its share, and tardy ones have half of all together. */
+static bool has_room(const struct shares *v, const struct file *f, const struct xpeer *p)
 {
-    size_t n = 0;
-    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
-        const struct source *s = p->sources;
-        while (s != NULL && (!can_ask(s) || s->file->get->step != GET_OPEN)) {
-            s = s->peer_next;
+    return get_open_stream(f) ||
+           (p->asks < v->device && (!p->tardy || v->tardy < (size_t)XFER_BUFFERS / 2));
+}
+
+/* The source to ask for a leaf; NULL: nobody now. */
+static struct source *pick_for_leaf(const struct shares *v, const struct file *f)
+{
+    struct source *best = NULL;
+    for (struct source *s = f->get->sources; s != NULL; s = s->next) {
+        if (can_ask(s) && has_room(v, f, s->peer) &&
+            (best == NULL || s->under_way < best->under_way)) {
+            best = s;
         }
-        n += s != NULL;
     }
-    return n < 2 ? XFER_BUFFERS : n >= XFER_BUFFERS ? (size_t)1 : XFER_BUFFERS / n;
-}
-
-static size_t under_way(const struct xpeer *p)
-{
-    size_t n = 0;
-    for (const struct source *s = p->sources; s != NULL; s = s->peer_next) {
-        n += open_stream(s->file) ? 0 : s->under_way;
-    }
-    return n;
+    return best;
 }
 
 static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t leaf)
@@ -189,35 +220,28 @@ static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t 
     if (s->under_way++ == 0) {
         s->heard_ms = x->now_ms;
     }
+    if (!get_open_stream(f)) {
+        s->peer->leaf_ms = s->peer->asks++ == 0 ? x->now_ms : s->peer->leaf_ms;
+        x->shares.asks++;
+        x->shares.tardy += s->peer->tardy;
+    }
     rate_spend(&x->rx, HASHTREE_LEAF, x->now_ms);
     return want(x, s, &v);
-}
-
-/* The source to ask for a leaf: of a device that does not have its share already. */
-static struct source *pick_for_leaf(const struct file *f, size_t share)
-{
-    struct source *best = NULL;
-    for (struct source *s = f->get->sources; s != NULL; s = s->next) {
-        bool room = open_stream(f) || under_way(s->peer) < share;
-        if (room && can_ask(s) && (best == NULL || s->under_way < best->under_way)) {
-            best = s;
-        }
-    }
-    return best;
 }
 
 int get_ask(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
-    size_t may = window(x, f), all = open_stream(f) ? 0 : all_asks(x);
-    size_t share = share_of_device(x);
-    bool lists = (f->r.flags & FILE_SEALED) != 0 && by_lists(g), there = true;
+    struct shares *v = share(x);
+    size_t may = window(v, f);
+    bool stream = get_open_stream(f), there = true;
+    bool lists = (f->r.flags & FILE_SEALED) != 0 && by_lists(g);
     int err = 0;
-    while (err == 0 && g->n_asks < may && all++ < XFER_BUFFERS &&
-           rate_may(&x->rx, x->now_ms)) {
+    while (err == 0 && g->n_asks < may && (stream || v->asks < XFER_BUFFERS) &&
+           g->pause_ms <= x->now_ms && rate_may(&x->rx, x->now_ms)) {
         uint64_t leaf = next_missing(f);
-        struct source *s = pick_for_leaf(f, share);
-        if (s == NULL || leaf >= ask_limit(f)) {
+        struct source *s = leaf < ask_limit(f) ? pick_for_leaf(v, f) : NULL;
+        if (s == NULL) {
             break;
         }
         if (lists) {
@@ -228,6 +252,7 @@ int get_ask(struct xfer *x, struct file *f)
         }
         err = want_leaf(x, f, s, (uint32_t)leaf);
     }
+    x->starving = x->starving || (!stream && g->n_asks == 0 && v->asks >= XFER_BUFFERS);
     return err;
 }
 
@@ -247,7 +272,7 @@ int get_ask_all(struct xfer *x, struct txn *t, struct file *f)
 
 static void intake_drop(struct xfer *x, struct source *s)
 {
-    buf_give(x, s->in.buf, true);
+    buf_give(x, s->in.buf, s->in.kind);
     s->in = (struct intake){0};
 }
 
@@ -261,6 +286,8 @@ void source_release(struct xfer *x, struct source *s)
     }
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].source == s) {
+            bool begun = s->in.buf != NULL && s->in.leaf == g->asks[i].leaf;
+            rate_return(&x->rx, HASHTREE_LEAF - (begun ? s->in.filled : 0));
             x->room = true;
             g->first_missing =
                 g->asks[i].leaf < g->first_missing ? g->asks[i].leaf : g->first_missing;
@@ -399,10 +426,7 @@ int get_begin(struct xfer *x, struct txn *t, struct file *f)
 {
     int err = 0;
     if (f->get == NULL) {
-        /* Not before: an offer may claim any size, and costs nothing. */
-        bool sized = (f->r.flags & FILE_SIZED) != 0;
-        err = file_bits_room(f, sized ? hashtree_leaves(f->r.size) : 0);
-        f->get = err == 0 ? calloc(1, sizeof *f->get) : NULL;
+        f->get = calloc(1, sizeof *f->get);
         if (f->get == NULL) {
             return ERR_NOMEM;
         }
@@ -411,6 +435,89 @@ int get_begin(struct xfer *x, struct txn *t, struct file *f)
         }
     }
     return err == 0 ? get_run(x, t, f) : err;
+}
+
+/* ---- room ---- */
+
+static size_t tardy_asks(const struct xfer *x)
+{
+    size_t n = 0;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        for (const struct source *s = p->tardy ? p->sources : NULL; s != NULL;
+             s = s->peer_next) {
+            n += get_open_stream(s->file) ? 0 : s->under_way;
+        }
+    }
+    return n;
+}
+
+static bool leaf_waits(const struct xpeer *p)
+{
+    const struct source *s = p->sources;
+    while (s != NULL && (s->under_way == 0 || get_open_stream(s->file))) {
+        s = s->peer_next;
+    }
+    return s != NULL;
+}
+
+/* Leaves that take too long of devices that have more than tardy ones may have. */
+static void room_of_leaves(struct xfer *x)
+{
+    x->starving = false; /* who still starves says so again */
+    for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        bool waits = leaf_waits(p);
+        p->tardy = p->tardy || (waits && p->leaf_ms + XFER_TURN_MS <= x->now_ms);
+        x->starving = x->starving || (waits && !p->tardy);
+    }
+    for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        for (struct source *s = p->tardy ? p->sources : NULL; s != NULL;
+             s = s->peer_next) {
+            if (s->under_way > 0 && !get_open_stream(s->file) &&
+                tardy_asks(x) > (size_t)XFER_BUFFERS / 2) {
+                source_release(x, s);
+            }
+        }
+    }
+}
+
+static struct source *oldest_stream(const struct xfer *x)
+{
+    struct source *best = NULL;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        for (struct source *s = p->sources; s != NULL; s = s->peer_next) {
+            bool holds = s->in.buf != NULL && s->in.kind == BUF_STREAM;
+            if (holds && (best == NULL || s->in.begun_ms < best->in.begun_ms)) {
+                best = s;
+            }
+        }
+    }
+    return best;
+}
+
+void get_make_room(struct xfer *x)
+{
+    struct source *s = x->starving_stream ? oldest_stream(x) : NULL;
+    if (s == NULL) {
+        x->starving_stream = false;
+    } else if (s->in.begun_ms + XFER_TURN_MS <= x->now_ms) {
+        x->starving_stream = false;
+        s->file->get->pause_ms = x->now_ms + XFER_TURN_MS;
+        source_release(x, s);
+    }
+    if (x->starving) {
+        room_of_leaves(x);
+    }
+}
+
+uint64_t get_room_deadline(const struct xfer *x)
+{
+    const struct source *s = x->starving_stream ? oldest_stream(x) : NULL;
+    uint64_t at = s != NULL ? s->in.begun_ms + XFER_TURN_MS : XFER_NEVER;
+    for (const struct xpeer *p = x->starving ? x->peers : NULL; p != NULL; p = p->next) {
+        uint64_t turn = p->leaf_ms + XFER_TURN_MS;
+        at = !p->tardy && turn < at && leaf_waits(p) ? turn : at;
+    }
+    return at;
 }
 
 /* ---- time ---- */
@@ -424,7 +531,7 @@ static uint64_t silent_at(const struct file *f, const struct source *s)
     if (get_is_origin(s) && s->peer->heard_ms > heard) {
         heard = s->peer->heard_ms;
     }
-    return waits && !open_stream(f) ? heard + XFER_ANSWER_MS : XFER_NEVER;
+    return waits && !get_open_stream(f) ? heard + XFER_ANSWER_MS : XFER_NEVER;
 }
 
 int get_tick(struct xfer *x, struct txn *t, struct file *f)
@@ -458,6 +565,9 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
     if (g->step == GET_OPEN && x->rx.per_s != 0 && g->n_asks == 0) {
         uint64_t next = rate_next(&x->rx, x->now_ms);
         at = next > x->now_ms && next < at ? next : at;
+    }
+    if (g->step == GET_OPEN && g->pause_ms > x->now_ms && g->pause_ms < at) {
+        at = g->pause_ms;
     }
     for (const struct source *s = g->sources; s != NULL; s = s->next) {
         if (get_is_origin(s) && s->told_leaves != get_durable(f) &&

@@ -7,10 +7,11 @@
 
 /* ---- buffers ---- */
 
-uint8_t *buf_take(struct xfer *x, bool in)
+uint8_t *buf_take(struct xfer *x, enum buf_kind kind)
 {
-    unsigned *used = in ? &x->bufs_in : &x->bufs_out;
-    if (*used >= XFER_BUFFERS) {
+    unsigned *used = &x->bufs[kind];
+    unsigned most = kind == BUF_STREAM ? (unsigned)XFER_STREAM_WINDOW : XFER_BUFFERS;
+    if (*used >= most) {
         return NULL;
     }
     uint8_t *b = x->n_pool > 0 ? x->pool[--x->n_pool] : malloc(HASHTREE_LEAF);
@@ -18,12 +19,12 @@ uint8_t *buf_take(struct xfer *x, bool in)
     return b;
 }
 
-void buf_give(struct xfer *x, uint8_t *buf, bool in)
+void buf_give(struct xfer *x, uint8_t *buf, enum buf_kind kind)
 {
     if (buf == NULL) {
         return;
     }
-    *(in ? &x->bufs_in : &x->bufs_out) -= 1;
+    x->bufs[kind]--;
     x->pool[x->n_pool++] = buf;
     x->pool_ms = x->now_ms + XFER_POOL_MS;
 }
@@ -61,6 +62,13 @@ void rate_spend(struct rate *r, uint64_t n, uint64_t now_ms)
     }
 }
 
+void rate_return(struct rate *r, uint64_t n)
+{
+    if (r->per_s != 0) {
+        r->tokens += (double)n;
+    }
+}
+
 uint64_t rate_next(const struct rate *r, uint64_t now_ms)
 {
     if (r->per_s == 0 || r->tokens > 0) {
@@ -72,7 +80,7 @@ uint64_t rate_next(const struct rate *r, uint64_t now_ms)
 void xfer_limit(struct xfer *x, uint64_t rate, uint64_t now_ms)
 {
     struct rate *both[] = {&x->tx, &x->rx};
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     for (size_t i = 0; i < 2; i++) {
         both[i]->per_s = rate;
         both[i]->at_ms = now_ms;
@@ -174,7 +182,7 @@ static int job_route(struct xfer *x, struct txn *t, struct xjob *j,
 int xfer_done(struct xfer *x, struct txn *t, const struct xfer_result *r, uint64_t now_ms)
 {
     struct xjob *j = job_take(x, r->id);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (j == NULL) {
         return 0;
     }
@@ -375,7 +383,7 @@ int xfer_peer_up(struct xfer *x, struct txn *t, uint32_t device, uint32_t contac
                  uint64_t now_ms)
 {
     struct xpeer *p = calloc(1, sizeof *p);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     int err = p == NULL ? ERR_NOMEM : map_put(&x->peer_by_device, &device, p);
     if (err != 0) {
         free(p);
@@ -403,7 +411,7 @@ int xfer_peer_up(struct xfer *x, struct txn *t, uint32_t device, uint32_t contac
 void xfer_peer_down(struct xfer *x, uint32_t device, uint64_t now_ms)
 {
     struct xpeer *p = map_del(&x->peer_by_device, &device);
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (p == NULL) {
         return;
     }
@@ -475,7 +483,7 @@ int xfer_recv(struct xfer *x, struct txn *t, uint32_t device, uint8_t type,
 {
     struct xpeer *p = xpeer_get(x, device);
     int err = 0;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (p == NULL) {
         return 0;
     }
@@ -517,7 +525,7 @@ static void pool_tick(struct xfer *x)
 int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms)
 {
     int err = 0;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     pool_tick(x);
     rates_tick(x);
     x->room = false;
@@ -536,6 +544,10 @@ int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms)
             err = get_tick(x, t, f);
         }
     }
+    if (err == 0) {
+        get_make_room(x);
+        err = put_tick(x);
+    }
     return err == 0 ? put_pump(x) : err;
 }
 
@@ -548,6 +560,7 @@ uint64_t xfer_deadline(const struct xfer *x)
 {
     uint64_t at = earlier(rates_deadline(x), x->n_pool > 0 ? x->pool_ms : XFER_NEVER);
     at = x->room ? earlier(at, x->now_ms) : at;
+    at = earlier(at, earlier(get_room_deadline(x), put_deadline(x)));
     for (const struct file *f = x->files; f != NULL; f = f->next) {
         if (file_ended(f)) {
             continue;

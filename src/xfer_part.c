@@ -143,14 +143,6 @@ static int complete(struct xfer *x, struct file *f)
                            : job_simple(x, f, XFER_JOB_ROOT, GET_ROOT);
 }
 
-/* At least so many has a stream. */
-static uint64_t stream_bytes(const struct file *f)
-{
-    return (f->r.flags & FILE_SIZED) != 0 ? f->r.size
-           : f->n_have == 0               ? 0
-                                          : (f->n_have - 1) * HASHTREE_LEAF + 1;
-}
-
 static int run_open(struct xfer *x, struct txn *t, struct file *f)
 {
     struct get *g = f->get;
@@ -159,22 +151,26 @@ static int run_open(struct xfer *x, struct txn *t, struct file *f)
     if (err != 0 || held) {
         return err;
     }
-    if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM) {
-        bool over = false;
-        err = file_auto_grown(x, f, stream_bytes(f), &over);
-        if (err != 0 || over) {
-            return over ? too_large(x, t, f) : err;
-        }
-    }
     if (f->r.kind == FILE_FOLDER && !g->tree && g->n_asks == 0 && !g->syncing &&
         all_there(f, hashtree_leaves(f->r.head))) {
         return job_simple(x, f, XFER_JOB_TREE, GET_TREE);
     }
     if (f->n_have == file_leaves(f) && g->n_asks == 0) {
-        err = maybe_sync(x, f, true); /* it gets its name when its bytes are durable */
+        err = file_bits_room(f, file_leaves(f)); /* KEEP needs them */
+        if (err == 0) { /* it gets its name when its bytes are durable */
+            err = maybe_sync(x, f, true);
+        }
         return err != 0 || g->syncing ? err : complete(x, f);
     }
     return get_ask(x, f);
+}
+
+/* At least so many has a stream. */
+static uint64_t stream_bytes(const struct file *f)
+{
+    return (f->r.flags & FILE_SIZED) != 0 ? f->r.size
+           : f->n_have == 0               ? 0
+                                          : (f->n_have - 1) * HASHTREE_LEAF + 1;
 }
 
 int get_run(struct xfer *x, struct txn *t, struct file *f)
@@ -185,6 +181,13 @@ int get_run(struct xfer *x, struct txn *t, struct file *f)
         return 0;
     }
     bool held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0;
+    if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM && !held) {
+        err = file_auto_grown(x, f, stream_bytes(f), &held);
+        err = err == 0 && held ? too_large(x, t, f) : err;
+    }
+    if (err != 0) {
+        return err;
+    }
     if (g->step == GET_CLOSED && !held && !g->syncing) {
         err = open_part(x, f);
     } else if (g->step == GET_OPEN) {
@@ -236,7 +239,39 @@ static int part_lost(struct xfer *x, struct txn *t, struct file *f)
     return err == 0 ? file_row(t, f) : err;
 }
 
-static int opened(struct xfer *x, struct txn *t, struct file *f,
+static int dirty_set(struct get *g, uint64_t leaf)
+{
+    size_t block = (size_t)(leaf / HASHTREE_FANOUT);
+    if (block / 8 >= g->n_dirty_bytes) {
+        size_t n = block / 8 + 1;
+        uint8_t *v = realloc(g->dirty, n);
+        if (v == NULL) {
+            return ERR_NOMEM;
+        }
+        memset(v + g->n_dirty_bytes, 0, n - g->n_dirty_bytes);
+        g->dirty = v;
+        g->n_dirty_bytes = n;
+    }
+    bit_set(g->dirty, block, true);
+    return 0;
+}
+
+/* What OPEN found by its hash alone was written before a kill, and not synced yet. */
+static int found_anew(struct xfer *x, struct file *f, const struct xjob *j)
+{
+    struct get *g = f->get;
+    int err = 0;
+    for (uint64_t i = 0; err == 0 && i < f->n_bits; i++) {
+        bool known = i / 8 < j->j.n_bits && bit_get(j->j.bits, i);
+        if (bit_get(f->bits, i) && !known) {
+            err = dirty_set(g, i);
+            g->sync_ms = g->unsynced++ == 0 ? x->now_ms + XFER_SYNC_MS : g->sync_ms;
+        }
+    }
+    return err;
+}
+
+static int opened(struct xfer *x, struct txn *t, struct file *f, const struct xjob *j,
                   const struct xfer_result *r)
 {
     struct get *g = f->get;
@@ -256,29 +291,13 @@ static int opened(struct xfer *x, struct txn *t, struct file *f,
         f->bits[i] = g->distrust ? f->bits[i] & r->bits[i] : r->bits[i];
     }
     g->distrust = false;
+    err = err == 0 ? found_anew(x, f, j) : err;
     f->n_have = count_bits(f->bits, f->n_bits);
     g->first_missing = 0;
     g->step = GET_OPEN;
     file_told(x, f);
     err = err == 0 ? file_row(t, f) : err;
     return err == 0 ? get_run(x, t, f) : err;
-}
-
-static int dirty_set(struct get *g, uint64_t leaf)
-{
-    size_t block = (size_t)(leaf / HASHTREE_FANOUT);
-    if (block / 8 >= g->n_dirty_bytes) {
-        size_t n = block / 8 + 1;
-        uint8_t *v = realloc(g->dirty, n);
-        if (v == NULL) {
-            return ERR_NOMEM;
-        }
-        memset(v + g->n_dirty_bytes, 0, n - g->n_dirty_bytes);
-        g->dirty = v;
-        g->n_dirty_bytes = n;
-    }
-    bit_set(g->dirty, block, true);
-    return 0;
 }
 
 /* A leaf is there. */
@@ -421,7 +440,7 @@ static int rooted(struct xfer *x, struct txn *t, struct file *f,
     struct get *g = f->get;
     g->step = GET_OPEN;
     g->root_ok = r->err == 0;
-    if (r->err == ERR_AUTH && g->strict) {
+    if (r->err == ERR_AUTH && (g->strict || file_leaves(f) == 0)) {
         return get_broken(x, t, f); /* the lists that fit the root were followed */
     }
     if (r->err == ERR_NOTFOUND) {
@@ -500,7 +519,7 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
 {
     struct file *f = j->file;
     if (j->j.kind == XFER_JOB_WRITE) {
-        buf_give(x, j->j.buf, true);
+        buf_give(x, j->j.buf, j->buf_kind);
         j->j.buf = NULL;
         x->room = true;
     }
@@ -512,7 +531,7 @@ int get_done(struct xfer *x, struct txn *t, struct xjob *j, const struct xfer_re
     }
     switch (j->j.kind) {
     case XFER_JOB_OPEN:
-        return opened(x, t, f, r);
+        return opened(x, t, f, j, r);
     case XFER_JOB_WRITE:
         return written(x, t, f, j, r);
     case XFER_JOB_SYNC:

@@ -65,17 +65,30 @@ struct serve {
     size_t n_q, n_lists;
 };
 
+enum buf_kind {
+    BUF_IN,
+    BUF_STREAM, /* that come in of streams whose end is not known */
+    BUF_OUT,
+    BUF_KINDS,
+};
+
 /* A linked device. */
 struct xpeer {
     struct xpeer *next;
     uint32_t device, contact;
     struct source *sources, *last; /* last: of the newest frame, or NULL */
     uint64_t heard_ms;             /* of any file */
+    uint64_t
+        leaf_ms; /* the last leaf that was complete, or since when one is waited for */
+    size_t asks; /* leaves under way, see share() */
+    bool busy;   /* more can be asked of it */
+    bool tardy;  /* its last leaf took longer than XFER_TURN_MS */
     struct serve *serves;
     size_t wanted; /* leaves in their queues */
     struct slot *slots, **slots_end;
     unsigned n_slots;
     uint64_t filled_ms; /* when it got data last */
+    uint64_t ready_ms;  /* since when its first slot could go */
     size_t chunk;       /* how much of it at once */
 };
 
@@ -84,6 +97,8 @@ struct intake {
     bool on, skip; /* skip: what comes of it is not wanted */
     uint32_t leaf;
     size_t len, filled;
+    uint64_t begun_ms;
+    enum buf_kind kind;
     uint8_t *buf;
     uint8_t hash[HASHTREE_HASH];
 };
@@ -140,8 +155,9 @@ struct get {
     struct ask asks[XFER_WINDOW];
     size_t n_asks;
     struct source *sources;
-    uint64_t first_missing;              /* nothing before it is missing */
-    bool syncing, distrust;              /* distrust: a sync failed, see sync_failed() */
+    uint64_t first_missing; /* nothing before it is missing */
+    uint64_t pause_ms;      /* nothing is asked before: no buffer, or a no */
+    bool syncing, distrust; /* distrust: a sync failed, see sync_failed() */
     uint64_t unsynced, in_sync, sync_ms; /* leaves, of them those of the sync under way */
     uint8_t *dirty; /* blocks whose bits are not stored as they are; one bit each */
     size_t n_dirty_bytes;
@@ -209,10 +225,11 @@ struct xjob {
     struct xfer_job j;
     struct file *file; /* NULL: of a scan */
     struct scan *scan;
-    struct slot *slot;     /* READ, LIST */
-    struct source *source; /* WRITE: NULL when its link has ended */
-    char *path, *name;     /* copies */
-    uint8_t *bits;         /* OPEN: a copy */
+    struct slot *slot;      /* READ, LIST */
+    struct source *source;  /* WRITE: NULL when its link has ended */
+    char *path, *name;      /* copies */
+    uint8_t *bits;          /* OPEN: a copy */
+    enum buf_kind buf_kind; /* WRITE */
 };
 
 struct xev {
@@ -244,6 +261,15 @@ struct taken {
     uint64_t at_ms, bytes; /* wall */
 };
 
+/* What there is to share of leaves that are asked for, as of a call from outside. */
+struct shares {
+    uint64_t at;   /* the call */
+    size_t files;  /* that something can be asked of */
+    size_t asks;   /* under way */
+    size_t tardy;  /* … of tardy devices */
+    size_t device; /* that each device may have under way */
+};
+
 struct xfer {
     const struct env *env;
     uint64_t now_ms;
@@ -266,17 +292,27 @@ struct xfer {
     struct taken *taken;
     size_t n_taken, cap_taken;
     struct rate tx, rx;
-    uint8_t *pool[2 * XFER_BUFFERS];
+    uint8_t *pool[2 * XFER_BUFFERS + XFER_STREAM_WINDOW];
     size_t n_pool;
-    unsigned bufs_in, bufs_out; /* in use */
+    unsigned bufs[BUF_KINDS]; /* in use */
     uint64_t pool_ms;
     bool waits_dirty;
     struct want_link *waits;
     size_t n_waits;
-    bool rests;         /* some file has `rest` */
-    bool room;          /* asks have ended: others may have their places */
-    struct xpeer *turn; /* who is looked at first for the next read */
+    uint64_t calls;
+    struct shares shares;
+    bool starving, starving_stream; /* a file or stream waits for its first buffer */
+    bool rests;                     /* some file has `rest` */
+    bool room;                      /* asks have ended: others may have their places */
+    struct xpeer *turn;             /* who is looked at first for the next read */
 };
+
+/* Each call from outside begins so. */
+static inline void xfer_enter(struct xfer *x, uint64_t now_ms)
+{
+    x->now_ms = now_ms;
+    x->calls++;
+}
 
 /* ---- xfer.c: life ---- */
 void file_key(uint32_t author, const uint8_t mid[WIRE_MID], uint8_t key[XFER_KEY]);
@@ -337,8 +373,8 @@ int state_send(struct xfer *x, const struct file *f, struct xpeer *p, enum file_
                uint64_t leaves);
 /* A buffer of HASHTREE_LEAF bytes; NULL: as many as there may be are in use, or no
  * memory. */
-uint8_t *buf_take(struct xfer *x, bool in);
-void buf_give(struct xfer *x, uint8_t *buf, bool in);
+uint8_t *buf_take(struct xfer *x, enum buf_kind kind);
+void buf_give(struct xfer *x, uint8_t *buf, enum buf_kind kind);
 /* The file that a frame names, when its sender is in the conversation; NULL: none. */
 struct file *file_named(const struct xfer *x, const struct xpeer *p,
                         const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID]);
@@ -351,6 +387,8 @@ void file_told(struct xfer *x, struct file *f);
 /* The rate limit: whether n bytes may go now, and when some may. */
 bool rate_may(struct rate *r, uint64_t now_ms);
 void rate_spend(struct rate *r, uint64_t n, uint64_t now_ms);
+/* What was spent on something that does not come. */
+void rate_return(struct rate *r, uint64_t n);
 uint64_t rate_next(const struct rate *r, uint64_t now_ms);
 
 /* ---- xfer_get.c ---- */
@@ -392,6 +430,10 @@ int get_lists(struct xfer *x, struct file *f, struct source *s, uint32_t block,
               bool *there);
 /* Asks for leaves as far as there is room. */
 int get_ask(struct xfer *x, struct file *f);
+bool get_open_stream(const struct file *f);
+/* When others wait: what takes too long is asked for later. */
+void get_make_room(struct xfer *x);
+uint64_t get_room_deadline(const struct xfer *x);
 /* How it is here, told to who offered it. */
 int get_tell(struct xfer *x, struct file *f, struct source *s);
 
@@ -416,6 +458,8 @@ int put_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
 int put_run(struct xfer *x, struct file *f); /* seals when all is hashed */
 /* Reads ahead for whoever wants something. */
 int put_pump(struct xfer *x);
+int put_tick(struct xfer *x);
+uint64_t put_deadline(const struct xfer *x);
 /* Nobody gets anything of the file any more; reason is told. */
 int put_stop(struct xfer *x, struct file *f, enum file_no reason);
 int put_stop_peer(struct xfer *x, struct file *f, struct xpeer *p, bool tell,

@@ -17,7 +17,7 @@ static int say_no(struct xfer *x, struct xpeer *p, uint32_t handle, enum file_no
 
 static void slot_free(struct xfer *x, struct slot *s)
 {
-    buf_give(x, s->buf, false);
+    buf_give(x, s->buf, BUF_OUT);
     free(s);
 }
 
@@ -241,7 +241,7 @@ static int read_one(struct xfer *x, struct serve *v, bool list, uint32_t number)
     struct file *f = v->file;
     struct slot *s = calloc(1, sizeof *s);
     struct xjob *j = job_new(x, list ? XFER_JOB_LIST : XFER_JOB_READ, f);
-    if (s == NULL || j == NULL || (s->buf = buf_take(x, false)) == NULL) {
+    if (s == NULL || j == NULL || (s->buf = buf_take(x, BUF_OUT)) == NULL) {
         free(s);
         if (j != NULL) {
             job_free(j);
@@ -276,7 +276,7 @@ static int hash_rest(struct xfer *x, struct file *f)
     uint64_t leaves = file_leaves(f), leaf = 0;
     f->rest = f->rest && !file_ended(f) && f->n_have < leaves;
     if (!f->rest || f->hashing || !f->checked || f->retry_ms != 0 ||
-        x->bufs_out >= XFER_BUFFERS) {
+        x->bufs[BUF_OUT] >= XFER_BUFFERS) {
         return 0;
     }
     while (leaf < leaves && bit_get(f->bits, leaf)) {
@@ -284,7 +284,7 @@ static int hash_rest(struct xfer *x, struct file *f)
     }
     struct xjob *j = job_new(x, XFER_JOB_READ, f);
     struct slot *s = calloc(1, sizeof *s);
-    if (s == NULL || j == NULL || (s->buf = buf_take(x, false)) == NULL) {
+    if (s == NULL || j == NULL || (s->buf = buf_take(x, BUF_OUT)) == NULL) {
         free(s);
         if (j != NULL) {
             job_free(j);
@@ -378,7 +378,7 @@ static int peer_read(struct xfer *x, struct xpeer *p, bool *any)
         n++;
         end = &v->next;
     }
-    for (; err == 0 && !*any && n > 0; n--) {
+    for (; err == 0 && !*any && n > 0 && x->bufs[BUF_OUT] < XFER_BUFFERS; n--) {
         struct serve *v = p->serves;
         if (v->next != NULL) { /* it goes to the end of the queue */
             p->serves = v->next;
@@ -403,7 +403,7 @@ int put_pump(struct xfer *x)
     size_t ahead = XFER_BUFFERS / (want + 1);
     ahead = ahead < 1 ? 1 : ahead > XFER_AHEAD ? (size_t)XFER_AHEAD : ahead;
     struct xpeer *p = x->turn != NULL ? x->turn : x->peers;
-    while (err == 0 && idle < n && x->bufs_out < XFER_BUFFERS) {
+    while (err == 0 && idle < n && x->bufs[BUF_OUT] < XFER_BUFFERS) {
         bool any = false;
         if (p->n_slots < ahead) {
             err = peer_read(x, p, &any);
@@ -413,6 +413,55 @@ int put_pump(struct xfer *x)
     }
     x->turn = p; /* who stands here has waited longest */
     return err == 0 ? all_rests(x) : err;
+}
+
+/* ---- links that stand still ---- */
+
+static bool stands_still(const struct xpeer *p)
+{
+    return p->slots != NULL && p->slots->ready;
+}
+
+static uint64_t moved_ms(const struct xpeer *p)
+{
+    return p->filled_ms > p->ready_ms ? p->filled_ms : p->ready_ms;
+}
+
+/* Whether somebody waits for a buffer, who has none. */
+static bool one_waits(const struct xfer *x)
+{
+    bool waits = false;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        waits = waits || (p->n_slots == 0 && p->serves != NULL);
+    }
+    return waits && x->bufs[BUF_OUT] >= XFER_BUFFERS;
+}
+
+/* What was read for links that do not take it makes room for others. */
+int put_tick(struct xfer *x)
+{
+    int err = 0;
+    bool waits = one_waits(x);
+    for (struct xpeer *p = x->peers; waits && err == 0 && p != NULL; p = p->next) {
+        bool still = stands_still(p) && moved_ms(p) + XFER_TURN_MS <= x->now_ms;
+        while (still && err == 0 && p->slots != NULL) {
+            struct serve *v = p->slots->serve;
+            err = say_no(x, p, v->handle, FILE_NO_BUSY);
+            serve_free(x, v);
+        }
+    }
+    return err;
+}
+
+uint64_t put_deadline(const struct xfer *x)
+{
+    uint64_t at = XFER_NEVER;
+    bool waits = one_waits(x);
+    for (const struct xpeer *p = waits ? x->peers : NULL; p != NULL; p = p->next) {
+        uint64_t turn = moved_ms(p) + XFER_TURN_MS;
+        at = stands_still(p) && turn < at ? turn : at;
+    }
+    return at;
 }
 
 /* ---- sealing ---- */
@@ -515,6 +564,8 @@ static int slot_read(struct xfer *x, struct txn *t, struct xjob *j,
             return source_failed(x, t, f, r);
         }
     } else if (r->err == 0) {
+        struct xpeer *p = s->serve->peer;
+        p->ready_ms = p->slots == s ? x->now_ms : p->ready_ms;
         s->ready = true;
         s->len = r->len;
         memcpy(s->hash, r->hash, sizeof s->hash);
@@ -621,7 +672,7 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
 {
     struct xpeer *p = xpeer_get(x, device);
     struct slot *s = p == NULL ? NULL : p->slots;
-    x->now_ms = now_ms;
+    xfer_enter(x, now_ms);
     if (s == NULL || !s->ready || !rate_may(&x->tx, now_ms)) {
         return false;
     }
@@ -638,6 +689,7 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
         p->slots_end = p->slots == NULL ? &p->slots : p->slots_end;
         p->n_slots--;
         struct serve *v = s->serve;
+        p->ready_ms = now_ms;
         slot_free(x, s);
         serve_settle(x, v);
         (void)put_pump(x); /* without memory: the next call of anything tries again */

@@ -167,11 +167,15 @@ int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
         int err = get_blame(x, t, s);
         return err == 0 ? get_run(x, t, f) : err;
     }
-    in->buf = buf_take(x, true);
-    if (in->buf == NULL) { /* one that ended still holds some: asked for again */
+    in->kind = get_open_stream(f) ? BUF_STREAM : BUF_IN;
+    in->begun_ms = x->now_ms;
+    in->buf = buf_take(x, in->kind);
+    if (in->buf == NULL) { /* others hold all: it is asked for again in a while */
         (void)get_unask(x, f, v.leaf);
         s->under_way--;
         f->get->first_missing = 0;
+        f->get->pause_ms = x->now_ms + XFER_TELL_MS;
+        x->starving_stream = x->starving_stream || in->kind == BUF_STREAM;
         return 0;
     }
     memcpy(in->hash, hash, sizeof in->hash);
@@ -187,7 +191,7 @@ static int leaf_in(struct xfer *x, struct source *s)
     struct ask *a = ask_of(f->get, in->leaf, s);
     struct xjob *j = a == NULL ? NULL : job_new(x, XFER_JOB_WRITE, f);
     if (a == NULL) { /* not wanted any more */
-        buf_give(x, in->buf, true);
+        buf_give(x, in->buf, in->kind);
         *in = (struct intake){0};
         return 0;
     }
@@ -198,7 +202,12 @@ static int leaf_in(struct xfer *x, struct source *s)
     j->j.len = in->len;
     j->j.leaf = in->leaf;
     memcpy(j->j.hash, in->hash, sizeof j->j.hash);
+    j->buf_kind = in->kind;
     j->source = s;
+    if (in->kind == BUF_IN) {
+        s->peer->tardy = s->peer->leaf_ms + XFER_TURN_MS < x->now_ms;
+        s->peer->leaf_ms = x->now_ms;
+    }
     a->source = NULL;
     s->under_way--;
     *in = (struct intake){0};
@@ -354,6 +363,9 @@ int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_fil
     }
     if (v->reason == FILE_NO_PAUSED) {
         s->paused = true;
+        if (x->rx.per_s != 0) { /* others have a turn meanwhile */
+            f->get->pause_ms = x->now_ms + XFER_TELL_MS;
+        }
         return get_run(x, t, f);
     }
     if (is_origin(s)) {

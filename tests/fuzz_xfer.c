@@ -185,7 +185,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     xw_cut(z.w, 0, 1);
     z.w->node[0].jobs_held = false;
     xw_settle(z.w);
-    assert(x->bufs_in == 0 && x->bufs_out == 0 && x->jobs == NULL);
+    assert(x->bufs[BUF_IN] == 0 && x->bufs[BUF_OUT] == 0 && x->jobs == NULL);
     xw_free(z.w);
     return 0;
 }

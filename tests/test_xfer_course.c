@@ -434,8 +434,8 @@ Test(xfer_course, more_than_there_are_buffers_all_end)
     cr_expect_eq(w->node[0].frames[1][FRAME_FILE_NO], 0);
     cr_expect_leq(w->node[1].disk.bufs_in_max, XFER_BUFFERS);
     cr_expect_leq(w->node[0].disk.bufs_out_max, XFER_BUFFERS);
-    cr_expect_eq(w->node[1].x->bufs_in, 0);
-    cr_expect_eq(w->node[0].x->bufs_out, 0);
+    cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
+    cr_expect_eq(w->node[0].x->bufs[BUF_OUT], 0);
     xw_free(w);
 }
 

@@ -99,7 +99,7 @@ Test(xfer_hostile, data_for_nothing_is_ignored)
     cr_expect_eq(data(w, 0, h, 11, 0), 0);
     cr_expect_eq(leaf(w, 0, (struct wire_file_leaf){h, LEAVES, MIB, {0}}), 0);
     cr_expect_eq(leaf(w, 0, (struct wire_file_leaf){h, 1 << 23, MIB, {0}}), 0);
-    cr_expect_eq(w->node[1].x->bufs_in, 0);
+    cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
     w->node[0].held[1] = w->node[1].held[0] = false;
     xw_settle(w);
     cr_expect(xw_equal(w, 1, 0, w->node[0].mid));
@@ -184,7 +184,7 @@ Test(xfer_hostile, frames_out_of_order_end_the_link)
     cr_expect_eq(xw_recv(w, 1, 0, FRAME_FILE_WANT, (const uint8_t *)"de", 2), ERR_FORMAT);
     cr_expect_eq(xw_recv(w, 1, 0, 79, NULL, 0), 0); /* of a later version */
     xw_cut(w, 0, 1);
-    cr_expect_eq(w->node[1].x->bufs_in, 0);
+    cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
     xw_free(w);
 }
 
@@ -197,7 +197,7 @@ Test(xfer_hostile, a_leaf_of_a_wrong_length_is_not_taken)
         cr_assert_eq(xw_state(w, 1, w->node[0].mid), FILE_ACTIVE);
         h = f->get->sources->handle;
         cr_expect_eq(leaf(w, 0, (struct wire_file_leaf){h, 0, MIB - 1, {0}}), 0);
-        cr_expect_eq(w->node[1].x->bufs_in, 0);
+        cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
     }
     cr_expect_eq(xw_state(w, 1, w->node[0].mid), FILE_BROKEN);
     xw_free(w);
@@ -417,7 +417,7 @@ Test(xfer_hostile, liars_are_found_out)
         cr_expect_eq(xw_state(w, 1, mid), harmless ? FILE_DONE : FILE_BROKEN, "%u: %u",
                      lie, xw_state(w, 1, mid));
         cr_expect_eq(w->node[1].disk.done[XFER_JOB_FINISH], harmless ? 1 : 0);
-        cr_expect_eq(w->node[1].x->bufs_in, 0);
+        cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
         xw_free(w);
     }
 }
