@@ -102,8 +102,8 @@ static int forget(struct files_job *j)
 
 static bool needs_hashes(enum xfer_job_kind kind)
 {
-    return kind != XFER_JOB_SCAN && kind != XFER_JOB_SYNC && kind != XFER_JOB_FINISH &&
-           kind != XFER_JOB_DROP && kind != XFER_JOB_FORGET;
+    return kind != XFER_JOB_SCAN && kind != XFER_JOB_FINISH && kind != XFER_JOB_DROP &&
+           kind != XFER_JOB_FORGET;
 }
 
 static int run_kind(struct files_job *j)

@@ -88,6 +88,11 @@ static int settle_plain(struct files_job *j)
 {
     int fd = j->o->fd;
     struct stat st;
+    if (!j->in.pipe && !files_is_part(j->in.path)) { /* it may be in use already */
+        return fsync(fd) == 0
+                   ? 0
+                   : files_fail_errno(j, errno, "cannot be written", j->in.path);
+    }
     if (fstat(fd, &st) != 0 ||
         ((uint64_t)st.st_size > j->in.size && ftruncate(fd, (off_t)j->in.size) != 0)) {
         return files_fail_errno(j, errno, "cannot be written", j->in.path);
@@ -141,6 +146,9 @@ static int finish_part(struct files_job *j)
 int files_part_finish(struct files_job *j)
 {
     int err = files_part_get(j);
+    if (err == ERR_NOTFOUND) {
+        err = files_find_finished(j);
+    }
     if (err == 0) {
         err = j->in.file_kind == FILE_FOLDER ? settle_folder(j) : settle_plain(j);
     }

@@ -437,9 +437,7 @@ static int begin_anew(struct files_job *j)
 
 /* ---- a part that is there ---- */
 
-/* A node that was ended between giving the name and noting it looks for the file under
- * the names that it may have. */
-static int find_finished(struct files_job *j)
+int files_find_finished(struct files_job *j)
 {
     struct files_tree *note = NULL;
     char dir[PATH_MAX], wanted[WIRE_FILE_NAME_MAX + 1];
@@ -573,7 +571,7 @@ static int open_again(struct files_job *j)
     uint64_t leaves = 0;
     int err = files_part_get(j);
     if (err == ERR_NOTFOUND) {
-        err = find_finished(j);
+        err = files_find_finished(j);
     }
     if (err == 0 && !same_part(j)) {
         j->in.n_bits = 0; /* nothing is known of it: what has a hash is read */

@@ -215,6 +215,9 @@ int files_part_write(struct files_job *j);
 int files_part_read(struct files_job *j, uint8_t *p, size_t len, uint64_t at);
 int files_part_sync(struct files_job *j);
 int files_part_finish(struct files_job *j);
+/* Opens the file that has got its name already, when a node or the sync of a folder ended
+ * between that and the note of it: under the names that it may have. 0 or an error. */
+int files_find_finished(struct files_job *j);
 int files_drop(struct files_job *j);
 /* Removes a part: the file, or of a folder what its manifest names. Nothing else than
  * what is called a part. 0 or an error. */

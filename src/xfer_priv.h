@@ -155,9 +155,9 @@ struct get {
     struct ask asks[XFER_WINDOW];
     size_t n_asks;
     struct source *sources;
-    uint64_t first_missing; /* nothing before it is missing */
-    uint64_t pause_ms;      /* nothing is asked before: no buffer, or a no */
-    bool syncing, distrust; /* distrust: a sync failed, see sync_failed() */
+    uint64_t first_missing;              /* nothing before it is missing */
+    uint64_t pause_ms;                   /* nothing is asked before: no buffer, or a no */
+    bool syncing, distrust;              /* distrust: a sync failed, see sync_failed() */
     uint64_t unsynced, in_sync, sync_ms; /* leaves, of them those of the sync under way */
     uint8_t *dirty; /* blocks whose bits are not stored as they are; one bit each */
     size_t n_dirty_bytes;

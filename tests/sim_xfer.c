@@ -429,7 +429,8 @@ static void check(struct walk *v)
         if (n->disk.n_jobs != 0 || n->x->jobs != NULL) {
             fail(v, "jobs are left at node %zu\n", i);
         }
-        if (v->liar == XW_NODES && (n->x->bufs[BUF_IN] != 0 || n->x->bufs[BUF_OUT] != 0)) {
+        if (v->liar == XW_NODES &&
+            (n->x->bufs[BUF_IN] != 0 || n->x->bufs[BUF_OUT] != 0)) {
             fail(v, "buffers are in use at node %zu\n", i);
         }
         if (n->resent != 0) {

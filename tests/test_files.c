@@ -357,49 +357,6 @@ Test(files, lost_hashes_of_what_is_durable_are_made_again)
     cr_assert(same_file(path, m.to));
 }
 
-/* What is there by then may be anything. */
-Test(files, of_what_was_taken_in_only_what_was_verified_is_given)
-{
-    struct move m;
-    static uint8_t buf[MIB];
-    const char *path = at("source/film.mkv");
-    put_random(path, 2 * MIB, 1);
-    move_all(&m, path, 1);
-    m.in.kind = XFER_JOB_READ;
-    m.in.path = m.to;
-    m.in.buf = buf;
-    m.in.leaf = 1;
-    (void)must(0, m.in);
-    damage(m.to, MIB + 5);
-    (void)must(ERR_STALE, m.in);
-    cr_assert_eq(truncate(hashes_of(&m), 0), 0);
-    (void)must(ERR_STALE, m.in);
-}
-
-Test(files, a_node_that_ends_while_it_gives_the_name_finds_the_file)
-{
-    struct move m;
-    const char *path = at("source/plan.odt");
-    char part[PATH_MAX], whole[PATH_MAX];
-    put_random(path, 2 * MIB, 1);
-    move_scan(&m, path, 1);
-    move_open(&m);
-    memcpy(part, m.to, sizeof part);
-    move_leaves(&m, 0, 2);
-    put_file(at("down/loads/plan.odt"), "mine", 4);
-    move_finish(&m);
-    memcpy(whole, m.to, sizeof whole);
-    cr_assert_str_eq(whole, at("down/loads/plan (1).odt"));
-    world_restart();
-    memcpy(m.to, part, sizeof part); /* the store has not heard of it */
-    move_open(&m);
-    cr_assert_str_eq(m.to, whole);
-    cr_assert_eq(count_bits(&m), 2);
-    move_finish(&m);
-    cr_assert_str_eq(m.to, whole);
-    cr_assert_eq(count_in(w.downloads), 2);
-}
-
 Test(files, a_part_that_is_gone_begins_anew)
 {
     struct move m;
