@@ -6,12 +6,16 @@
 
 #include "fmt.h"
 
-enum { WORD_MAX = 24 }; /* letters of a command that are compared */
+enum {
+    WORD_MAX = 24,  /* letters of a command that are compared */
+    SHOWN_MAX = 80, /* bytes of an argument that are shown */
+};
 
 static void complain(char why[ARGS_WHY_MAX], const char *before, const char *word,
                      const char *after)
 {
-    char *shown = fmt_escape(word, strnlen(word, 80), FMT_NAME);
+    size_t len = strlen(word);
+    char *shown = fmt_escape(word, len < SHOWN_MAX ? len : SHOWN_MAX, FMT_NAME);
     (void)snprintf(why, ARGS_WHY_MAX, "%s%.160s%s", before, shown != NULL ? shown : "?",
                    after);
     free(shown);
