@@ -497,6 +497,7 @@ static void on_prepare(uv_prepare_t *p)
 {
     struct loop *l = p->data;
     uint64_t now_ms = env_mono_ms();
+    l->turn++;
     if (!l->ifaces_told) {
         tell_interfaces(l, now_ms);
     }

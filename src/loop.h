@@ -5,7 +5,9 @@
  * A turn: libuv calls the handler for each socket that is ready, then turn() once before
  * it sleeps again. What the node wants sent is drained there, so that whatever came in
  * together is handled, committed and answered together. No function here calls the
- * handler directly but loop_run(). */
+ * handler directly but loop_run(). A carrier reads and writes a bounded part in each:
+ * file data would go on for as long as the socket takes it, and what has come meanwhile,
+ * a request, a commit or a message, would wait until it ends. */
 #ifndef LINNET_LOOP_H
 #define LINNET_LOOP_H
 
@@ -21,8 +23,8 @@
 
 enum {
     LOOP_CARRIERS_MAX = 4096,
-    LOOP_READ_SIZE = 256 * 1024,    /* bytes of one read */
-    LOOP_READS = 4,                 /* reads of one carrier in a turn */
+    LOOP_READ_SIZE = 256 * 1024,    /* bytes that a carrier reads in a turn */
+    LOOP_SEND_TURN = 192 * 1024,    /* and when it has written so many, it waits */
     LOOP_ACCEPTS = 32,              /* accepts of one listener in a turn */
     LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */
     LOOP_OUT_KEEP = 64 * 1024,      /* of its buffer when all is out */

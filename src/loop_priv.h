@@ -25,6 +25,8 @@ struct carrier {
     bool shut;    /* everything is out and our direction ended: lingering */
     bool failed;  /* a send has failed: end it in this turn */
     bool wrote;
+    uint64_t turn;    /* the last one that it wrote in, */
+    size_t turn_sent; /* and how much */
     bool watched;
     int events; /* watched for */
 };
@@ -71,6 +73,7 @@ struct loop {
     struct carrier *first;
     size_t n_carriers, n_closing;
     struct deadlines deadlines;
+    uint64_t turn; /* counts them */
     bool any_failed, stopping;
     uint8_t *read_buf;
 };

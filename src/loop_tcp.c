@@ -170,21 +170,14 @@ static bool flush(struct carrier *c, uint64_t now_ms)
 static void take(struct carrier *c, uint64_t now_ms)
 {
     struct loop *l = c->loop;
-    for (int i = 0; i < LOOP_READS; i++) {
-        ssize_t n = recv(c->fd, l->read_buf, LOOP_READ_SIZE, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            return;
-        }
-        if (n <= 0) {
-            end(c, now_ms);
-            return;
-        }
-        if (!c->closing) {
-            l->h->received(l->h->ctx, c->conn, l->read_buf, (size_t)n, now_ms);
-        }
-        if (n < LOOP_READ_SIZE) {
-            return;
-        }
+    ssize_t n = recv(c->fd, l->read_buf, LOOP_READ_SIZE, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (n <= 0) {
+        end(c, now_ms);
+    } else if (!c->closing) {
+        l->h->received(l->h->ctx, c->conn, l->read_buf, (size_t)n, now_ms);
     }
 }
 
@@ -332,6 +325,16 @@ int loop_dial(struct loop *l, uint32_t conn, const struct addr *dst, uint64_t no
     return 0;
 }
 
+/* Whether it may still write in this turn. */
+static bool may_write(struct carrier *c)
+{
+    if (c->turn != c->loop->turn) {
+        c->turn = c->loop->turn;
+        c->turn_sent = 0;
+    }
+    return c->out.len == 0 && !c->connecting && c->turn_sent < LOOP_SEND_TURN;
+}
+
 size_t loop_send(struct loop *l, uint32_t conn, const uint8_t *p, size_t len)
 {
     struct carrier *c = find(l, conn);
@@ -339,13 +342,14 @@ size_t loop_send(struct loop *l, uint32_t conn, const uint8_t *p, size_t len)
         return len; /* it has ended: closed() comes, or has come */
     }
     size_t gone = 0;
-    if (c->out.len == 0 && !c->connecting) {
+    if (may_write(c)) {
         ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             c->failed = l->any_failed = true;
             return 0;
         }
         gone = n > 0 ? (size_t)n : 0;
+        c->turn_sent += gone;
         c->wrote = c->wrote || gone > 0;
     }
     if (gone < len) {

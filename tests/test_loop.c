@@ -9,7 +9,12 @@
 #include "base/err.h"
 #include "loop.h"
 
-enum { CLIENTS = LOOP_CLOSING_MAX + 40, TURNS_MAX = 100000 };
+enum {
+    CLIENTS = LOOP_CLOSING_MAX + 40,
+    TURNS_MAX = 100000,
+    PIECE = 32 * 1024,
+    PIECES = 64,
+};
 
 static struct loop *l;
 static struct config_view view;
@@ -88,6 +93,26 @@ static bool on_turn(void *ctx, uint64_t now_ms)
     return false;
 }
 
+static void start(void)
+{
+    char why[LOOP_WHY_MAX];
+    view.scope = SCOPE_LAN;
+    view.n_ifaces = 1;
+    memcpy(view.ifaces[0], "lo", 3);
+    cr_assert_eq(loop_new(env_system(), &view, 0, false, &l, why), 0, "%s", why);
+}
+
+static int client(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(loop_port(l)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
 /* Clients who got an answer and do not end their side take no more places than there are
  * for them. */
 Test(loop, those_who_do_not_end_use_up_nothing, .timeout = 60)
@@ -105,18 +130,9 @@ Test(loop, those_who_do_not_end_use_up_nothing, .timeout = 60)
         .signalled = on_signalled,
         .turn = on_turn,
     };
-    char why[LOOP_WHY_MAX];
-    view.scope = SCOPE_LAN;
-    view.n_ifaces = 1;
-    memcpy(view.ifaces[0], "lo", 3);
-    cr_assert_eq(loop_new(env_system(), &view, 0, false, &l, why), 0, "%s", why);
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(loop_port(l)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    start();
     for (size_t i = 0; i < CLIENTS; i++) { /* all fit into the listener's queue */
-        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        cr_assert_geq(clients[i], 0);
-        cr_assert_eq(connect(clients[i], (struct sockaddr *)&to, sizeof to), 0);
+        clients[i] = client();
     }
     size_t most = 0;
     loop_run(l, &h);
@@ -129,5 +145,70 @@ Test(loop, those_who_do_not_end_use_up_nothing, .timeout = 60)
         cr_expect_eq(c, 'x');
         (void)close(clients[i]);
     }
+    loop_free(l);
+}
+
+static size_t n_pieces, n_waiting, n_read;
+
+static void on_rest_sent(void *ctx, uint32_t conn, size_t len, uint64_t now_ms)
+{
+    (void)ctx, (void)conn, (void)now_ms;
+    cr_assert_leq(len, n_waiting);
+    n_waiting -= len;
+}
+
+static void read_all(int fd)
+{
+    static uint8_t bytes[PIECE];
+    for (ssize_t n; (n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0;) {
+        n_read += (size_t)n;
+    }
+}
+
+/* As long as the socket takes all of a piece there is another one, and its other side
+ * reads at once. */
+static bool on_turn_of_many(void *ctx, uint64_t now_ms)
+{
+    static uint8_t piece[PIECE];
+    size_t gone = 0;
+    (void)ctx, (void)now_ms;
+    cr_assert_lt(++n_turns, (size_t)TURNS_MAX, "it does not end");
+    read_all(clients[0]);
+    while (n_accepted > 0 && n_waiting == 0 && n_pieces < PIECES) {
+        size_t n = loop_send(l, accepted[0], piece, sizeof piece);
+        gone += n;
+        n_waiting = sizeof piece - n;
+        n_pieces++;
+        read_all(clients[0]);
+    }
+    cr_expect_lt(gone, (size_t)LOOP_SEND_TURN + PIECE);
+    if (n_read == (size_t)PIECES * PIECE) {
+        loop_stop(l);
+    }
+    return true;
+}
+
+/* What is written without an end leaves other things their turns, and all of it
+ * arrives. */
+Test(loop, a_carrier_writes_a_part_in_each_turn, .timeout = 60)
+{
+    const struct loop_handler h = {
+        .accepted = on_accepted,
+        .connected = on_conn,
+        .received = on_received,
+        .sent = on_rest_sent,
+        .closed = on_conn,
+        .datagram = on_datagram,
+        .interfaces = on_interfaces,
+        .resolved = on_resolved,
+        .timer = on_timer,
+        .signalled = on_signalled,
+        .turn = on_turn_of_many,
+    };
+    start();
+    clients[0] = client();
+    loop_run(l, &h);
+    cr_expect_eq(n_pieces, (size_t)PIECES);
+    (void)close(clients[0]);
     loop_free(l);
 }
