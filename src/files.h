@@ -16,7 +16,8 @@
  * checked manifest, every component is opened with O_NOFOLLOW below a folder that we
  * made, nothing that is there is opened for writing or replaced (O_EXCL,
  * RENAME_NOREPLACE: "plan (1).odt"). No space is reserved ahead; what would not fit into
- * the free space of the disk is refused before it begins. Of a source only regular files
+ * the free space of the disk, or of a folder into the files it has room for, is refused
+ * before it begins. Of a source only regular files
  * and folders are read; symbolic links in it are not followed and left out. */
 #ifndef LINNET_FILES_H
 #define LINNET_FILES_H
@@ -32,6 +33,7 @@ struct loop;
 enum {
     FILES_OPEN_MAX = 64,
     FILES_SPARE = 16 * 1024 * 1024, /* bytes that a transfer leaves free on a disk */
+    FILES_SPARE_ENTRIES = 1024,     /* files and folders that one leaves room for */
     FILES_CLASHES_MAX = 1000,       /* "plan (1000).odt", then it fails */
     FILES_NICE = 5,                 /* workers give way to the loop by so much */
     FILES_SENTENCE_MAX = 512,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "files_priv.h"
@@ -170,6 +171,23 @@ bool files_given_up(const struct files_job *j)
 static uint64_t time_ns(struct timespec t)
 {
     return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+int files_room_for(struct files_job *j, int dir, const char *path, uint32_t n)
+{
+    struct statvfs v;
+    char shown[FILES_SHOWN_MAX + 1];
+    if (n == 0 || fstatvfs(dir, &v) != 0 || v.f_files == 0) {
+        return 0; /* many file systems have no such limit */
+    }
+    uint64_t left = (uint64_t)v.f_favail;
+    if (left >= n && left - n >= FILES_SPARE_ENTRIES) {
+        return 0;
+    }
+    return files_fail(j, ERR_FULL,
+                      "%s has room for %llu more files, which is too little for the %u "
+                      "that would come. Make room there, or take it in elsewhere.",
+                      files_shown(path, shown), (unsigned long long)left, n);
 }
 
 void files_id_of(const struct stat *st, struct files_id *out)

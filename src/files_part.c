@@ -357,6 +357,9 @@ static int make_in(struct files_job *j, int dir, const char *path, const char *w
     char name[WIRE_FILE_NAME_MAX + 1], part[WIRE_FILE_NAME_MAX + 1];
     const size_t room = sizeof FILES_PART - 1;
     int err = check_space(j, dir, path);
+    if (err == 0 && is_folder(j)) { /* and itself */
+        err = files_room_for(j, dir, path, j->in.count + 1);
+    }
     for (unsigned n = 0; err == 0 && n <= FILES_CLASHES_MAX; n++) {
         files_numbered(wanted, is_folder(j), n, 0, name);
         files_numbered(wanted, is_folder(j), n, room, part);

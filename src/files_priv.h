@@ -129,6 +129,9 @@ bool files_sync_dir(int fd);
 bool files_join(char out[PATH_MAX], const char *dir, const char *name);
 /* The job's result is not wanted any more: what takes long ends. */
 bool files_given_up(const struct files_job *j);
+/* Whether the disk of the folder dir has room for n more files and folders. 0 or
+ * ERR_FULL. path: as it is shown. */
+int files_room_for(struct files_job *j, int dir, const char *path, uint32_t n);
 void files_id_of(const struct stat *st, struct files_id *out);
 bool files_id_equal(const struct files_id *a, const struct files_id *b);
 

@@ -342,6 +342,25 @@ static int make_one(struct files_job *j, struct files_at *at, const struct files
     return ok ? 0 : files_fail_errno(j, err_no, "cannot be made", e->path);
 }
 
+/* Before anything is made: whether there is room for what an earlier run has not made. */
+static int room_for_all(struct files_job *j, const struct files_tree *t)
+{
+    struct files_at at;
+    uint32_t n = 0;
+    if (files_room_for(j, j->o->fd, j->in.path, t->n) == 0) {
+        return 0;
+    }
+    files_at_init(&at, j->o->fd);
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct stat st;
+        const char *last;
+        int dir = files_at_dir(&at, t->v[i].path, &last);
+        n += dir < 0 || fstatat(dir, last, &st, AT_SYMLINK_NOFOLLOW) != 0;
+    }
+    files_at_release(&at);
+    return files_room_for(j, j->o->fd, j->in.path, n);
+}
+
 static int make_all(struct files_job *j, const struct files_tree *t)
 {
     struct made *v = calloc((size_t)t->n + 1, sizeof *v);
@@ -430,6 +449,9 @@ int files_tree_make(struct files_job *j)
         files_tree_free(o->tree);
         o->tree = NULL;
         err = read_manifest(j, &o->tree);
+    }
+    if (err == 0) {
+        err = room_for_all(j, o->tree);
     }
     if (err == 0) {
         err = make_all(j, o->tree);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -15,6 +16,22 @@
 enum { MIB = HASHTREE_LEAF };
 
 TestSuite(files_folder, .init = world_begin, .fini = world_end, .timeout = 120);
+
+/* How many files a disk has room for, instead of what there is; UINT64_MAX: no other. */
+static uint64_t files_left = UINT64_MAX;
+
+/* In the place of libc's, for the program that is tested as well. */
+int fstatvfs(int fd, struct statvfs *v)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int rc = statvfs(path, v);
+    if (rc == 0 && files_left != UINT64_MAX) {
+        v->f_files = 1000000;
+        v->f_favail = files_left;
+    }
+    return rc;
+}
 
 static struct xfer_job scan(const char *path)
 {
@@ -463,6 +480,36 @@ Test(files_folder, very_many_files)
     char command[3 * PATH_MAX];
     (void)snprintf(command, sizeof command, "diff -r '%s' '%s'", at("source/many"), m.to);
     cr_assert_eq(system(command), 0);
+}
+
+Test(files_folder, no_room_for_so_many_files)
+{
+    struct move m;
+    put_album();
+    move_scan(&m, at("source/album"), 1);
+    const uint64_t all = m.in.count;
+    m.in.kind = XFER_JOB_OPEN;
+    files_left = all + FILES_SPARE_ENTRIES; /* and the folder itself */
+    const struct got *g = must(ERR_FULL, m.in);
+    cr_assert_not_null(strstr(g->why, "has room for 1"), "%s", g->why);
+    cr_assert_not_null(strstr(g->why, "more files"), "%s", g->why);
+    cr_assert_eq(count_in(w.downloads), 0);
+    files_left++;
+    move_open(&m);
+    move_leaf(&m, 0);
+    m.in.kind = XFER_JOB_TREE;
+    files_left = all + FILES_SPARE_ENTRIES - 1; /* others have made some meanwhile */
+    (void)must(ERR_FULL, m.in);
+    cr_assert_eq(count_in(m.to), 0, "it does not begin what it cannot end");
+    files_left++;
+    move_tree(&m);
+    files_left = 0;
+    world_restart();
+    move_tree(&m); /* what is there needs no room */
+    files_left = UINT64_MAX;
+    move_leaves(&m, 1, move_count(&m));
+    move_finish(&m);
+    same_album(m.to);
 }
 
 /* Leaves of the finished one can be given on. */

@@ -25,6 +25,22 @@ def fill(folder):
     return path
 
 
+def crowded(lab, ann, bob, small):
+    with case("a folder of more files than the disk has room for is not begun; room: it goes on"):
+        source = os.path.join(lab.dir, "src", "many")
+        for i in range(300):
+            make(os.path.join(source, f"{i % 7}", f"{i}"), 3)
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1200", small], check=True)
+        tid = offer(ann, "bob", source)[0]
+        verb(bob, tid, "accept")
+        t = reaches(bob, tid, "stuck")
+        check("more files" in t["reason"] and t["done"] == 0, t)
+        equal(parts(small), [])
+        subprocess.run(["mount", "-o", "remount,nr_inodes=9000", small], check=True)
+        done(ann, bob, tid, timeout=60)
+        equal(tree(os.path.join(small, "many")), tree(source))
+
+
 def mounted(lab, name, size):
     folder = os.path.join(lab.dir, name)
     os.mkdir(folder)
@@ -241,6 +257,7 @@ def main():
         pair(ann, bob)
         bob.ok("config", "set", "downloads", small)
         full(lab, ann, bob, small)
+        crowded(lab, ann, bob, small)
         down = os.path.join(lab.dir, "down")
         bob.ok("config", "set", "downloads", down)
         planted(lab, ann, bob, down)
