@@ -31,7 +31,7 @@ void store_close(struct store *s);
  * ADDING, REQUEST, CONV, FEED, HAVE, FILE, FILE_BITS, FILE_PEER, FILE_RULE; cb gets each
  * and must not keep pointers. Stops when cb returns non-zero and returns that. Of files
  * that have ended come the STORE_FILES_ENDED_MAX with the largest ids, each without bits
- * and peers and without count, root, head and what it is called and where it is:
+ * and peers and without root, head and what it is called and where it is:
  * committing such a record would lose the rest of the row. Those that are kept to be
  * piped out come whole. */
 int store_load(struct store *s, int (*cb)(void *ctx, const struct rec *r), void *ctx);

@@ -41,6 +41,7 @@ bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v)
     v->state = (uint8_t)col_int(st, COL_STATE);
     v->flags = (uint32_t)col_int(st, COL_FLAGS);
     v->size = col_int(st, COL_SIZE);
+    v->count = (uint32_t)col_int(st, COL_COUNT);
     v->created_ms = col_int(st, COL_CREATED);
     v->ended_ms = col_int(st, COL_ENDED);
     if (!col_fixed(st, COL_MID, v->mid, sizeof v->mid)) {
@@ -51,7 +52,6 @@ bool store_file_cols(sqlite3_stmt *st, bool compact, struct rec_file *v)
         return true;
     }
     v->head = col_int(st, COL_HEAD);
-    v->count = (uint32_t)col_int(st, COL_COUNT);
     v->name = col_blob(st, COL_NAME);
     v->path = col_blob(st, COL_PATH);
     v->dest = col_blob(st, COL_DEST);

@@ -527,6 +527,11 @@ int taken_note(struct xfer *x, uint32_t contact, uint64_t at_ms, uint64_t bytes)
     return 0;
 }
 
+uint64_t taken_cost(const struct rec_file *r)
+{
+    return r->size + (uint64_t)r->count * XFER_ENTRY_COST;
+}
+
 bool taken_counts(uint64_t *at_ms, uint64_t wall_ms)
 {
     *at_ms = *at_ms < wall_ms ? *at_ms : wall_ms;
@@ -538,7 +543,7 @@ static int load_taken(struct xfer *x, const struct rec_file *r)
     uint64_t at_ms = r->created_ms;
     bool counts =
         (r->flags & FILE_AUTO) != 0 && taken_counts(&at_ms, env_wall_ms(x->env));
-    return counts ? taken_note(x, r->author, at_ms, r->size) : 0;
+    return counts ? taken_note(x, r->author, at_ms, taken_cost(r)) : 0;
 }
 
 static int load_ended(struct xfer *x, const struct rec_file *r)

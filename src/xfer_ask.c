@@ -450,19 +450,19 @@ static bool accepts(struct xfer *x, const struct file *f, bool verified)
     struct rec_file_rule rule;
     /* Something of a stream has to fit; it counts as it comes. */
     uint64_t wall_ms = env_wall_ms(x->env);
-    uint64_t size = (f->r.flags & FILE_SIZED) != 0 ? f->r.size : (uint64_t)1;
+    uint64_t cost = (f->r.flags & FILE_SIZED) != 0 ? taken_cost(&f->r) : (uint64_t)1;
     xfer_rule(x, f->r.author, &rule);
     bool general = x->policy.accept == XFER_ACCEPT_CONTACTS ||
                    (x->policy.accept == XFER_ACCEPT_VERIFIED && verified);
     bool may = rule.mode == FILE_MODE_DEFAULT ? general : rule.mode == FILE_MODE_ALWAYS;
-    if (!may || size > size_max(x, &rule) ||
+    if (!may || f->r.size > size_max(x, &rule) ||
         under_way_of(x, f->r.author) >= XFER_AUTO_MAX) {
         return false;
     }
     uint64_t all = taken_sum(x, UINT32_MAX, wall_ms);
     uint64_t theirs = taken_sum(x, f->r.author, wall_ms);
-    return (all <= x->policy.quota && size <= x->policy.quota - all) &&
-           (!rule.has_quota || (theirs <= rule.quota && size <= rule.quota - theirs));
+    return (all <= x->policy.quota && cost <= x->policy.quota - all) &&
+           (!rule.has_quota || (theirs <= rule.quota && cost <= rule.quota - theirs));
 }
 
 static size_t undecided(const struct xfer *x, uint32_t contact)
@@ -493,7 +493,7 @@ static int judge(struct xfer *x, struct txn *t, struct file *f, bool verified, b
     f->r.state = FILE_ACTIVE;
     f->r.flags |= FILE_AUTO;
     f->counted = f->r.size;
-    err = taken_note(x, f->r.author, f->r.created_ms, f->r.size);
+    err = taken_note(x, f->r.author, f->r.created_ms, taken_cost(&f->r));
     if (err == 0) {
         err = file_row(t, f);
     }

@@ -23,6 +23,7 @@ enum {
     XFER_FRAME_MAX = 2048, /* bytes of a control frame of ours */
     XFER_DAY_MS = 86400000,
     XFER_COUNT_MS = 3600000, /* what comes of streams within this is counted as one */
+    XFER_ENTRY_COST = 4096,  /* bytes that a file or folder in a folder counts besides */
     XFER_RATE_MS = 1000,     /* rates are measured so often */
     XFER_BURST_MS = 100,     /* of the rate limit */
     /* A carrier that asks for data less often gets less at once, down to the least, so
@@ -322,6 +323,8 @@ int file_new(struct xfer *x, const struct rec_file *r, struct file **out);
 int file_bits_gone(struct txn *t, const struct file *f);
 /* Ended files are shown for a while; the oldest go. */
 void ended_shown(struct xfer *x);
+/* What a file takes of the quota of a day. */
+uint64_t taken_cost(const struct rec_file *r);
 /* Whether something of then still counts. What is of the future, because the clock was
  * set back since, counts as of now. */
 bool taken_counts(uint64_t *at_ms, uint64_t wall_ms);

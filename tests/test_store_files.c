@@ -441,7 +441,6 @@ Test(store_files, of_an_ended_file_a_start_gets_little)
             blob_release(&w->name);
             blob_release(&w->path);
             blob_release(&w->dest);
-            w->count = 0;
             w->head = 0;
             memset(w->root, 0, sizeof w->root);
             cr_assert_neq(f->ended_ms, 0);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "xfer_priv.h"
 #include "xfer_world.h"
 
 #define MIB ((size_t)HASHTREE_LEAF)
@@ -317,6 +318,40 @@ Test(xfer, quota_of_a_day)
     cr_expect_eq(judged(w, 1), FILE_OFFERED, "a restart forgets nothing");
     xw_pass(w, 86400000);
     cr_expect_eq(judged(w, 1000), FILE_DONE, "another day");
+    xw_free(w);
+}
+
+/* Whether a folder of so many empty files is accepted by itself. */
+static bool takes_folder(struct xw *w, unsigned k, uint64_t count)
+{
+    struct wire_body b = {.kind = BODY_OFFER,
+                          .text = (const uint8_t *)"x",
+                          .text_len = 1,
+                          .has_size = true,
+                          .folder = true,
+                          .size = 5 * count,
+                          .manifest = 5 * count,
+                          .count = count};
+    memcpy(b.mid, &k, sizeof k);
+    xw_say(w, 0, 1, &b);
+    xw_settle(w);
+    return (xw_file(w, 1, b.mid)->flags & FILE_AUTO) != 0;
+}
+
+Test(xfer, files_in_a_folder_take_of_the_quota)
+{
+    const uint64_t ten = 10 * (5 + XFER_ENTRY_COST);
+    struct xw *w = xw_new(2, 1);
+    xw_mesh(w);
+    policy(w, 1, (struct xfer_policy){XFER_ACCEPT_CONTACTS, 1000, ten});
+    cr_expect_not(takes_folder(w, 1, 11));
+    cr_expect(takes_folder(w, 2, 6));
+    xw_kill(w, 1, false);
+    xw_start(w, 1);
+    xw_mesh(w);
+    cr_expect_not(takes_folder(w, 3, 5));
+    cr_expect(takes_folder(w, 4, 4));
+    cr_expect_eq(judged(w, 1), FILE_OFFERED);
     xw_free(w);
 }
 
