@@ -143,7 +143,7 @@ static int complete(struct xfer *x, struct file *f)
                            : job_simple(x, f, XFER_JOB_ROOT, GET_ROOT);
 }
 
-static int run_open(struct xfer *x, struct txn *t, struct file *f)
+static int run_open(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
     bool held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0;
@@ -191,7 +191,7 @@ int get_run(struct xfer *x, struct txn *t, struct file *f)
     if (g->step == GET_CLOSED && !held && !g->syncing) {
         err = open_part(x, f);
     } else if (g->step == GET_OPEN) {
-        err = run_open(x, t, f);
+        err = run_open(x, f);
     } else if (g->step == GET_KEEP && !held) {
         err = keep_next(x, f);
     }
