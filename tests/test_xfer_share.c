@@ -2,6 +2,7 @@
  * quota, the rate. None of them stops what others send or take. */
 #include <criterion/criterion.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "xfer_priv.h"
@@ -278,8 +279,11 @@ Test(xfer_share, one_contact_does_not_fill_the_table)
         memcpy(b.mid, &k, sizeof k);
         struct xfer_said v = {.conv = 1, .contact = 1, .device = 100, .body = &b};
         xw_after(&w->node[1], &t, xfer_said(w->node[1].x, &t, &v, w->now_ms));
+        struct disk *d = &w->node[1].disk;
         w->node[1].jobs_held = true;
-        w->node[1].disk.n_jobs = 0; /* OPEN of each, which is never done */
+        while (d->n_jobs > 0) { /* OPEN of each, which is never done */
+            free(d->job[--d->n_jobs].bits);
+        }
     }
     for (const struct file *f = w->node[1].x->files; f != NULL; f = f->next) {
         asked += f->r.state == FILE_OFFERED;

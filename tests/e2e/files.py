@@ -6,9 +6,9 @@ import shutil
 import signal
 import sqlite3
 
-from files_share import (LEAF, Command, Pair, contents, digest, done, downloads, listed, make,
-                         moving, newest, number, offer, parts, reaches, same, sent, transfer,
-                         transfers, tree, verb)
+from files_share import (LEAF, Command, Pair, contents, digest, done, downloads, kept, listed,
+                         make, moving, newest, no_parts, number, offer, parts, reaches, same, sent,
+                         transfer, transfers, tree, verb)
 from harness import (DONE, ERROR, NOBODY, REFUSED, TIMEOUT, UNKNOWN, USAGE, ApiError, Lab,
                      Skip, case, check, delivered, equal, finish, until)
 
@@ -323,14 +323,14 @@ def controls(p):
             p.bob.ok("transfers", "cancel", number(p.bob, tid))
             reaches(p.ann, tid, "stopped")
             equal(transfer(p.bob, tid)["state"], "stopped")
-            until(lambda: not parts(p.down), "the part is removed")
+            no_parts(p)
             check("stop.bin" not in listed(p.down))
     with case("taken back by the sender: the receiver keeps nothing"):
         with p.slowly():
             tid = p.begun("back.bin", big)
             p.ann.ok("transfers", "cancel", number(p.ann, tid))
             reaches(p.bob, tid, "cancelled")
-            until(lambda: not parts(p.down), "the part is removed")
+            no_parts(p)
             check("back.bin" not in listed(p.down))
     with case("an offer that nobody has decided on is taken back"):
         tid = offer(p.ann, "bob", p.path("back.bin"))[0]
@@ -480,11 +480,13 @@ def kills(p):
             verb(p.ann, tid, "cancel")
             p.bob.start()
             reaches(p.bob, tid, "cancelled", "lost")  # told, or asked for in vain before
-            until(lambda: not parts(p.down), "the part is removed")
+            no_parts(p)
 
 
-def notes(node, tid, ending):
-    return os.path.join(node.home, "files", f"{tid}.{ending}")
+def leaves_of(node, tid, author=None):
+    """The file of hashes that the home holds of a transfer."""
+    return os.path.join(node.home, "files",
+                        next(n for n in kept(node, tid, author) if n.endswith(".leaves")))
 
 
 def damaged(p):
@@ -495,7 +497,7 @@ def damaged(p):
                 tid = p.begun(name, 5 * LEAF)
                 verb(p.bob, tid, "pause")
             p.bob.stop()
-            part, leaves = p.got(f"{name}.part"), notes(p.bob, tid, "leaves")
+            part, leaves = p.got(f"{name}.part"), leaves_of(p.bob, tid, p.ann)
             with open(leaves if how == "hash" else part, "r+b") as f:
                 if how != "no hashes":
                     f.seek(3)
@@ -519,7 +521,7 @@ def damaged(p):
             verb(p.bob, tid, "accept")
             moving(p.bob, tid, 2 * LEAF)
             verb(p.ann, tid, "pause")
-            with open(notes(p.ann, tid, "leaves"), "r+b") as f:
+            with open(leaves_of(p.ann, tid), "r+b") as f:
                 f.write(b"damage")
             verb(p.ann, tid, "resume")
         # The sender finds out that a leaf is not what it has sealed, or the receiver.
@@ -528,7 +530,7 @@ def damaged(p):
         send.end(INTEGRITY if t["state"] == "broken" else ERROR)
         check(send.err.strip(), "a sentence")
         check("broken.bin" not in listed(p.down))
-        until(lambda: not parts(p.down), "the part is removed")
+        no_parts(p)
 
 
 def sources(p):
@@ -543,7 +545,7 @@ def sources(p):
             for node in (p.ann, p.bob):
                 reaches(node, tid, "changed", "lost")
         check(name not in listed(p.down), listed(p.down))
-        until(lambda: not parts(p.down), "the part is removed")
+        no_parts(p)
         return tid
 
     def touched(path):
@@ -730,7 +732,7 @@ def messages(p):
                 p.ann.ok("redact", tid[:8])
                 reaches(p.bob, tid, "cancelled")
                 reaches(p.ann, tid, "cancelled")
-        until(lambda: not parts(p.down), "the part is removed")
+        no_parts(p)
         check("secret.bin" not in p.bob.ok("export", "ann").out)
     with case("progress is told, once a second at most, and is not kept"):
         events = p.bob.events("transfer")
@@ -765,7 +767,7 @@ def several(p):
         with p.slowly():
             tid = p.begun("blocked.bin", 6 * LEAF)
             p.bob.ok("contact", "block", "ann")
-            until(lambda: not parts(p.down), "the part is removed")
+            no_parts(p)
             t = transfer(p.bob, tid)
             check(t is None or t["state"] == "stopped", t)
         check("blocked.bin" not in listed(p.down))

@@ -6,17 +6,12 @@ import signal
 import subprocess
 import tarfile
 
-from files_share import (LEAF, Command, Pair, contents, done, listed, make, moving, newest, number,
-                         offer, parts, reaches, same, transfer, tree, verb)
+from files_share import (LEAF, Command, Pair, contents, done, kept, listed, make, moving, newest,
+                         no_parts, number, offer, reaches, same, transfer, tree, verb)
 from harness import DONE, ERROR, UNKNOWN, USAGE, Lab, case, check, equal, finish, until
 
 PARTIAL, INTERRUPTED = 8, 130
 ODD = 3 * LEAF + 12345
-
-
-def kept(node, tid):
-    """What the home holds of a transfer."""
-    return [n for n in os.listdir(os.path.join(node.home, "files")) if n.startswith(tid)]
 
 
 def killed_spools(p, data):
@@ -50,8 +45,9 @@ def stuck_reader(p, **more):
 
 def read_again(p, tid, n):
     """It was kept, can be read from the start, and is kept no longer then."""
+    check(kept(p.bob, tid, p.ann), "it is kept")
     check(p.bob.ok("recv", "--file", n, "-o", "-").raw == contents(p.path("odd.bin")))
-    until(lambda: not kept(p.bob, tid), "it is kept no longer")
+    until(lambda: not kept(p.bob, tid, p.ann), "it is kept no longer")
     p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
 
 
@@ -106,7 +102,7 @@ def slow_readers(p):
         p.bob.stop()
         p.bob.start()
         p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
-        equal(kept(p.bob, tid), [])
+        equal(kept(p.bob, tid, p.ann), [])
 
 
 def piped(p):
@@ -128,7 +124,7 @@ def piped(p):
         check("d.bin" not in listed(p.down))
         done(p.ann, p.bob, t["id"])
         for node in (p.ann, p.bob):
-            until(lambda n=node: not kept(n, t["id"]), node.name, "keeps nothing of it")
+            until(lambda n=node: not kept(n, t["id"], p.ann if n is p.bob else None), node.name, "keeps nothing of it")
     with case("tar through"):
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -169,7 +165,7 @@ def piped(p):
         recv.process.kill()
         recv.end()
         check(p.bob.ok("recv", "--file", n, "-o", "-").raw == contents(p.path("odd.bin")))
-        until(lambda: not kept(p.bob, tid), "it is kept no longer")
+        until(lambda: not kept(p.bob, tid, p.ann), "it is kept no longer")
         p.bob.fails(ERROR, "recv", "--file", n, "-o", "-")
     slow_readers(p)
     with case("^C at the sender before the end: taken back, exit 130"):
@@ -200,7 +196,7 @@ def piped(p):
     with case("the sending commands that were killed: their offers are taken back"):
         for tid in killed:
             reaches(p.bob, tid, "cancelled", timeout=40)
-        until(lambda: not parts(p.down), "the part is removed")
+        no_parts(p)
 
 
 def to_path(p):

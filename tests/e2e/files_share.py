@@ -70,6 +70,24 @@ def parts(path):
     return [n for n in listed(path) if n.endswith(".part")]
 
 
+def kept(node, tid, author=None):
+    """What the home holds of a transfer, that author (None: the node itself) has offered."""
+    name = tid
+    if author is not None:
+        root = bytes.fromhex(author.api.call("id")["root"])
+        name = hashlib.blake2b(root + bytes.fromhex(tid), digest_size=16).hexdigest()
+    return [n for n in listed(os.path.join(node.home, "files")) if n.startswith(name)]
+
+
+def no_parts(p):
+    """Waits until bob has no part any more; else tells what is left, and of what."""
+    try:
+        until(lambda: not parts(p.down), "no part is left")
+    except AssertionError as e:
+        kept = listed(os.path.join(p.bob.home, "files"))
+        raise AssertionError(f"{e}: {parts(p.down)}; kept {kept}; {transfers(p.bob)}") from e
+
+
 # ---- transfers ----
 
 
