@@ -8,6 +8,11 @@
 
 #include "xfer_priv.h"
 
+enum {
+    SOURCES_MAX = 1 << 24, /* each has memory of its own: files and devices bound them */
+    ROOTS_MAX = (XFER_FILES_MAX + XFER_SHOWN) * WIRE_MEMBERS_MAX,
+};
+
 /* ---- small things ---- */
 
 void file_key(uint32_t author, const uint8_t mid[WIRE_MID], uint8_t key[XFER_KEY])
@@ -279,6 +284,9 @@ struct xfer *xfer_new(const struct env *env)
     map_init(&x->file_by_key, env, XFER_KEY, XFER_FILES_MAX + XFER_SHOWN);
     map_init(&x->ended, env, XFER_KEY, XFER_ENDED_MAX);
     map_init(&x->peer_by_device, env, sizeof(uint32_t), UINT16_MAX);
+    map_init(&x->source_by_handle, env, sizeof(uint32_t), SOURCES_MAX);
+    map_init(&x->contact_by_root, env, WIRE_ID, ROOTS_MAX);
+    deadlines_init(&x->due, XFER_FILES_MAX + XFER_SHOWN);
     x->policy = (struct xfer_policy){XFER_ACCEPT_ASK, UINT64_MAX, UINT64_MAX};
     return x;
 }
@@ -294,6 +302,7 @@ void rec_file_free(struct rec_file *r)
 static void file_free(struct xfer *x, struct file *f)
 {
     get_free(x, f);
+    file_untouch(x, f);
     rec_file_free(&f->r);
     free(f->bits);
     free(f->takers);
@@ -307,6 +316,7 @@ static void file_unlink(struct xfer *x, struct file *f)
     file_key(f->r.author, f->r.mid, key);
     (void)map_del(&x->file_by_id, &f->r.id);
     (void)map_del(&x->file_by_key, key);
+    file_untouch(x, f);
     while (*at != NULL && *at != f) {
         before = *at;
         at = &(*at)->next;
@@ -433,19 +443,46 @@ void xfer_free(struct xfer *x)
     map_release(&x->file_by_key);
     map_release(&x->ended);
     map_release(&x->peer_by_device);
+    map_release(&x->source_by_handle);
+    map_release(&x->contact_by_root);
+    for (struct xroot *r = x->roots, *next; r != NULL; r = next) {
+        next = r->next;
+        free(r);
+    }
+    deadlines_release(&x->due);
     free(x->rules);
     free(x->taken);
     free(x->waits);
     free(x);
 }
 
+static int root_put(struct xfer *x, const struct xfer_member *m)
+{
+    struct xroot *r = map_get(&x->contact_by_root, m->root);
+    if (r == NULL) {
+        r = calloc(1, sizeof *r);
+        int err = r == NULL ? ERR_NOMEM : map_put(&x->contact_by_root, m->root, r);
+        if (err != 0) {
+            free(r);
+            return err;
+        }
+        r->next = x->roots;
+        x->roots = r;
+    }
+    r->contact = m->contact;
+    return 0;
+}
+
 int xfer_conv(struct xfer *x, uint32_t conv, const struct xfer_member *v, size_t n)
 {
     struct xconv *c = map_get(&x->conv_by_id, &conv);
-    struct xfer_member *copy = malloc(n * sizeof *copy);
     int err = 0;
+    for (size_t i = 0; err == 0 && i < n; i++) {
+        err = root_put(x, &v[i]);
+    }
+    struct xfer_member *copy = err == 0 ? malloc(n * sizeof *copy) : NULL;
     if (copy == NULL) {
-        return ERR_NOMEM;
+        return err == 0 ? ERR_NOMEM : err;
     }
     memcpy(copy, v, n * sizeof *copy);
     if (c == NULL) {

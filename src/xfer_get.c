@@ -133,24 +133,50 @@ bool get_open_stream(const struct file *f)
 
 /* ---- sharing ---- */
 
-/* What a file has under way, and of whom more can be asked. */
-static void share_count(struct xfer *x, struct file *f)
+void get_count(struct xfer *x, struct file *f)
 {
     struct shares *v = &x->shares;
-    const struct get *g = f->get;
-    bool open =
-             g->step == GET_OPEN && f->retry_ms == 0 && (f->r.flags & FILE_PAUSED) == 0,
-         any = false;
-    bool wants = open && (g->n_asks > 0 || next_missing(f) < ask_limit(f));
-    v->asks += g->n_asks;
-    for (const struct source *s = g->sources; s != NULL; s = s->next) {
-        s->peer->asks += s->under_way;
-        v->tardy += s->peer->tardy ? s->under_way : 0;
-        if (wants && can_ask(s)) {
-            s->peer->busy = any = true;
-        }
+    struct get *g = f->get;
+    if (g == NULL) {
+        return;
     }
-    v->files += any;
+    bool counts = !get_open_stream(f), any = false;
+    bool held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0;
+    bool wants = counts && g->step == GET_OPEN && !held &&
+                 (g->n_asks > 0 || next_missing(f) < ask_limit(f));
+    size_t asks = counts ? g->n_asks : 0;
+    v->asks = v->asks - g->counted + asks;
+    g->counted = asks;
+    for (struct source *s = g->sources; s != NULL; s = s->next) {
+        struct xpeer *p = s->peer;
+        size_t n = counts ? s->under_way : 0;
+        bool busy = wants && can_ask(s);
+        p->asks = p->asks - s->counted + n;
+        p->busy = p->busy - s->busy + busy;
+        s->counted = n;
+        s->busy = busy;
+        any = any || busy;
+    }
+    v->files = v->files - g->wanting + any;
+    g->wanting = any;
+}
+
+/* What changed since was touched. */
+static void count_touched(struct xfer *x)
+{
+    for (struct file *f = x->touched; f != NULL; f = f->touched_next) {
+        get_count(x, f);
+    }
+}
+
+/* Leaves of tardy devices. */
+static size_t tardy_asks(const struct xfer *x)
+{
+    size_t n = 0;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        n += p->tardy ? p->asks : 0;
+    }
+    return n;
 }
 
 /* Once in a call from outside: what is released within it is given out by the next
@@ -162,19 +188,12 @@ static struct shares *share(struct xfer *x)
     if (v->at == x->calls) {
         return v;
     }
-    *v = (struct shares){.at = x->calls};
-    for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
-        p->asks = 0;
-        p->busy = false;
-    }
-    for (struct file *f = x->files; f != NULL; f = f->next) {
-        if (f->get != NULL && !get_open_stream(f)) {
-            share_count(x, f);
-        }
-    }
+    count_touched(x);
     for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
-        devices += p->busy;
+        devices += p->busy > 0;
     }
+    v->at = x->calls;
+    v->tardy = tardy_asks(x);
     v->device = devices < 2               ? (size_t)XFER_BUFFERS
                 : devices >= XFER_BUFFERS ? (size_t)1
                                           : XFER_BUFFERS / devices;
@@ -222,6 +241,8 @@ static int want_leaf(struct xfer *x, struct file *f, struct source *s, uint32_t 
     }
     if (!get_open_stream(f)) {
         s->peer->leaf_ms = s->peer->asks++ == 0 ? x->now_ms : s->peer->leaf_ms;
+        s->counted++;
+        g->counted++;
         x->shares.asks++;
         x->shares.tardy += s->peer->tardy;
     }
@@ -256,16 +277,32 @@ int get_ask(struct xfer *x, struct file *f)
     return err;
 }
 
+/* From f on, of those that have up to so many leaves under way. */
+static int ask_among(struct xfer *x, struct txn *t, struct file *f,
+                     const struct file *end, size_t most)
+{
+    const struct shares *v = share(x);
+    int err = 0;
+    for (; err == 0 && f != end; f = f->gets_next) {
+        bool full = v->asks >= XFER_BUFFERS && !get_open_stream(f);
+        x->starving = x->starving || (full && f->get->wanting && f->get->n_asks == 0);
+        err = !full && f->get->n_asks <= most ? get_run(x, t, f) : 0;
+    }
+    return err;
+}
+
 int get_ask_all(struct xfer *x, struct txn *t, struct file *f)
 {
-    int err = 0;
-    for (struct file *k = f->next; err == 0 && k != f;
-         k = k == NULL ? x->files : k->next) {
-        if (k != NULL && k->get != NULL && k->get->n_asks == 0) {
-            err = get_run(x, t, k);
-        }
+    int err = ask_among(x, t, f->gets_next, NULL, 0);
+    if (err == 0) { /* f may have ended: all are before it then */
+        err = ask_among(x, t, x->gets, f->get != NULL ? f : NULL, 0);
     }
     return err == 0 ? get_run(x, t, f) : err;
+}
+
+int get_ask_room(struct xfer *x, struct txn *t)
+{
+    return ask_among(x, t, x->gets, NULL, XFER_WINDOW);
 }
 
 /* ---- asks that end ---- */
@@ -281,8 +318,9 @@ static void intake_drop(struct xfer *x, struct source *s)
 void source_release(struct xfer *x, struct source *s)
 {
     struct get *g = s->file->get;
+    file_touch(x, s->file);
     if (s->under_way > 0 || s->in.on || g->list_from == s) {
-        s->handle = ++x->next_handle;
+        source_name(x, s);
     }
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].source == s) {
@@ -316,14 +354,13 @@ static void source_free(struct xfer *x, struct source *s)
     for (struct xjob *j = x->jobs; j != NULL; j = j->next) {
         j->source = j->source == s ? NULL : j->source;
     }
-    struct xpeer *p = s->peer;
-    for (struct source **at = &p->sources; *at != NULL; at = &(*at)->peer_next) {
-        if (*at == s) {
-            *at = s->peer_next;
-            break;
-        }
+    *s->peer_at = s->peer_next;
+    if (s->peer_next != NULL) {
+        s->peer_next->peer_at = s->peer_at;
     }
-    p->last = p->last == s ? NULL : p->last;
+    s->peer->asks -= s->counted;
+    s->peer->busy -= s->busy;
+    source_unname(x, s);
     free(s);
 }
 
@@ -360,6 +397,8 @@ void get_free(struct xfer *x, struct file *f)
         source_free(x, s);
     }
     x->room = x->room || g->n_asks > 0;
+    x->shares.asks -= g->counted;
+    x->shares.files -= g->wanting;
     for (size_t i = 0; i < XFER_LISTS; i++) {
         free(g->lists[i]);
     }
@@ -368,6 +407,7 @@ void get_free(struct xfer *x, struct file *f)
     free(g->copies);
     free(g);
     f->get = NULL;
+    gets_del(x, f);
 }
 
 /* ---- sources ---- */
@@ -396,11 +436,15 @@ static int source_new(struct xfer *x, struct file *f, struct xpeer *p)
     }
     s->file = f;
     s->peer = p;
-    s->handle = ++x->next_handle;
+    source_name(x, s);
     s->usable = p->device == f->r.device;
     s->next = f->get->sources;
     f->get->sources = s;
     s->peer_next = p->sources;
+    s->peer_at = &p->sources;
+    if (p->sources != NULL) {
+        p->sources->peer_at = &s->peer_next;
+    }
     p->sources = s;
     /* Others say whether they have it when they hear that we want it. */
     return s->usable ? get_tell(x, f, s)
@@ -430,6 +474,7 @@ int get_begin(struct xfer *x, struct txn *t, struct file *f)
         if (f->get == NULL) {
             return ERR_NOMEM;
         }
+        gets_add(x, f);
         for (struct xpeer *p = x->peers; err == 0 && p != NULL; p = p->next) {
             err = conv_has_contact(f->conv, p->contact) ? source_new(x, f, p) : 0;
         }
@@ -439,33 +484,13 @@ int get_begin(struct xfer *x, struct txn *t, struct file *f)
 
 /* ---- room ---- */
 
-static size_t tardy_asks(const struct xfer *x)
-{
-    size_t n = 0;
-    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
-        for (const struct source *s = p->tardy ? p->sources : NULL; s != NULL;
-             s = s->peer_next) {
-            n += get_open_stream(s->file) ? 0 : s->under_way;
-        }
-    }
-    return n;
-}
-
-static bool leaf_waits(const struct xpeer *p)
-{
-    const struct source *s = p->sources;
-    while (s != NULL && (s->under_way == 0 || get_open_stream(s->file))) {
-        s = s->peer_next;
-    }
-    return s != NULL;
-}
-
 /* Leaves that take too long of devices that have more than tardy ones may have. */
 static void room_of_leaves(struct xfer *x)
 {
     x->starving = false; /* who still starves says so again */
+    count_touched(x);
     for (struct xpeer *p = x->peers; p != NULL; p = p->next) {
-        bool waits = leaf_waits(p);
+        bool waits = p->asks > 0;
         p->tardy = p->tardy || (waits && p->leaf_ms + XFER_TURN_MS <= x->now_ms);
         x->starving = x->starving || (waits && !p->tardy);
     }
@@ -475,6 +500,7 @@ static void room_of_leaves(struct xfer *x)
             if (s->under_way > 0 && !get_open_stream(s->file) &&
                 tardy_asks(x) > (size_t)XFER_BUFFERS / 2) {
                 source_release(x, s);
+                get_count(x, s->file);
             }
         }
     }
@@ -515,7 +541,7 @@ uint64_t get_room_deadline(const struct xfer *x)
     uint64_t at = s != NULL ? s->in.begun_ms + XFER_TURN_MS : XFER_NEVER;
     for (const struct xpeer *p = x->starving ? x->peers : NULL; p != NULL; p = p->next) {
         uint64_t turn = p->leaf_ms + XFER_TURN_MS;
-        at = !p->tardy && turn < at && leaf_waits(p) ? turn : at;
+        at = !p->tardy && turn < at && p->asks > 0 ? turn : at;
     }
     return at;
 }
@@ -541,6 +567,7 @@ int get_tick(struct xfer *x, struct txn *t, struct file *f)
     if (g == NULL) {
         return 0;
     }
+    g->pause_ms = g->pause_ms > x->now_ms ? g->pause_ms : 0;
     for (struct source *s = g->sources; s != NULL; s = s->next) {
         if (silent_at(f, s) <= x->now_ms) {
             s->slow = !get_is_origin(s);
@@ -562,11 +589,11 @@ uint64_t get_deadline(const struct xfer *x, const struct file *f)
     if (g->step == GET_OPEN && g->unsynced > 0 && !g->syncing) {
         at = g->sync_ms;
     }
-    if (g->step == GET_OPEN && x->rx.per_s != 0 && g->n_asks == 0) {
+    if (g->step == GET_OPEN && g->n_asks == 0 && rate_short(&x->rx)) {
         uint64_t next = rate_next(&x->rx, x->now_ms);
-        at = next > x->now_ms && next < at ? next : at;
+        at = next < at ? next : at;
     }
-    if (g->step == GET_OPEN && g->pause_ms > x->now_ms && g->pause_ms < at) {
+    if (g->step == GET_OPEN && g->pause_ms != 0 && g->pause_ms < at) {
         at = g->pause_ms;
     }
     for (const struct source *s = g->sources; s != NULL; s = s->next) {

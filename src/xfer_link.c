@@ -69,9 +69,14 @@ void rate_return(struct rate *r, uint64_t n)
     }
 }
 
+bool rate_short(const struct rate *r)
+{
+    return r->per_s != 0 && r->tokens <= 0;
+}
+
 uint64_t rate_next(const struct rate *r, uint64_t now_ms)
 {
-    if (r->per_s == 0 || r->tokens > 0) {
+    if (!rate_short(r)) {
         return now_ms;
     }
     return r->at_ms + 1 + (uint64_t)(-r->tokens * 1000 / (double)r->per_s);
@@ -86,6 +91,7 @@ void xfer_limit(struct xfer *x, uint64_t rate, uint64_t now_ms)
         both[i]->at_ms = now_ms;
         both[i]->tokens = 0;
     }
+    x->room = true; /* who waited for the limit looks again */
 }
 
 /* ---- jobs ---- */
@@ -278,8 +284,73 @@ int file_end(struct xfer *x, struct txn *t, struct file *f, enum file_state stat
 
 void file_told(struct xfer *x, struct file *f)
 {
-    (void)x;
     f->tell = true;
+    file_touch(x, f);
+}
+
+/* ---- when a file has to be looked at ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When a file has to be looked at next. A time that has passed counts until a tick has
+ * looked: what finds it out in between does not lose it. */
+static uint64_t file_due(const struct xfer *x, const struct file *f)
+{
+    uint64_t at = rate_deadline(f);
+    if (file_ended(f)) {
+        return at;
+    }
+    at = f->retry_ms != 0 ? earlier(at, f->retry_ms) : at;
+    return f->get != NULL ? earlier(at, get_deadline(x, f)) : at;
+}
+
+void file_touch(struct xfer *x, struct file *f)
+{
+    if (f->touched || f->over) {
+        return;
+    }
+    f->touched = true;
+    f->touched_prev = NULL;
+    f->touched_next = x->touched;
+    if (x->touched != NULL) {
+        x->touched->touched_prev = f;
+    }
+    x->touched = f;
+}
+
+static void touch_end(struct xfer *x, struct file *f)
+{
+    if (!f->touched) {
+        return;
+    }
+    f->touched = false;
+    *(f->touched_prev != NULL ? &f->touched_prev->touched_next : &x->touched) =
+        f->touched_next;
+    if (f->touched_next != NULL) {
+        f->touched_next->touched_prev = f->touched_prev;
+    }
+}
+
+void file_untouch(struct xfer *x, struct file *f)
+{
+    touch_end(x, f);
+    deadlines_remove(&x->due, &f->due);
+}
+
+/* Finds out the times of those that were touched. Without memory they stay so. */
+static void times_settle(struct xfer *x)
+{
+    for (struct file *f = x->touched, *next; f != NULL; f = next) {
+        next = f->touched_next;
+        f->due.owner = f;
+        get_count(x, f);
+        if (deadlines_set(&x->due, &f->due, file_due(x, f)) == 0) {
+            touch_end(x, f);
+        }
+    }
 }
 
 /* ---- whom a link is wanted to ---- */
@@ -362,6 +433,9 @@ bool xfer_next_event(struct xfer *x, struct xfer_event *ev)
     if (x->ev_first == NULL && x->waits_dirty && x->started) {
         waits_run(x);
     }
+    if (x->ev_first == NULL) {
+        times_settle(x);
+    }
     x->ev_now = x->ev_first;
     if (x->ev_now == NULL) {
         return false;
@@ -434,20 +508,36 @@ void xfer_peer_down(struct xfer *x, uint32_t device, uint64_t now_ms)
     free(p);
 }
 
+void source_name(struct xfer *x, struct source *s)
+{
+    source_unname(x, s);
+    s->handle = ++x->next_handle;
+    /* Without memory nothing is heard of it, until it is asked anew. */
+    (void)map_put(&x->source_by_handle, &s->handle, s);
+}
+
+void source_unname(struct xfer *x, const struct source *s)
+{
+    if (map_get(&x->source_by_handle, &s->handle) == s) {
+        (void)map_del(&x->source_by_handle, &s->handle);
+    }
+}
+
+struct source *source_named(const struct xfer *x, const struct xpeer *p, uint32_t handle)
+{
+    struct source *s = map_get(&x->source_by_handle, &handle);
+    return s != NULL && s->peer == p ? s : NULL;
+}
+
 /* The file that a frame names, when its sender is in the conversation. */
 struct file *file_named(const struct xfer *x, const struct xpeer *p,
                         const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID])
 {
-    for (struct xconv *c = x->convs; c != NULL; c = c->next) {
-        uint32_t contact = conv_contact(c, author);
-        struct file *f = contact == UINT32_MAX || !conv_has_contact(c, p->contact)
-                             ? NULL
-                             : file_by_key(x, contact, mid);
-        if (f != NULL && f->conv == c) {
-            return f;
-        }
-    }
-    return NULL;
+    const struct xroot *r = map_get(&x->contact_by_root, author);
+    struct file *f = r == NULL ? NULL : file_by_key(x, r->contact, mid);
+    bool theirs = f != NULL && conv_has_contact(f->conv, p->contact) &&
+                  conv_contact(f->conv, author) == f->r.author;
+    return theirs ? f : NULL;
 }
 
 static int recv_state(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b,
@@ -522,51 +612,74 @@ static void pool_tick(struct xfer *x)
     }
 }
 
-int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms)
+void gets_add(struct xfer *x, struct file *f)
+{
+    f->gets_next = NULL;
+    f->gets_prev = x->gets_last;
+    *(x->gets_last != NULL ? &x->gets_last->gets_next : &x->gets) = f;
+    x->gets_last = f;
+}
+
+void gets_del(struct xfer *x, struct file *f)
+{
+    *(f->gets_prev != NULL ? &f->gets_prev->gets_next : &x->gets) = f->gets_next;
+    *(f->gets_next != NULL ? &f->gets_next->gets_prev : &x->gets_last) = f->gets_prev;
+    f->gets_next = f->gets_prev = NULL;
+}
+
+static int file_tick(struct xfer *x, struct txn *t, struct file *f)
 {
     int err = 0;
+    rate_tick(x, f);
+    if (file_ended(f)) {
+        return 0;
+    }
+    if (f->retry_ms != 0 && f->retry_ms <= x->now_ms) {
+        f->retry_ms = 0;
+        f->why[0] = '\0';
+        waits_changed(x);
+        err = file_incoming(f) ? 0 : put_run(x, f);
+    }
+    return err == 0 && file_incoming(f) ? get_tick(x, t, f) : err;
+}
+
+/* Those whose time has come, and when there is room again whoever waits for it. */
+static int files_tick(struct xfer *x, struct txn *t)
+{
+    bool room = x->room;
+    struct deadline *d;
+    int err = 0;
+    x->room = false;
+    times_settle(x);
+    while (err == 0 && (d = deadlines_pop(&x->due, x->now_ms)) != NULL) {
+        struct file *f = d->owner;
+        file_touch(x, f); /* its next time is set below, so that each comes once */
+        err = file_tick(x, t, f);
+    }
+    return err == 0 && room ? get_ask_room(x, t) : err;
+}
+
+int xfer_tick(struct xfer *x, struct txn *t, uint64_t now_ms)
+{
     xfer_enter(x, now_ms);
     pool_tick(x);
-    rates_tick(x);
-    x->room = false;
-    for (struct file *f = x->files, *next; err == 0 && f != NULL; f = next) {
-        next = f->next;
-        if (file_ended(f)) {
-            continue;
-        }
-        if (f->retry_ms != 0 && f->retry_ms <= now_ms) {
-            f->retry_ms = 0;
-            f->why[0] = '\0';
-            waits_changed(x);
-            err = file_incoming(f) ? 0 : put_run(x, f);
-        }
-        if (err == 0 && file_incoming(f)) {
-            err = get_tick(x, t, f);
-        }
-    }
+    (void)rate_may(&x->rx, now_ms); /* what there is of it now */
+    int err = files_tick(x, t);
     if (err == 0) {
         get_make_room(x);
         err = put_tick(x);
     }
+    times_settle(x);
     return err == 0 ? put_pump(x) : err;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 uint64_t xfer_deadline(const struct xfer *x)
 {
-    uint64_t at = earlier(rates_deadline(x), x->n_pool > 0 ? x->pool_ms : XFER_NEVER);
-    at = x->room ? earlier(at, x->now_ms) : at;
+    uint64_t at = earlier(deadlines_next(&x->due), x->room ? x->now_ms : XFER_NEVER);
+    at = x->n_pool > 0 ? earlier(at, x->pool_ms) : at;
     at = earlier(at, earlier(get_room_deadline(x), put_deadline(x)));
-    for (const struct file *f = x->files; f != NULL; f = f->next) {
-        if (file_ended(f)) {
-            continue;
-        }
-        at = f->retry_ms != 0 ? earlier(at, f->retry_ms) : at;
-        at = f->get != NULL ? earlier(at, get_deadline(x, f)) : at;
+    for (const struct file *f = x->touched; f != NULL; f = f->touched_next) {
+        at = earlier(at, file_due(x, f));
     }
     for (const struct xpeer *p = x->tx.per_s == 0 ? NULL : x->peers; p != NULL;
          p = p->next) {

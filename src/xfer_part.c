@@ -180,6 +180,7 @@ int get_run(struct xfer *x, struct txn *t, struct file *f)
     if (g == NULL || file_ended(f)) {
         return 0;
     }
+    file_touch(x, f);
     bool held = (f->r.flags & FILE_PAUSED) != 0 || f->retry_ms != 0;
     if ((f->r.flags & FILE_AUTO) != 0 && f->r.kind == FILE_STREAM && !held) {
         err = file_auto_grown(x, f, stream_bytes(f), &held);

@@ -10,6 +10,7 @@
 #ifndef LINNET_XFER_PRIV_H
 #define LINNET_XFER_PRIV_H
 
+#include "base/deadline.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "xfer.h"
@@ -41,6 +42,12 @@ struct xconv {
     uint32_t id;
     struct xfer_member *v;
     size_t n;
+};
+
+/* Who somebody is whose root frames name. */
+struct xroot {
+    struct xroot *next;
+    uint32_t contact;
 };
 
 /* A leaf or a list on its way to a device. */
@@ -77,12 +84,12 @@ enum buf_kind {
 struct xpeer {
     struct xpeer *next;
     uint32_t device, contact;
-    struct source *sources, *last; /* last: of the newest frame, or NULL */
-    uint64_t heard_ms;             /* of any file */
+    struct source *sources;
+    uint64_t heard_ms; /* of any file */
     uint64_t
         leaf_ms; /* the last leaf that was complete, or since when one is waited for */
-    size_t asks; /* leaves under way, see share() */
-    bool busy;   /* more can be asked of it */
+    size_t asks; /* leaves under way, see get_count() */
+    size_t busy; /* sources of which more can be asked */
     bool tardy;  /* its last leaf took longer than XFER_TURN_MS */
     struct serve *serves;
     size_t wanted; /* leaves in their queues */
@@ -106,8 +113,8 @@ struct intake {
 
 /* A linked device that has an incoming file, or may have it. */
 struct source {
-    struct source *next;      /* of the file */
-    struct source *peer_next; /* of the peer */
+    struct source *next;                 /* of the file */
+    struct source *peer_next, **peer_at; /* of the peer */
     struct file *file;
     struct xpeer *peer;
     uint32_t handle;
@@ -115,6 +122,8 @@ struct source {
     bool whole, liar, gone, slow, paused;
     uint64_t word; /* enum file_word, as told last */
     unsigned under_way;
+    size_t counted; /* of them in the peer's asks, see get_count() */
+    bool busy;      /* and it is in the peer's busy */
     uint64_t heard_ms;
     struct intake in;
     uint32_t told_word; /* our FILE_STATE to it: 1 + word; 0: none */
@@ -155,9 +164,11 @@ struct get {
     bool keep_job;
     struct ask asks[XFER_WINDOW];
     size_t n_asks;
+    size_t counted; /* of them in the shares, see get_count() */
+    bool wanting;   /* and it is one of the files there */
     struct source *sources;
-    uint64_t first_missing;              /* nothing before it is missing */
-    uint64_t pause_ms;                   /* nothing is asked before: no buffer, or a no */
+    uint64_t first_missing; /* nothing before it is missing */
+    uint64_t pause_ms; /* nothing is asked before: no buffer, or a no; 0: it is over */
     bool syncing, distrust;              /* distrust: a sync failed, see sync_failed() */
     uint64_t unsynced, in_sync, sync_ms; /* leaves, of them those of the sync under way */
     uint8_t *dirty; /* blocks whose bits are not stored as they are; one bit each */
@@ -182,7 +193,11 @@ struct get {
 
 struct file {
     struct file *next;
-    struct rec_file r; /* name, path, dest are NUL-terminated, or NULL */
+    struct deadline due; /* when it is looked at next (file_due) … */
+    bool touched;        /* … once that was found out again */
+    struct file *touched_next, *touched_prev;
+    struct file *gets_next, *gets_prev; /* of those with a get, as they began */
+    struct rec_file r;                  /* name, path, dest are NUL-terminated, or NULL */
     struct xconv *conv;
     uint8_t *bits; /* incoming: leaves that are there; ours: leaves that were hashed */
     uint64_t n_bits, n_have; /* leaves that bits has room for; set ones */
@@ -262,11 +277,11 @@ struct taken {
     uint64_t at_ms, bytes; /* wall */
 };
 
-/* What there is to share of leaves that are asked for, as of a call from outside. */
+/* What there is to share of leaves that are asked for. */
 struct shares {
-    uint64_t at;   /* the call */
-    size_t files;  /* that something can be asked of */
+    size_t files;  /* that something can be asked of, see get_count() */
     size_t asks;   /* under way */
+    uint64_t at;   /* the call from outside as of which this is: */
     size_t tardy;  /* … of tardy devices */
     size_t device; /* that each device may have under way */
 };
@@ -278,10 +293,13 @@ struct xfer {
     struct xconv *convs;
     struct map conv_by_id, file_by_id, file_by_key, ended;
     struct file *files, *last; /* by id */
+    struct deadlines due;
+    struct file *touched, *gets, *gets_last;
     size_t n_open, n_ended_shown;
     uint32_t next_id, next_handle;
     struct xpeer *peers;
-    struct map peer_by_device;
+    struct map peer_by_device, source_by_handle, contact_by_root;
+    struct xroot *roots;
     struct scan *scans;
     struct xjob *jobs;
     uint64_t next_job;
@@ -382,17 +400,32 @@ void buf_give(struct xfer *x, uint8_t *buf, enum buf_kind kind);
 struct file *file_named(const struct xfer *x, const struct xpeer *p,
                         const uint8_t author[WIRE_ID], const uint8_t mid[WIRE_MID]);
 struct xpeer *xpeer_get(const struct xfer *x, uint32_t device);
+/* Gives a source a new handle; nothing comes under the old one any more. */
+void source_name(struct xfer *x, struct source *s);
+void source_unname(struct xfer *x, const struct source *s);
+struct source *source_named(const struct xfer *x, const struct xpeer *p, uint32_t handle);
 struct taker *file_taker(struct file *f, uint32_t contact, bool make);
 int file_peer_row(struct txn *t, const struct rec_file_peer *p);
 void file_stuck(struct xfer *x, struct file *f, const char *why, int err);
 void waits_changed(struct xfer *x);
 void file_told(struct xfer *x, struct file *f);
+/* When it has to be looked at next may be earlier from now on. Everything that moves a
+ * file's time is followed by this; a time that comes too early costs one look. */
+void file_touch(struct xfer *x, struct file *f);
+/* Its time is nobody's any more. */
+void file_untouch(struct xfer *x, struct file *f);
 /* The rate limit: whether n bytes may go now, and when some may. */
 bool rate_may(struct rate *r, uint64_t now_ms);
 void rate_spend(struct rate *r, uint64_t n, uint64_t now_ms);
 /* What was spent on something that does not come. */
 void rate_return(struct rate *r, uint64_t n);
 uint64_t rate_next(const struct rate *r, uint64_t now_ms);
+/* Whether nothing could go when that was asked last. */
+bool rate_short(const struct rate *r);
+
+/* It has got a get; the get goes. */
+void gets_add(struct xfer *x, struct file *f);
+void gets_del(struct xfer *x, struct file *f);
 
 /* ---- xfer_get.c ---- */
 /* Whether a stream of that size can be what has come so far. */
@@ -413,6 +446,8 @@ int get_list(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b,
              size_t len);
 /* Asks for leaves wherever there is room, f last. */
 int get_ask_all(struct xfer *x, struct txn *t, struct file *f);
+/* The same, whoever began first comes first. */
+int get_ask_room(struct xfer *x, struct txn *t);
 int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_file_no *v);
 int get_state(struct xfer *x, struct txn *t, struct file *f, struct xpeer *p,
               const struct wire_file_state *v);
@@ -434,6 +469,9 @@ int get_lists(struct xfer *x, struct file *f, struct source *s, uint32_t block,
 /* Asks for leaves as far as there is room. */
 int get_ask(struct xfer *x, struct file *f);
 bool get_open_stream(const struct file *f);
+/* Counts what the file has under way, and of whom more can be asked, as it is now. What
+ * changes any of that is followed by file_touch(). */
+void get_count(struct xfer *x, struct file *f);
 /* When others wait: what takes too long is asked for later. */
 void get_make_room(struct xfer *x);
 uint64_t get_room_deadline(const struct xfer *x);
@@ -475,7 +513,7 @@ int put_end_told(struct xfer *x, struct txn *t, struct file *f, uint32_t contact
                  uint64_t end);
 
 /* ---- xfer_view.c ---- */
-void rates_tick(struct xfer *x);
-uint64_t rates_deadline(const struct xfer *x);
+void rate_tick(struct xfer *x, struct file *f);
+uint64_t rate_deadline(const struct file *f);
 
 #endif

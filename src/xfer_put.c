@@ -684,6 +684,7 @@ bool xfer_fill(struct xfer *x, uint32_t device, struct wr *w, uint64_t now_ms)
     }
     rate_spend(&x->tx, w->len - before, now_ms);
     s->serve->file->bytes += w->len - before;
+    file_touch(x, s->serve->file);
     if (s->off == s->len) {
         p->slots = s->next;
         p->slots_end = p->slots == NULL ? &p->slots : p->slots_end;

@@ -4,20 +4,6 @@
 
 #include "xfer_priv.h"
 
-static struct source *source_of(struct xpeer *p, uint32_t handle)
-{
-    if (p->last != NULL && p->last->handle == handle) {
-        return p->last;
-    }
-    for (struct source *s = p->sources; s != NULL; s = s->peer_next) {
-        if (s->handle == handle) {
-            p->last = s;
-            return s;
-        }
-    }
-    return NULL;
-}
-
 static bool is_origin(const struct source *s)
 {
     return s->peer->device == s->file->r.device;
@@ -52,6 +38,7 @@ int get_blame(struct xfer *x, struct txn *t, struct source *s)
 bool get_unask(struct xfer *x, struct file *f, uint64_t leaf)
 {
     struct get *g = f->get;
+    file_touch(x, f);
     for (size_t i = 0; i < g->n_asks; i++) {
         if (g->asks[i].leaf == leaf) {
             x->room = true;
@@ -65,6 +52,7 @@ bool get_unask(struct xfer *x, struct file *f, uint64_t leaf)
 void get_trim(struct xfer *x, struct file *f)
 {
     struct get *g = f->get;
+    file_touch(x, f);
     x->room = true;
     for (size_t i = 0; i < g->n_asks;) {
         if (g->asks[i].leaf >= file_leaves(f) && g->asks[i].source != NULL) {
@@ -147,7 +135,7 @@ int get_leaf(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     if (!wire_file_leaf_get(b, len, &v)) {
         return ERR_FORMAT;
     }
-    struct source *s = source_of(p, v.handle);
+    struct source *s = source_named(x, p, v.handle);
     if (s == NULL) {
         return 0; /* of before it ended here */
     }
@@ -210,6 +198,7 @@ static int leaf_in(struct xfer *x, struct source *s)
     }
     a->source = NULL;
     s->under_way--;
+    file_touch(x, f);
     *in = (struct intake){0};
     job_give(x, j);
     return 0;
@@ -222,7 +211,7 @@ int get_data(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     if (!wire_file_data_get(b, len, &v)) {
         return ERR_FORMAT;
     }
-    struct source *s = source_of(p, v.handle);
+    struct source *s = source_named(x, p, v.handle);
     struct intake *in = s == NULL ? NULL : &s->in;
     if (in == NULL || !in->on || in->skip) {
         return 0;
@@ -325,7 +314,7 @@ int get_list(struct xfer *x, struct txn *t, struct xpeer *p, const uint8_t *b, s
     if (!wire_file_list_get(b, len, &v)) {
         return ERR_FORMAT;
     }
-    struct source *s = source_of(p, v.handle);
+    struct source *s = source_named(x, p, v.handle);
     struct get *g = s == NULL ? NULL : s->file->get;
     if (g == NULL || g->list_from != s || g->list_asked != 1 + v.list) {
         return 0; /* not wanted any more */
@@ -350,7 +339,7 @@ static int lost(struct xfer *x, struct txn *t, struct file *f)
 
 int get_no(struct xfer *x, struct txn *t, struct xpeer *p, const struct wire_file_no *v)
 {
-    struct source *s = source_of(p, v->handle);
+    struct source *s = source_named(x, p, v->handle);
     if (s == NULL) {
         return 0;
     }

@@ -10,42 +10,35 @@ enum {
 
 /* ---- rates ---- */
 
-void rates_tick(struct xfer *x)
+void rate_tick(struct xfer *x, struct file *f)
 {
-    for (struct file *f = x->files; f != NULL; f = f->next) {
-        if (f->rate_at_ms + XFER_RATE_MS <= x->now_ms) {
-            uint64_t ms = x->now_ms - f->rate_at_ms;
-            uint64_t last = (f->bytes - f->bytes_before) * 1000 / ms;
-            bool idle = f->bytes == f->bytes_before;
-            last = ms > 2 * XFER_RATE_MS ? 0 : last; /* it has only begun to move */
-            f->rate = f->rate == 0 || idle ? last
-                                           : (RATE_OLD * f->rate + RATE_NEW * last) /
-                                                 (RATE_OLD + RATE_NEW);
-            f->tell = f->tell || !idle;
-            f->bytes_before = f->bytes;
-            f->rate_at_ms = x->now_ms;
+    if (f->rate_at_ms + XFER_RATE_MS <= x->now_ms) {
+        uint64_t ms = x->now_ms - f->rate_at_ms;
+        uint64_t last = (f->bytes - f->bytes_before) * 1000 / ms;
+        bool idle = f->bytes == f->bytes_before;
+        last = ms > 2 * XFER_RATE_MS ? 0 : last; /* it has only begun to move */
+        f->rate = f->rate == 0 || idle
+                      ? last
+                      : (RATE_OLD * f->rate + RATE_NEW * last) / (RATE_OLD + RATE_NEW);
+        f->tell = f->tell || !idle;
+        f->bytes_before = f->bytes;
+        f->rate_at_ms = x->now_ms;
+    }
+    if (f->tell && f->tell_ms <= x->now_ms) {
+        struct xev *e = ev_new(x, XFER_EV_TELL);
+        if (e != NULL) {
+            e->e.file = f->r.id;
         }
-        if (f->tell && f->tell_ms <= x->now_ms) {
-            struct xev *e = ev_new(x, XFER_EV_TELL);
-            if (e != NULL) {
-                e->e.file = f->r.id;
-            }
-            f->tell = false;
-            f->tell_ms = x->now_ms + XFER_TELL_MS;
-        }
+        f->tell = false;
+        f->tell_ms = x->now_ms + XFER_TELL_MS;
     }
 }
 
-uint64_t rates_deadline(const struct xfer *x)
+uint64_t rate_deadline(const struct file *f)
 {
-    uint64_t at = XFER_NEVER;
-    for (const struct file *f = x->files; f != NULL; f = f->next) {
-        bool moves = f->bytes != f->bytes_before || f->rate > 0;
-        uint64_t next = moves ? f->rate_at_ms + XFER_RATE_MS : XFER_NEVER;
-        next = f->tell && f->tell_ms < next ? f->tell_ms : next;
-        at = next < at ? next : at;
-    }
-    return at;
+    bool moves = f->bytes != f->bytes_before || f->rate > 0;
+    uint64_t next = moves ? f->rate_at_ms + XFER_RATE_MS : XFER_NEVER;
+    return f->tell && f->tell_ms < next ? f->tell_ms : next;
 }
 
 /* ---- one file ---- */

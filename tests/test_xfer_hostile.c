@@ -66,9 +66,9 @@ static unsigned no(struct xw *w, size_t from, size_t to)
 
 /* Node 0 has offered to node 1, who has asked for the first leaves; what node 0 answers
  * is held back. handle: of node 1's requests. */
-static struct xw *asked(size_t len, uint32_t *handle)
+static struct xw *asked_among(size_t nodes, size_t len, uint32_t *handle)
 {
-    struct xw *w = xw_new(2, 3);
+    struct xw *w = xw_new(nodes, 3);
     xw_mesh(w);
     w->node[0].disk.quick = w->node[1].disk.quick = true;
     xw_offer(w, 0, len);
@@ -84,6 +84,11 @@ static struct xw *asked(size_t len, uint32_t *handle)
         }
     }
     return w;
+}
+
+static struct xw *asked(size_t len, uint32_t *handle)
+{
+    return asked_among(2, len, handle);
 }
 
 /* ---- frames ---- */
@@ -167,6 +172,27 @@ Test(xfer_hostile, the_id_of_another_offer)
     cr_assert_eq(xw_accept(w, 0, ours), 0);
     xw_settle(w);
     cr_expect(xw_equal(w, 0, 1, ours));
+    xw_free(w);
+}
+
+/* Another member knows the handle, by chance or because it is a small number. */
+Test(xfer_hostile, a_handle_is_good_on_its_own_link_only)
+{
+    uint32_t h;
+    struct xw *w = asked_among(3, LEAVES * MIB, &h);
+    const uint8_t *mid = w->node[0].mid;
+    struct wire_file_no v = {.handle = h, .reason = FILE_NO_GONE};
+    struct sent s;
+    s.w = wr_init(s.p, sizeof s.p);
+    wire_file_no_put(&s.w, &v);
+    cr_expect_eq(leaf(w, 2, (struct wire_file_leaf){h, 0, MIB, {0}}), 0);
+    cr_expect_eq(w->node[1].x->bufs[BUF_IN], 0);
+    cr_expect_eq(xw_recv(w, 1, 2, FRAME_FILE_NO, s.p, s.w.len), 0);
+    xw_settle(w);
+    cr_expect_eq(xw_state(w, 1, mid), FILE_ACTIVE);
+    cr_expect_eq(xw_recv(w, 1, 0, FRAME_FILE_NO, s.p, s.w.len), 0);
+    xw_settle(w);
+    cr_expect_eq(xw_state(w, 1, mid), FILE_LOST);
     xw_free(w);
 }
 

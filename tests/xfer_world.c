@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "seeded.h"
+#include "xfer_priv.h"
 
 enum { DEVICE = 100, STEPS_MAX = 4000000, FRAME_CAP = 66000 };
 #define WALL_US UINT64_C(1700000000000000)
@@ -201,6 +202,35 @@ static void say(struct xw_node *n, const struct xfer_event *ev)
     xw_say(n->w, n->i, ev->conv, &b);
 }
 
+/* Whatever moved a file's time, or its share, was told by file_touch(). */
+static void check_touched(struct xfer *x)
+{
+    uint64_t rate = x->rx.per_s;
+    assert(x->touched == NULL);
+    x->rx.per_s = 0; /* only who had something to ask for waits for the limit */
+    for (struct file *f = x->files; f != NULL; f = f->next) {
+        uint64_t due = f->due.pos != 0 ? f->due.at_ms : XFER_NEVER;
+        assert(due <= rate_deadline(f));
+        assert(file_ended(f) || f->retry_ms == 0 || due <= f->retry_ms);
+        assert(f->get == NULL || due <= get_deadline(x, f));
+        struct shares before = x->shares;
+        get_count(x, f);
+        assert(before.files == x->shares.files && before.asks == x->shares.asks);
+    }
+    x->rx.per_s = rate;
+    size_t asks = 0;
+    for (const struct xpeer *p = x->peers; p != NULL; p = p->next) {
+        size_t under_way = 0, busy = 0;
+        for (const struct source *s = p->sources; s != NULL; s = s->peer_next) {
+            under_way += get_open_stream(s->file) ? 0 : s->under_way;
+            busy += s->busy;
+        }
+        assert(p->asks == under_way && p->busy == busy);
+        asks += p->asks;
+    }
+    assert(asks <= x->shares.asks);
+}
+
 void xw_after(struct xw_node *n, struct txn *t, int err)
 {
     struct xfer_out o;
@@ -232,6 +262,7 @@ void xw_after(struct xw_node *n, struct txn *t, int err)
     while (xfer_next_out(n->x, &o)) {
         frame_add(n, o.device - DEVICE, (uint8_t)o.type, o.payload, o.len);
     }
+    check_touched(n->x);
 }
 
 /* ---- life ---- */
