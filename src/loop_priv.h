@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "loop.h"
 #include "scope.h"
+#include "sock.h"
 
 enum { LOOP_JOINS_MAX = 2 * LAN_IFACES_MAX, LOOP_SIGNALS = 3, LOOP_FAMILIES = 2 };
 
@@ -24,6 +25,7 @@ struct carrier {
     bool closing; /* the node wants it ended */
     bool shut;    /* everything is out and our direction ended: lingering */
     bool failed;  /* a send has failed: end it in this turn */
+    struct sock_flow in, sent;
     bool wrote;
     uint64_t turn;    /* the last one that it wrote in, */
     size_t turn_sent; /* and how much */

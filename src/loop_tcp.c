@@ -133,6 +133,22 @@ static void linger(struct carrier *c, uint64_t now_ms)
     watch(c);
 }
 
+/* Of a file that fills the path only so much is let on it, and into the socket, that a
+ * message behind it is soon through. */
+static void went_out(struct carrier *c, size_t n, uint64_t now_ms)
+{
+    if (sock_flow_add(&c->sent, n, now_ms)) {
+        sock_bound_unsent(c->fd, &c->sent);
+    }
+}
+
+static void came_in(struct carrier *c, size_t n, uint64_t now_ms)
+{
+    if (sock_flow_add(&c->in, n, now_ms)) {
+        sock_bound_window(c->fd, &c->in);
+    }
+}
+
 /* Sends what waits. False: the carrier has ended. */
 static bool flush(struct carrier *c, uint64_t now_ms)
 {
@@ -151,6 +167,7 @@ static bool flush(struct carrier *c, uint64_t now_ms)
         buf_consume(&c->out, (size_t)n);
         gone += (size_t)n;
     }
+    went_out(c, gone, now_ms);
     uint32_t conn = c->conn;
     if (gone > 0 && !c->closing) {
         h->sent(h->ctx, conn, gone, now_ms);
@@ -176,7 +193,10 @@ static void take(struct carrier *c, uint64_t now_ms)
     }
     if (n <= 0) {
         end(c, now_ms);
-    } else if (!c->closing) {
+        return;
+    }
+    came_in(c, (size_t)n, now_ms);
+    if (!c->closing) {
         l->h->received(l->h->ctx, c->conn, l->read_buf, (size_t)n, now_ms);
     }
 }
@@ -350,6 +370,7 @@ size_t loop_send(struct loop *l, uint32_t conn, const uint8_t *p, size_t len)
         }
         gone = n > 0 ? (size_t)n : 0;
         c->turn_sent += gone;
+        went_out(c, gone, env_mono_ms());
         c->wrote = c->wrote || gone > 0;
     }
     if (gone < len) {

@@ -1,8 +1,8 @@
 #include "sock.h"
 
 #include <errno.h>
+#include <linux/tcp.h> /* netinet's has no shortest round trip */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -115,10 +115,83 @@ uint16_t sock_port(int fd)
 void sock_tune(int fd)
 {
     (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    (void)set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, SOCK_NOTSENT_LOWAT);
+    (void)set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, SOCK_UNSENT_MAX);
     (void)set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, SOCK_USER_TIMEOUT_MS);
     /* Not there: the system's choice stays. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", sizeof "bbr" - 1);
+}
+
+bool sock_flow_add(struct sock_flow *f, size_t n, uint64_t now_ms)
+{
+    if (now_ms - f->since_ms > SOCK_FLOW_SPAN_MS) { /* it stood still */
+        *f = (struct sock_flow){.since_ms = now_ms, .span_ms = now_ms};
+    }
+    f->bytes += n;
+    uint64_t ms = now_ms - f->since_ms;
+    if (ms < SOCK_FLOW_MS) {
+        return false;
+    }
+    uint64_t rate = f->bytes * 1000 / ms;
+    f->best = rate > f->best ? rate : f->best;
+    f->bytes = 0;
+    f->since_ms = now_ms;
+    if (now_ms - f->span_ms >= SOCK_FLOW_SPAN_MS) {
+        f->grows = f->best > f->last + f->last / SOCK_FLOW_GROWS;
+        f->last = f->best;
+        f->best = 0;
+        f->span_ms = now_ms;
+    }
+    return f->last > 0;
+}
+
+uint64_t sock_flow_rate(const struct sock_flow *f)
+{
+    return f->best > f->last ? f->best : f->last;
+}
+
+static uint64_t clamp(uint64_t v, uint64_t least, uint64_t most)
+{
+    return v < least ? least : v > most ? most : v;
+}
+
+uint32_t sock_window(const struct sock_flow *f, uint32_t min_rtt_us)
+{
+    uint64_t quarter = min_rtt_us / 4, rate = sock_flow_rate(f);
+    uint64_t us = min_rtt_us + clamp(quarter, SOCK_WINDOW_SPARE_US, UINT32_MAX);
+    us *= f->grows ? SOCK_WINDOW_GROWS : 1;
+    if (rate > UINT64_MAX / us) {
+        return SOCK_WINDOW_MAX;
+    }
+    return (uint32_t)clamp(rate * us / 1000000, SOCK_WINDOW_MIN, SOCK_WINDOW_MAX);
+}
+
+uint32_t sock_unsent(const struct sock_flow *f)
+{
+    uint64_t rate = sock_flow_rate(f);
+    if (f->grows || rate > UINT64_MAX / SOCK_UNSENT_MS) {
+        return SOCK_UNSENT_MAX;
+    }
+    return (uint32_t)clamp(rate * SOCK_UNSENT_MS / 1000, SOCK_UNSENT_MIN,
+                           SOCK_UNSENT_MAX);
+}
+
+/* UINT32_MAX: there was none yet. */
+static uint32_t min_rtt_us(int fd)
+{
+    struct tcp_info info = {.tcpi_min_rtt = UINT32_MAX};
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_min_rtt
+                                                                   : UINT32_MAX;
+}
+
+void sock_bound_window(int fd, const struct sock_flow *f)
+{
+    (void)set(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, (int)sock_window(f, min_rtt_us(fd)));
+}
+
+void sock_bound_unsent(int fd, const struct sock_flow *f)
+{
+    (void)set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)sock_unsent(f));
 }
 
 int sock_dial(const struct addr *dst)

@@ -12,9 +12,20 @@
 
 enum {
     SOCK_BACKLOG = 1024,
-    SOCK_NOTSENT_LOWAT = 32 * 1024, /* little unsent, so that chat overtakes files */
-    SOCK_USER_TIMEOUT_MS = 20000,   /* unacknowledged for so long: the path is dead */
-    SOCK_UDP_MAX = 2048,            /* bytes of a datagram that are read */
+    SOCK_UNSENT_MAX = 32 * 1024, /* little unsent, so that chat overtakes files: */
+    SOCK_UNSENT_MIN = 4 * 1024,  /* between these, what leaves in so long */
+    SOCK_UNSENT_MS = 3,
+    SOCK_USER_TIMEOUT_MS = 20000, /* unacknowledged for so long: the path is dead */
+    SOCK_UDP_MAX = 2048,          /* bytes of a datagram that are read */
+    /* What may be on its way to us: what the path holds, and a quarter of that or what
+     * comes in so long, whichever is more, to find out whether it can carry more. */
+    SOCK_WINDOW_MIN = 128 * 1024,
+    SOCK_WINDOW_MAX = 1024 * 1024 * 1024,
+    SOCK_WINDOW_SPARE_US = 10000,
+    SOCK_FLOW_MS = 100,       /* a rate is measured over so long */
+    SOCK_FLOW_SPAN_MS = 1000, /* the best of so long counts, and of the same before */
+    SOCK_FLOW_GROWS = 4,      /* a span better by this part: no end is in sight, */
+    SOCK_WINDOW_GROWS = 2,    /* and so many times as much may be on its way */
 };
 
 /* A TCP socket that listens on every address of one family. port 0: any; the number is
@@ -31,6 +42,26 @@ uint16_t sock_port(int fd);
 
 /* Begins to connect. A carrier's options are set. */
 int sock_dial(const struct addr *dst);
+/* How fast bytes go through a carrier, in one direction. All zero at first. */
+struct sock_flow {
+    uint64_t since_ms, span_ms; /* begin of what is measured */
+    uint64_t bytes;             /* since since_ms */
+    uint64_t best, last;        /* bytes/s: of this span, of the one before */
+    bool grows;                 /* the one before was faster than that before it */
+};
+/* n bytes went. True: there is a rate (of a whole span), measured anew. */
+bool sock_flow_add(struct sock_flow *f, size_t n, uint64_t now_ms);
+uint64_t sock_flow_rate(const struct sock_flow *f); /* bytes/s */
+/* Bytes that may be on their way to us: the receive window. */
+uint32_t sock_window(const struct sock_flow *f, uint32_t min_rtt_us);
+/* Bytes that may lie in our socket unsent. */
+uint32_t sock_unsent(const struct sock_flow *f);
+/* Sets the window for what comes in so, from the shortest round trip that the system has
+ * seen. The system moves it when it gives the socket more memory, so it is to be set
+ * again at each measurement. */
+void sock_bound_window(int fd, const struct sock_flow *f);
+void sock_bound_unsent(int fd, const struct sock_flow *f);
+
 /* Options of a carrier: no delay, little unsent, dead paths noticed, bbr where there. */
 void sock_tune(int fd);
 /* How a connect that has become writable went: 0 or -errno. */

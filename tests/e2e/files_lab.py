@@ -2,6 +2,7 @@
 how many bytes a transfer takes that is killed again and again; and chat beside a transfer
 that fills the link."""
 import os
+import re
 import time
 
 from files_share import (LEAF, done, downloads, make, moving, offer, parts, reaches, same, slow,
@@ -13,6 +14,7 @@ RATE = 4 * LEAF
 FRAMING = 1.03  # bytes on the wire for each of the file
 LOST = 2 * LEAF  # what may be on its way, and not verified, when either end is killed
 TEXTS = 60
+PATH = 125000  # bytes that 20 Mbit/s and 50 ms hold
 
 
 class Two:
@@ -148,6 +150,12 @@ def shown(label, ms):
     return at[50]
 
 
+def window(lab, host):
+    """Bytes that a host lets be on their way to it, of its widest connection."""
+    out = lab.netlab("exec", host, "ss", "-tin", "state", "established")
+    return max(int(n) for n in re.findall(r"rcv_ssthresh:(\d+)", out))
+
+
 def chat():
     with Lab().up("lan", 2) as lab:
         # Before there is a link: the congestion control remembers the shortest way.
@@ -164,11 +172,12 @@ def chat():
             check(beside < 1000, "the median is", beside, "ms; idle", idle)
             texts = [f"beside {i}" for i in range(TEXTS)]
             check([t for t in two.bob.texts("ann") if t in texts] == texts, "all of them")
+            until(lambda: window(lab, "h2") < 2 * PATH, "what is on its way is bounded")
             verb(two.ann, tid, "cancel")
 
 
 def main():
-    namespaces("a LAN of namespaces", "ip", "nft")
+    namespaces("a LAN of namespaces", "ip", "nft", "ss")
     with Lab().up("lan", 2) as lab:
         two = Two(lab)
         breaks(two)
