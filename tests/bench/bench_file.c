@@ -3,7 +3,9 @@
  *
  *   one file     from the request `send` to the event `done` at the sender: all of it is
  *                verified and in place at the receiver, which accepts by itself. In
- *                turns with scp of the same file to an sshd of our own, and with Tox
+ *                turns with scp of the same file to an sshd of our own, each one first
+ *                in every other round; and Tox. The memory was in use before: where a
+ *                machine is a virtual one, its first use costs whoever comes first
  *   many files   a folder of small ones, in turns with `scp -r`
  *   a large one  the most memory that either node needs
  *   texts        from the request `send` to the event `message` at the other node, with
@@ -32,8 +34,11 @@ enum {
     LARGE_MIB = 4096,
     SPARE_MIB = 1024, /* of memory, beside a large file */
     TOX_MIB = 64,
-    ROUNDS = 3,
-    ROUNDS_LONG = 7,
+    ROUNDS = 7, /* in turns with scp */
+    TOX_ROUNDS = 3,
+    TEXT_ROUNDS = 3,
+    ROUNDS_LONG = 7, /* of those two, with --long */
+    WARM = 2,        /* sizes of the file: itself, and what comes of it */
     SMALL_FILES = 10000,
     SMALL_FOLDERS = 100,
     SMALL_BYTES = 4096,
@@ -237,7 +242,7 @@ static void send_tox(struct world *w, const char *how, struct scp_took *out)
 
 /* Values of one figure in all rounds. */
 struct series {
-    double v[ROUNDS_LONG];
+    double v[ROUNDS > ROUNDS_LONG ? ROUNDS : ROUNDS_LONG];
     size_t n;
 };
 
@@ -251,6 +256,15 @@ static double tell(struct series *s, const char *unit, const char *name)
 {
     double median = bench_percentile(s->v, s->n, 0.5);
     bench_print(median, unit, "%s", name);
+    return median;
+}
+
+/* The same with its range. */
+static double tell_range(struct series *s, const char *unit, const char *name)
+{
+    double median = tell(s, unit, name); /* sorts them */
+    bench_print(s->v[0], unit, "%s_least", name);
+    bench_print(s->v[s->n - 1], unit, "%s_most", name);
     return median;
 }
 
@@ -268,30 +282,51 @@ struct rounds {
     struct series scp, scp_bare, scp_setup, scp_cpu;
 };
 
-/* units: of what is sent, for the rates; gb: 10^9 bytes of it. */
-static void one_round(struct world *w, struct rounds *r, const char *path, double units,
-                      double gb)
+/* What is sent in a round: so many units, for the rates, and gb times 10^9 bytes. */
+struct load {
+    const char *path;
+    double units, gb;
+};
+
+static void our_turn(struct world *w, struct rounds *r, const struct load *l)
 {
     struct took t;
-    char tiny[BENCH_PATH + 8];
-    struct scp_took small, big;
-    send_and_check(w, path, &t);
-    add(&r->rate, units / t.seconds);
-    add(&r->cpu, (t.cpu_s[0] + t.cpu_s[1]) / gb);
+    send_and_check(w, l->path, &t);
+    add(&r->rate, l->units / t.seconds);
+    add(&r->cpu, (t.cpu_s[0] + t.cpu_s[1]) / l->gb);
     for (int i = 0; i < 2; i++) {
-        add(&r->cpu_of[i], t.cpu_s[i] / gb);
+        add(&r->cpu_of[i], t.cpu_s[i] / l->gb);
         add(&r->peak[i], (double)t.peak[i] / MEBI);
     }
+}
+
+static void turn_of_scp(struct world *w, struct rounds *r, const struct load *l)
+{
+    char tiny[BENCH_PATH + 8];
+    struct scp_took small, big;
     if (!w->has_scp) {
         return;
     }
     (void)snprintf(tiny, sizeof tiny, "%s/tiny", w->b->shm);
     send_scp(w, tiny, &small);
-    send_scp(w, path, &big);
-    add(&r->scp, units / big.seconds);
-    add(&r->scp_bare, units / (big.seconds - small.seconds));
+    send_scp(w, l->path, &big);
+    add(&r->scp, l->units / big.seconds);
+    add(&r->scp_bare, l->units / (big.seconds - small.seconds));
     add(&r->scp_setup, small.seconds);
-    add(&r->scp_cpu, (big.cpu_s - small.cpu_s) / gb);
+    add(&r->scp_cpu, (big.cpu_s - small.cpu_s) / l->gb);
+}
+
+static void all_rounds(struct world *w, struct rounds *r, const struct load *l)
+{
+    for (size_t i = 0; i < ROUNDS; i++) {
+        if (i % 2 == 0) {
+            our_turn(w, r, l);
+        }
+        turn_of_scp(w, r, l);
+        if (i % 2 == 1) {
+            our_turn(w, r, l);
+        }
+    }
 }
 
 static void print_rounds(const struct world *w, struct rounds *r, const char *unit,
@@ -307,7 +342,7 @@ static void print_rounds(const struct world *w, struct rounds *r, const char *un
         bench_print(r->scp_bare.v[i], unit, "%s_scp_without_setup_run_%zu", what, i + 1);
     }
     (void)snprintf(name, sizeof name, "%s_rate", what);
-    double ours = tell(&r->rate, unit, name);
+    double ours = tell_range(&r->rate, unit, name);
     (void)snprintf(name, sizeof name, "%s_cpu_both", what);
     (void)tell(&r->cpu, "s/GB", name);
     for (size_t i = 0; i < 2; i++) {
@@ -321,9 +356,9 @@ static void print_rounds(const struct world *w, struct rounds *r, const char *un
         (void)snprintf(name, sizeof name, "%s_scp_setup", what);
         (void)tell(&r->scp_setup, "s", name);
         (void)snprintf(name, sizeof name, "%s_scp_rate", what);
-        double with = tell(&r->scp, unit, name);
+        double with = tell_range(&r->scp, unit, name);
         (void)snprintf(name, sizeof name, "%s_scp_rate_without_setup", what);
-        double without = tell(&r->scp_bare, unit, name);
+        double without = tell_range(&r->scp_bare, unit, name);
         (void)snprintf(name, sizeof name, "%s_scp_cpu", what);
         (void)tell(&r->scp_cpu, "s/GB", name);
         bench_print(ours / (with > without ? with : without), "x", "%s_over_scp", what);
@@ -352,28 +387,25 @@ static void tox_rounds(struct world *w, size_t n, double ours)
 
 static void one_file(struct world *w, const char *path, size_t bytes)
 {
-    size_t n = w->b->wide ? ROUNDS_LONG : ROUNDS;
     struct rounds r = {0};
-    for (size_t i = 0; i < n; i++) {
-        one_round(w, &r, path, (double)bytes / 1e6, (double)bytes / 1e9);
-    }
+    struct load l = {path, (double)bytes / 1e6, (double)bytes / 1e9};
+    all_rounds(w, &r, &l);
     bench_print((double)bytes / MEBI, "MiB", "file_size");
     print_rounds(w, &r, "MB/s", "file");
     if (w->has_tox) {
-        tox_rounds(w, n, bench_percentile(r.rate.v, r.rate.n, 0.5));
+        tox_rounds(w, w->b->wide ? ROUNDS_LONG : TOX_ROUNDS,
+                   bench_percentile(r.rate.v, r.rate.n, 0.5));
     }
 }
 
 static void many_files(struct world *w)
 {
-    size_t n = w->b->wide ? ROUNDS_LONG : ROUNDS;
     char path[BENCH_PATH + 8];
     struct rounds r = {0};
+    struct load l = {path, SMALL_FILES, (double)SMALL_FILES * SMALL_BYTES / 1e9};
     (void)snprintf(path, sizeof path, "%s/small", w->b->shm);
     make_small_files(path, SMALL_FILES);
-    for (size_t i = 0; i < n; i++) {
-        one_round(w, &r, path, SMALL_FILES, (double)SMALL_FILES * SMALL_BYTES / 1e9);
-    }
+    all_rounds(w, &r, &l);
     bench_print(SMALL_FILES, "files", "folder_files");
     print_rounds(w, &r, "files/s", "folder");
     bench_remove(path);
@@ -618,7 +650,7 @@ static void add_texts(struct latency *l, struct texts *t)
 static void latency(struct world *w, const char *path)
 {
     static const char *const names[] = {"text_idle", "text_busy"};
-    size_t rounds = w->b->wide ? ROUNDS_LONG : ROUNDS, ended = 0;
+    size_t rounds = w->b->wide ? ROUNDS_LONG : TEXT_ROUNDS, ended = 0;
     double v[2 * TEXTS], p99[2];
     struct latency l[2] = {0};
     char name[64];
@@ -679,6 +711,8 @@ static void run(struct bench *b)
     (void)snprintf(path, sizeof path, "%s/tiny", b->shm);
     make_file(path, 1);
     (void)snprintf(path, sizeof path, "%s/file", b->shm);
+    make_file(path, WARM * bytes);
+    bench_remove(path);
     make_file(path, bytes);
     one_file(&w, path, bytes);
     latency(&w, path);
