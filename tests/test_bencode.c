@@ -37,25 +37,7 @@ Test(bencode, integers)
         {"i-9223372036854775808e", INT64_MIN},
     };
     static const char *const bad[] = {
-        "i",
-        "ie",
-        "i-e",
-        "i-0e",
-        "i00e",
-        "i01e",
-        "i-01e",
-        "i+1e",
-        "i 1e",
-        "i1 e",
-        "i1",
-        "i1e ",
-        "i--1e",
-        "i1.0e",
-        "i0x1e",
-        "i9223372036854775808e",
-        "i-9223372036854775809e",
-        "i99999999999999999999999e",
-        "i18446744073709551616e",
+        "i", "ie", "i-e", "i+1e", "i 1e", "i1 e", "i1", "i1e ", "i--1e", "i1.0e", "i0x1e",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t v;
@@ -68,14 +50,59 @@ Test(bencode, integers)
     }
 }
 
+/* What sloppy senders write: one value, but none that is hashed, signed or believed. */
+Test(bencode, numbers_that_are_not_canonical)
+{
+    static const char *const lax[] = {
+        "i-0e",
+        "i00e",
+        "i01e",
+        "i-01e",
+        "i9223372036854775808e",
+        "i-9223372036854775809e",
+        "i99999999999999999999999e",
+        "i18446744073709551616e",
+        "01:a",
+        "00:",
+        "003:abc",
+    };
+    for (size_t i = 0; i < sizeof lax / sizeof *lax; i++) {
+        const uint8_t *p;
+        size_t n;
+        int64_t number;
+        struct ben v;
+        cr_assert_not(accepts(lax[i], false), "%s", lax[i]);
+        cr_assert(accepts(lax[i], true), "%s", lax[i]);
+        cr_assert(bencode_check_lax((const uint8_t *)lax[i], strlen(lax[i]), &v));
+        cr_assert_not(ben_int(v, &number), "%s", lax[i]);
+        cr_assert_not(ben_str(v, &p, &n), "%s", lax[i]);
+    }
+}
+
+/* Such numbers are stepped over, so that what stands beside them can be read. */
+Test(bencode, values_beside_sloppy_ones)
+{
+    static const char s[] = "d1:xi007e01:y002:hi1:zld1:ai-0eei1ee1:z2:noe";
+    struct ben v, value;
+    struct ben_iter it = {0};
+    int64_t number;
+    cr_assert(bencode_check_lax((const uint8_t *)s, sizeof s - 1, &v));
+    cr_assert(ben_is_list(ben_get(v, "z")), "the first of two");
+    cr_assert(ben_list_next(ben_get(v, "z"), &it, &value) && ben_is_dict(value));
+    cr_assert(ben_list_next(ben_get(v, "z"), &it, &value));
+    cr_assert(ben_int(value, &number) && number == 1);
+    cr_assert_not(ben_list_next(ben_get(v, "z"), &it, &value));
+}
+
 Test(bencode, strings)
 {
     static const char *const bad[] = {"1:",
                                       "2:a",
                                       "1:ab",
-                                      "01:a",
-                                      "00:",
                                       "-1:a",
+                                      "0",
+                                      "00",
+                                      "002:a",
                                       ":",
                                       "a",
                                       "1",
@@ -121,9 +148,9 @@ Test(bencode, containers)
                                        "li1ei1ee",
                                        "ld1:ale1:bdeee"};
     static const char *const bad[] = {
-        "l",           "d",        "e",       "li1e",        "d1:a",
-        "d1:ae",       "di1e1:ae", "dlei1ee", "d1:a1:ae1",   "d1:ai1e1:ai2ee",
-        "d1:ai1e1:be", "lee",      "i1ei1e",  "d1:ai1ee1:x", "d01:ai1ee",
+        "l",     "d",        "e",           "li1e",      "d1:a",
+        "d1:ae", "di1e1:ae", "dlei1ee",     "d1:a1:ae1", "d1:ai1e1:be",
+        "lee",   "i1ei1e",   "d1:ai1ee1:x", "di01e1:ae",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         cr_assert(accepts(good[i], false), "%s", good[i]);
@@ -137,15 +164,15 @@ Test(bencode, containers)
 
 Test(bencode, key_order)
 {
-    static const char *const unsorted[] = {"d1:bi1e1:ai2ee", "d2:aa0:1:a0:e",
-                                           "d1:a0:0:0:e", "d1:y1:r1:t2:aae",
-                                           "d1:ad1:bi1e1:ai1eee"};
+    static const char *const unsorted[] = {"d1:bi1e1:ai2ee",       "d2:aa0:1:a0:e",
+                                           "d1:a0:0:0:e",          "d1:y1:r1:t2:aae",
+                                           "d1:ad1:bi1e1:ai1eee",  "d1:ai1e1:ai2ee",
+                                           "d1:bi1e1:ai2e1:bi3ee", "d01:ai1ee"};
     for (size_t i = 0; i < sizeof unsorted / sizeof *unsorted; i++) {
         cr_assert_not(accepts(unsorted[i], false), "%s", unsorted[i]);
         cr_assert(accepts(unsorted[i], true), "%s", unsorted[i]);
     }
-    cr_assert_not(accepts("d1:bi1e1:ai2e1:bi3ee", true), "repeated, not next to it");
-    cr_assert(accepts("d1:ad1:ai1ee1:bd1:ai1eee", true), "the same key elsewhere");
+    cr_assert(accepts("d1:ad1:ai1ee1:bd1:ai1eee", false), "the same key elsewhere");
 }
 
 static size_t nested(char *out, size_t depth)
@@ -163,26 +190,10 @@ Test(bencode, depth_is_capped)
     cr_assert(accepts(s, false));
     nested(s, BENCODE_DEPTH_MAX + 1);
     cr_assert_not(accepts(s, false));
+    nested(s, BENCODE_LAX_DEPTH_MAX);
+    cr_assert(accepts(s, true));
+    nested(s, BENCODE_LAX_DEPTH_MAX + 1);
     cr_assert_not(accepts(s, true));
-}
-
-Test(bencode, lax_keys_are_capped)
-{
-    for (size_t keys = BENCODE_LAX_KEYS_MAX; keys <= BENCODE_LAX_KEYS_MAX + 1; keys++) {
-        uint8_t out[1024];
-        struct wr w = wr_init(out, sizeof out);
-        struct ben v;
-        wr_ben_dict(&w);
-        for (size_t i = 0; i < keys; i++) {
-            char key[3] = {(char)('a' + i / 26), (char)('a' + i % 26), '\0'};
-            wr_ben_key(&w, key);
-            wr_ben_uint(&w, i);
-        }
-        wr_ben_end(&w);
-        cr_assert(wr_ok(&w));
-        cr_assert(bencode_check(out, w.len, &v));
-        cr_assert_eq(bencode_check_lax(out, w.len, &v), keys == BENCODE_LAX_KEYS_MAX);
-    }
 }
 
 /* Nesting, many keys and many elements in a megabyte: done in linear time, or this takes
@@ -204,7 +215,7 @@ Test(bencode, large_hostile_values, .timeout = 60)
     cr_assert(bencode_check((uint8_t *)s, n, &v));
     cr_assert(ben_get(v, "00000001").p != NULL);
     cr_assert(ben_get(v, "zzzzzzzz").p == NULL);
-    cr_assert_not(bencode_check_lax((uint8_t *)s, n, &v));
+    cr_assert(bencode_check_lax((uint8_t *)s, n, &v));
     free(s);
 }
 

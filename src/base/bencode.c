@@ -39,6 +39,31 @@ static bool scan_str(struct rd *r, const uint8_t **p, size_t *n)
     return *p != NULL;
 }
 
+/* The same with leading zeros before the length. */
+static bool scan_str_lax(struct rd *r, const uint8_t **p, size_t *n)
+{
+    while (r->n > 1 && r->p[0] == '0' && r->p[1] >= '0' && r->p[1] <= '9') {
+        (void)rd_u8(r);
+    }
+    return scan_str(r, p, n);
+}
+
+/* Steps over "i", perhaps a minus, one digit or more, and "e". */
+static bool skip_int(struct rd *r)
+{
+    const uint8_t *p = r->p;
+    size_t i = r->n > 1 && p[1] == '-' ? 2 : 1, first = i;
+    while (i < r->n && p[i] >= '0' && p[i] <= '9') {
+        i++;
+    }
+    if (r->n == 0 || p[0] != 'i' || i == first || i >= r->n || p[i] != 'e') {
+        return false;
+    }
+    r->p = p + i + 1;
+    r->n -= i + 1;
+    return true;
+}
+
 /* A whole integer, "i-3e". */
 static bool scan_int(struct rd *r, int64_t *out)
 {
@@ -73,13 +98,10 @@ struct level {
     struct view last;
 };
 
-/* A check in progress. In lax mode all keys of the open dictionaries are kept, to find
- * repeated ones wherever they stand; a cap on their number keeps the time linear. */
 struct check {
-    struct level levels[BENCODE_DEPTH_MAX];
-    size_t depth;
+    struct level levels[BENCODE_LAX_DEPTH_MAX];
+    size_t depth, depth_max;
     bool lax;
-    struct view seen[BENCODE_DEPTH_MAX][BENCODE_LAX_KEYS_MAX];
 };
 
 static int compare(struct view a, struct view b)
@@ -89,33 +111,35 @@ static int compare(struct view a, struct view b)
     return c != 0 ? c : (a.n > b.n) - (a.n < b.n);
 }
 
+static bool check_str(const struct check *c, struct rd *r, struct view *out)
+{
+    return c->lax ? scan_str_lax(r, &out->p, &out->n) : scan_str(r, &out->p, &out->n);
+}
+
 static bool check_key(struct check *c, struct rd *r)
 {
     struct level *l = &c->levels[c->depth - 1];
     struct view key;
-    if (!scan_str(r, &key.p, &key.n)) {
+    if (!check_str(c, r, &key)) {
         return false;
     }
-    if (!c->lax) {
-        if (l->keys > 0 && compare(l->last, key) >= 0) {
-            return false;
-        }
-        l->last = key;
-    } else {
-        struct view *seen = c->seen[c->depth - 1];
-        if (l->keys == BENCODE_LAX_KEYS_MAX) {
-            return false;
-        }
-        for (size_t i = 0; i < l->keys; i++) {
-            if (compare(seen[i], key) == 0) {
-                return false;
-            }
-        }
-        seen[l->keys] = key;
+    if (!c->lax && l->keys > 0 && compare(l->last, key) >= 0) {
+        return false;
     }
+    l->last = key;
     l->keys++;
     l->want_value = true;
     return true;
+}
+
+static bool check_scalar(const struct check *c, struct rd *r)
+{
+    struct view s;
+    int64_t v;
+    if (*r->p != 'i') {
+        return check_str(c, r, &s);
+    }
+    return c->lax ? skip_int(r) : scan_int(r, &v);
 }
 
 /* Takes one token: a scalar, the start or end of a container, or a key. */
@@ -141,26 +165,21 @@ static bool check_token(struct check *c, struct rd *r)
         top->want_value = false;
     }
     if (t == 'd' || t == 'l') {
-        if (c->depth == BENCODE_DEPTH_MAX) {
+        if (c->depth == c->depth_max) {
             return false;
         }
         (void)rd_u8(r);
         c->levels[c->depth++] = (struct level){.dict = t == 'd'};
         return true;
     }
-    if (t == 'i') {
-        int64_t v;
-        return scan_int(r, &v);
-    }
-    const uint8_t *p;
-    size_t n;
-    return scan_str(r, &p, &n);
+    return check_scalar(c, r);
 }
 
 static bool check(const uint8_t *buf, size_t len, bool lax, struct ben *out)
 {
     struct check c;
     c.depth = 0;
+    c.depth_max = lax ? BENCODE_LAX_DEPTH_MAX : BENCODE_DEPTH_MAX;
     c.lax = lax;
     struct rd r = rd_init(buf, len);
     do {
@@ -196,7 +215,6 @@ static bool skip(struct rd *r, struct ben *value)
     do {
         const uint8_t *p;
         size_t n;
-        int64_t v;
         uint8_t t = r->n > 0 ? *r->p : 0;
         if (t == 'd' || t == 'l') {
             (void)rd_u8(r);
@@ -204,7 +222,7 @@ static bool skip(struct rd *r, struct ben *value)
         } else if (t == 'e' && depth > 0) {
             (void)rd_u8(r);
             depth--;
-        } else if (!(t == 'i' ? scan_int(r, &v) : scan_str(r, &p, &n))) {
+        } else if (!(t == 'i' ? skip_int(r) : scan_str_lax(r, &p, &n))) {
             return false;
         }
     } while (depth > 0);
@@ -327,7 +345,7 @@ struct ben ben_get(struct ben dict, const char *key)
         return (struct ben){NULL, 0};
     }
     struct rd r = rd_init(dict.p + 1, dict.n - 1);
-    while (r.n > 0 && *r.p != 'e' && scan_str(&r, &k.p, &k.n) && skip(&r, &v)) {
+    while (r.n > 0 && *r.p != 'e' && scan_str_lax(&r, &k.p, &k.n) && skip(&r, &v)) {
         if (compare(k, want) == 0) {
             return v;
         }

@@ -1,9 +1,9 @@
 /* Canonical bencode (BEP 3): decode without copying, encode straight into a writer.
  *
  * The decoder checks a whole value once (syntax, depth ≤ BENCODE_DEPTH_MAX, canonical
- * integers, sorted unique keys, no trailing bytes) and then hands out borrowed views.
- * KRPC senders in the wild break key order: bencode_check_lax() allows that, our own
- * frames never do. */
+ * numbers, sorted unique keys, no trailing bytes) and then hands out borrowed views.
+ * KRPC senders in the wild are sloppier: bencode_check_lax() looks at the syntax only.
+ * Our own frames, and every value that is hashed or signed, pass bencode_check(). */
 #ifndef LINNET_BASE_BENCODE_H
 #define LINNET_BASE_BENCODE_H
 
@@ -14,8 +14,9 @@
 #include "base/buf.h"
 
 enum {
-    BENCODE_DEPTH_MAX = 8,     /* containers in containers */
-    BENCODE_LAX_KEYS_MAX = 64, /* keys of one dictionary, for bencode_check_lax() */
+    BENCODE_DEPTH_MAX = 8, /* containers in containers */
+    BENCODE_LAX_DEPTH_MAX =
+        10, /* for bencode_check_lax(): a value in KRPC's `a` or `r` */
 };
 
 /* A value: a view of its bytes, which stay the caller's. A zeroed struct (p NULL) is
@@ -27,8 +28,10 @@ struct ben {
 
 /* True when buf holds exactly one canonical value; out is a view of it. */
 bool bencode_check(const uint8_t *buf, size_t len, struct ben *out);
-/* The same, but dictionary keys may be unsorted (not repeated), at most
- * BENCODE_LAX_KEYS_MAX in each. */
+/* The same, but keys may be unsorted and repeated, numbers may have leading zeros and be
+ * of any size, and the depth may be BENCODE_LAX_DEPTH_MAX. Accessors refuse a string or
+ * an integer whose own number isn't canonical; ben_get() finds the first of repeated
+ * keys. */
 bool bencode_check_lax(const uint8_t *buf, size_t len, struct ben *out);
 
 bool ben_is_dict(struct ben v);
