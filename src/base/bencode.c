@@ -13,10 +13,10 @@ static bool scan_number(struct rd *r, char end, uint64_t limit, uint64_t *out)
     uint64_t v = 0;
     size_t i = 0;
     for (; i < r->n && p[i] >= '0' && p[i] <= '9'; i++) {
-        if (v > limit / 10 || (i == 1 && v == 0)) {
+        if (v > INT64_MAX / 10 || (i == 1 && v == 0)) {
             return false;
         }
-        v = v * 10 + (uint64_t)(p[i] - '0');
+        v = v * 10 + (uint64_t)(p[i] - '0'); /* 2^63 + 1 at most */
     }
     if (i == 0 || i == r->n || p[i] != (uint8_t)end || v > limit) {
         return false;
