@@ -47,7 +47,7 @@ static void refused(const char *what, const void *p, size_t n)
 
 static bool is(struct krpc_view v, const char *s)
 {
-    return v.n == strlen(s) && memcmp(v.p, s, v.n) == 0;
+    return v.n == strlen(s) && (v.n == 0 || memcmp(v.p, s, v.n) == 0);
 }
 
 static struct dht_id id_of(const char s[DHT_ID_LEN + 1])

@@ -31,7 +31,7 @@ static int decode(const void *p, size_t n, uint8_t **copy, struct krpc_msg *m)
 
 static bool is(struct krpc_view v, const char *s)
 {
-    return v.n == strlen(s) && memcmp(v.p, s, v.n) == 0;
+    return v.n == strlen(s) && (v.n == 0 || memcmp(v.p, s, v.n) == 0);
 }
 
 static FILE *open_vectors(const char *name)

@@ -1,0 +1,22 @@
+/* The insides of a shelf, for dht/shelf*.c only. */
+#ifndef LINNET_DHT_SHELF_PARTS_H
+#define LINNET_DHT_SHELF_PARTS_H
+
+#include "dht/shelf.h"
+#include "dht/shelf_row.h"
+
+struct shelf {
+    const struct env *env;
+    struct shelf_config config;
+    struct row items, swarms;
+    struct quota item_sources, peer_sources;
+    size_t item_bytes, peers;
+};
+
+/* shelf_item.c and shelf_peer.c: what has expired goes, or everything. */
+void shelf_items_expire(struct shelf *s, uint64_t now_ms);
+void shelf_items_clear(struct shelf *s);
+void shelf_swarms_expire(struct shelf *s, uint64_t now_ms);
+void shelf_swarms_clear(struct shelf *s);
+
+#endif
