@@ -73,3 +73,10 @@ void shelf_stats(const struct shelf *s, struct shelf_stats *out)
         .peers = s->peers,
     };
 }
+
+size_t shelf_memory(const struct shelf *s)
+{
+    return sizeof *s + row_memory(&s->items) + row_memory(&s->swarms) +
+           quota_memory(&s->item_sources) + quota_memory(&s->peer_sources) +
+           s->item_bytes + shelf_swarms_memory(s);
+}

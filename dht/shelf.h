@@ -89,5 +89,7 @@ struct shelf_stats {
     size_t items, item_bytes, hashes, peers;
 };
 void shelf_stats(const struct shelf *s, struct shelf_stats *out);
+/* Bytes of memory that it holds, about. */
+size_t shelf_memory(const struct shelf *s);
 
 #endif

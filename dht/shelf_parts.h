@@ -18,5 +18,6 @@ void shelf_items_expire(struct shelf *s, uint64_t now_ms);
 void shelf_items_clear(struct shelf *s);
 void shelf_swarms_expire(struct shelf *s, uint64_t now_ms);
 void shelf_swarms_clear(struct shelf *s);
+size_t shelf_swarms_memory(const struct shelf *s);
 
 #endif

@@ -311,3 +311,12 @@ void shelf_swarms_clear(struct shelf *s)
         drop(s, swarm_at(s->swarms.places[s->swarms.len - 1].kept));
     }
 }
+
+size_t shelf_swarms_memory(const struct shelf *s)
+{
+    size_t n = s->swarms.len * sizeof(struct swarm);
+    for (size_t i = 0; i < s->swarms.len; i++) {
+        n += swarm_at(s->swarms.places[i].kept)->cap * sizeof(struct peer);
+    }
+    return n;
+}

@@ -120,6 +120,17 @@ struct kept *row_farther(const struct row *r, const struct dht_id *key)
     return found;
 }
 
+static size_t map_memory(const struct map *m)
+{
+    return m->cap * (sizeof(void *) + m->key_len);
+}
+
+size_t row_memory(const struct row *r)
+{
+    return map_memory(&r->by_key) + r->expiry.cap * sizeof *r->expiry.heap +
+           r->cap * sizeof *r->places;
+}
+
 void source_of(const struct addr *a, struct source *out)
 {
     size_t n = dht_id_exempt(a) ? sizeof a->ip : a->family == 4 ? 3 : 6;
@@ -176,4 +187,9 @@ void quota_drop(struct quota *q, const struct source *s)
     if (q->counts.count == 0) {
         map_release(&q->counts);
     }
+}
+
+size_t quota_memory(const struct quota *q)
+{
+    return map_memory(&q->counts) + q->counts.count * 2 * sizeof(size_t);
 }

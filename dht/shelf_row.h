@@ -52,6 +52,9 @@ struct kept *row_expired(struct row *r, uint64_t now_ms);
 /* The thing farthest from our id, when it is farther than key; else NULL. */
 struct kept *row_farther(const struct row *r, const struct dht_id *key);
 
+/* Bytes of memory that the row itself holds. */
+size_t row_memory(const struct row *r);
+
 /* A network: /24 or /48, or one local address. */
 enum { SOURCE_LEN = 17 };
 struct source {
@@ -74,5 +77,7 @@ bool quota_has(const struct quota *q, const struct source *s);
 int quota_add(struct quota *q, const struct source *s);
 /* One less. */
 void quota_drop(struct quota *q, const struct source *s);
+/* Bytes of memory that it holds, about. */
+size_t quota_memory(const struct quota *q);
 
 #endif
