@@ -62,6 +62,16 @@ static void grow(struct proved *p)
     *p = bigger;
 }
 
+/* Whether more than a quarter of the places is taken. */
+static bool is_crowded(const struct proved *p, uint32_t now_s)
+{
+    size_t taken = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        taken += p->slots[i].until_s > now_s;
+    }
+    return taken > p->n / 4;
+}
+
 void proved_add(struct proved *p, const struct addr *a, uint64_t now_ms)
 {
     uint32_t tag = tag_of(p, a), now_s = (uint32_t)(now_ms / 1000);
@@ -72,7 +82,8 @@ void proved_add(struct proved *p, const struct addr *a, uint64_t now_ms)
         return;
     }
     struct proved_slot *slot = place(p, tag);
-    if (slot->until_s > now_s && slot->tag != tag && p->n < PROVED_SLOTS_MAX) {
+    if (slot->until_s > now_s && slot->tag != tag && p->n < PROVED_SLOTS_MAX &&
+        is_crowded(p, now_s)) {
         grow(p);
         slot = place(p, tag);
     }
