@@ -135,12 +135,28 @@ static void fail(struct job *j, int code, const char *text)
     krpc_error_init(&j->r, j->q, j->from, code, text);
 }
 
+/* The source that a limit counts: an IPv4 address or the /64 of an IPv6 one, or for its
+ * network a /24 or /48; a local address is both. */
+struct key {
+    uint8_t b[16];
+};
+
+static struct key key_of(const struct addr *a, bool network)
+{
+    struct key key = {{0}};
+    size_t n = dht_id_exempt(a) ? sizeof key.b
+               : a->family == 4 ? (network ? 3 : 4)
+                                : (network ? 6 : 8);
+    memcpy(key.b, a->ip, n);
+    return key;
+}
+
 /* Whether an answer may be large: always for who has proved himself. */
 static bool may_be_large(struct job *j)
 {
-    struct limit *large = &j->s->large;
+    struct key key = key_of(j->from, false);
     if (proved_has(&j->s->proved, j->from, j->now_ms) ||
-        limit_take(large, j->from->ip, sizeof j->from->ip, j->now_ms)) {
+        limit_take(&j->s->large, key.b, sizeof key.b, j->now_ms)) {
         return true;
     }
     j->s->stats.held_back++;
@@ -462,11 +478,9 @@ static void dispatch(struct job *j)
 /* Whether this address, and its network, get an answer now. */
 static bool may_ask(struct server *s, const struct addr *from, uint64_t now_ms)
 {
-    uint8_t net[sizeof from->ip] = {0};
-    size_t n = dht_id_exempt(from) ? sizeof net : from->family == 4 ? 3 : 6;
-    memcpy(net, from->ip, n);
-    return limit_take(&s->each, from->ip, sizeof from->ip, now_ms) &&
-           limit_take(&s->nets, net, sizeof net, now_ms);
+    struct key each = key_of(from, false), net = key_of(from, true);
+    return limit_take(&s->each, each.b, sizeof each.b, now_ms) &&
+           limit_take(&s->nets, net.b, sizeof net.b, now_ms);
 }
 
 static bool may_send(struct server *s, size_t len, uint64_t now_ms)

@@ -563,6 +563,12 @@ Test(server, each_address_has_a_limit)
     from = ip("9.8.7.6");
     now_ms += 1000;
     cr_assert_eq(pings(200), 10, "10 a second come back");
+    from = ip("2001:db8:1:2::1");
+    cr_assert_eq(pings(200), SERVER_BURST);
+    from = ip("2001:db8:1:2::2");
+    cr_assert_eq(pings(5), 0, "who has one address of a /64 has them all");
+    from = ip("2001:db8:1:3::1");
+    cr_assert_eq(pings(5), 5);
 }
 
 Test(server, a_network_has_a_limit)
@@ -574,6 +580,13 @@ Test(server, a_network_has_a_limit)
         got += pings(4);
     }
     cr_assert_eq(got, SERVER_NET_BURST);
+    got = 0;
+    from = ip("2001:db8:1::1");
+    for (unsigned i = 0; i < 250; i++) {
+        from.ip[7] = (uint8_t)i;
+        got += pings(4);
+    }
+    cr_assert_eq(got, SERVER_NET_BURST, "a /48");
     from = ip("9.8.6.7");
     cr_assert_eq(pings(4), 4);
     got = 0;
