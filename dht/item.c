@@ -187,8 +187,7 @@ int item_sign(const struct item *it, const struct item_key *key,
     int bad = crypto_scalarmult_ed25519_base_noclamp(out, r);
     if (bad == 0) {
         challenge(out, key->public_key, text, n, h);
-        reduce(key->scalar, a);
-        crypto_core_ed25519_scalar_mul(a, h, a);
+        crypto_core_ed25519_scalar_mul(a, h, key->scalar);
         crypto_core_ed25519_scalar_add(out + SCALAR_LEN, r, a);
         memcpy(sig, out, sizeof out);
     }

@@ -43,7 +43,7 @@ struct item {
 /* What signs: secret but for public. Wipe it when it is done with. */
 struct item_key {
     uint8_t public_key[ITEM_KEY_LEN];
-    uint8_t scalar[32]; /* little-endian; need not be reduced */
+    uint8_t scalar[32]; /* little-endian, below the order of the group */
     uint8_t prefix[32];
 };
 

@@ -16,7 +16,7 @@
 
 #include "base/env.h"
 
-enum { LIMIT_SLOTS_MIN = 32, LIMIT_SLOTS_MAX = 65536, LIMIT_SEED_LEN = 16 };
+enum { LIMIT_SLOTS_MIN = 32, LIMIT_SLOTS_MAX = 32768, LIMIT_SEED_LEN = 16 };
 
 struct limit {
     uint64_t *slots; /* two rows */

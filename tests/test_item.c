@@ -274,6 +274,12 @@ Test(item, limits)
     cr_assert_eq(item_check(&it), KRPC_E_PROTOCOL);
 
     make(&m, "i1e", "", 0);
+    it = m.it;
+    it.k = NULL;
+    cr_assert_eq(item_check(&it), KRPC_E_PROTOCOL, "a signature without its key");
+    it = m.it;
+    it.sig = NULL;
+    cr_assert_eq(item_check(&it), KRPC_E_PROTOCOL);
     m.it.salt = (struct krpc_view){(const uint8_t *)salt, ITEM_SALT_MAX};
     m.it.v = long_value(value, ITEM_VALUE_MAX);
     m.it.seq = INT64_MAX;
@@ -400,6 +406,9 @@ Test(token, for_an_address_and_a_target)
     cr_assert_not(token_check(&s, &six, &t, token, sizeof token));
     cr_assert_not(token_check(&s, &a, &u, token, sizeof token));
     cr_assert_not(token_check(&s, &a, &t, token, sizeof token - 1));
+    uint8_t longer[TOKEN_LEN + 1] = {0};
+    memcpy(longer, token, sizeof token);
+    cr_assert_not(token_check(&s, &a, &t, longer, sizeof longer));
     cr_assert_not(token_check(&s, &a, &t, NULL, 0));
     for (size_t bit = 0; bit < 8 * sizeof token; bit++) {
         memcpy(other, token, sizeof token);
