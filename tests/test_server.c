@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bencode.h"
+#include "base/err.h"
 #include "dht/server.h"
 #include "dht/token.h"
 #include "seeded.h"
@@ -153,6 +154,20 @@ static struct krpc_msg announce(const struct dht_id *hash, uint16_t port, bool s
     q.port = port;
     q.seed = seed;
     q.has |= KRPC_TOKEN | KRPC_PORT | KRPC_SEED;
+    return answer(&q);
+}
+
+/* A put of a value with a good token, and fields beside it. */
+static struct krpc_msg put_with(const struct item *it, uint32_t fields)
+{
+    uint8_t token[TOKEN_LEN];
+    struct dht_id target;
+    struct krpc_msg q = query(KRPC_PUT);
+    item_target(it, &target);
+    token_for(KRPC_GET, &target, token);
+    set_view(&q.token, token, sizeof token);
+    q.v = it->v;
+    q.has |= KRPC_TOKEN | KRPC_V | fields;
     return answer(&q);
 }
 
@@ -467,6 +482,16 @@ Test(server, mutable_items)
     item_of(&r, &back);
     cr_assert(item_is(&back, &target));
     cr_assert_eq(put_item(&it, NULL).kind, KRPC_REPLY, "again");
+    uint8_t sig[ITEM_SIG_LEN];
+    memcpy(sig, it.sig, sizeof sig);
+    struct item forged = it;
+    forged.v.p = (const uint8_t *)"5:FIRST";
+    cr_assert_eq(put_item(&forged, NULL).code, KRPC_E_SIGNATURE,
+                 "that of what is stored");
+    forged = it;
+    forged.sig = sig;
+    sig[3] ^= 1;
+    cr_assert_eq(put_item(&forged, NULL).code, KRPC_E_SIGNATURE);
     it = made("5:other", "", 4);
     cr_assert_eq(put_item(&it, NULL).code, KRPC_E_SEQ);
     it = made("5:other", "", 3);
@@ -512,6 +537,11 @@ Test(server, puts_that_are_refused)
     it.seq = 2;
     cr_assert_eq(put_item(&it, NULL).code, KRPC_E_SIGNATURE);
     it.seq = 1;
+    struct item loose = plain("5:loose");
+    loose.seq = 1;
+    cr_assert_eq(put_with(&loose, KRPC_SEQ).code, KRPC_E_PROTOCOL, "seq, but no key");
+    cr_assert_eq(put_with(&loose, KRPC_CAS).code, KRPC_E_PROTOCOL);
+    cr_assert_eq(put_with(&loose, 0).kind, KRPC_REPLY);
 
     /* Without sig and seq it would be an immutable item under the target of a mutable. */
     uint8_t token[TOKEN_LEN];
@@ -693,6 +723,50 @@ Test(server, many_peers_for_who_has_proved_nothing)
     }
     cr_assert_eq(most, SERVER_PEERS4_MAX);
     cr_assert_eq(least, SERVER_PEERS_SCRAPE);
+
+    /* Beside the filters, there is room for few. */
+    server_proved(server, &from, now_ms);
+    struct krpc_msg q = about(KRPC_GET_PEERS, &hash);
+    q.scrape = 1;
+    q.has |= KRPC_SCRAPE;
+    struct krpc_msg r = answer(&q);
+    size_t pos = 0, n = 0;
+    while (krpc_peer_next(&r.values, &pos, &a)) {
+        n++;
+    }
+    cr_assert(r.bfpe != NULL && r.bfsd != NULL);
+    cr_assert_eq(n, SERVER_PEERS_SCRAPE);
+    cr_assert_eq(r.nodes.n, 8 * KRPC_NODE4_LEN, "no node gives way");
+}
+
+/* What is far, and who we are, is by our id of now. */
+Test(server, another_id_of_ours)
+{
+    struct server_config c;
+    struct item x = plain("1:x"), y = plain("1:y");
+    struct dht_id self;
+    server_config_init(&c);
+    c.shelf.items_max = 1;
+    server_free(server);
+    start_with(&c);
+    item_target(&x, &self);
+    server_set_self(server, &self);
+    struct krpc_msg q = query(KRPC_PING), r;
+    len = server_answer(server, &q, &from, &nodes, now_ms, bytes);
+    cr_assert_eq(krpc_decode(bytes, len, &r), 0);
+    cr_assert(dht_id_eq(&r.id, &self));
+    self = id_of(ID);
+    server_set_self(server, &self);
+    cr_assert_eq(put_item(&x, NULL).kind, KRPC_REPLY);
+    item_target(&x, &self);
+    server_set_self(server, &self);
+    struct shelf *shelf = server_shelf(server);
+    struct dht_id target;
+    struct addr other = ip("20.1.2.3");
+    item_target(&y, &target);
+    cr_assert_eq(shelf_put(shelf, &target, &y, NULL, &other, now_ms), ERR_FULL);
+    server_set_self(server, &target);
+    cr_assert_eq(shelf_put(shelf, &target, &y, NULL, &other, now_ms), 0);
 }
 
 /* The largest answer there is: nodes give way to the value. */
