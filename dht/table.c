@@ -27,8 +27,10 @@ struct entry {
 
 struct bucket {
     uint8_t *place, *spare; /* entries */
-    uint32_t changed_s;
+    uint32_t changed_s;     /* when a node of it has answered */
+    uint32_t wanted_s;      /* when nodes for it were last asked for */
     uint8_t n, n_spare, cap;
+    bool grew; /* since then */
 };
 
 struct table {
@@ -114,7 +116,9 @@ static void entry_node(const struct table *t, const struct entry *e,
 
 static bool same_ip(const struct table *t, const struct entry *e, const struct addr *a)
 {
-    return memcmp(e->ip, a->ip, ip_len(t)) == 0;
+    /* The first four bytes, all there is of IPv4, decide nearly always. */
+    return memcmp(e->ip, a->ip, IP4_LEN) == 0 &&
+           (t->c.family == 4 || memcmp(e->ip, a->ip, IP6_LEN) == 0);
 }
 
 static bool is_crowded(const struct table *t, const struct addr *a)
@@ -122,12 +126,21 @@ static bool is_crowded(const struct table *t, const struct addr *a)
     return t->c.private_too && addr_is_private(a);
 }
 
+/* Some bytes of an id that differ even between neighbours. */
+static uint32_t id_tail(const struct dht_id *id)
+{
+    uint32_t v;
+    memcpy(&v, id->b + DHT_ID_LEN / 2, sizeof v);
+    return v;
+}
+
 static struct entry *find_in(const struct table *t, uint8_t *array, size_t n,
                              const struct dht_id *id)
 {
+    uint32_t tail = id_tail(id);
     for (size_t i = 0; i < n; i++) {
         struct entry *e = at(t, array, i);
-        if (dht_id_eq(&e->id, id)) {
+        if (id_tail(&e->id) == tail && dht_id_eq(&e->id, id)) {
             return e;
         }
     }
@@ -352,6 +365,7 @@ static bool join(struct table *t, struct bucket *b, const struct dht_id *id,
     }
     entry_set(t, e, id, a);
     e->rtt_ms = rtt_before;
+    b->grew = b->grew || placed;
     note_answer(b, e, rtt_ms, now_ms);
     return placed;
 }
@@ -384,12 +398,21 @@ static void add_hearsay(struct table *t, struct bucket *b, const struct dht_id *
 {
     struct bucket *other;
     if (find_in(t, b->spare, b->n_spare, id) != NULL || !subnet_allows(t, b, a, id) ||
-        (b->n_spare < TABLE_SPARES && find_addr(t, a, &other) != NULL)) {
+        find_addr(t, a, &other) != NULL) {
         return;
     }
     struct entry *e = find_spare(t, b, false);
     if (e != NULL) {
         entry_set(t, e, id, a);
+    }
+}
+
+void table_heard(struct table *t, const struct dht_id *id, const struct addr *a)
+{
+    struct bucket *b = a->family == t->c.family ? make_bucket(t, id) : NULL;
+    if (b != NULL && b->n_spare < TABLE_SPARES && has_room(t, b) &&
+        find_in(t, b->place, b->n, id) == NULL) {
+        add_hearsay(t, b, id, a);
     }
 }
 
@@ -402,18 +425,9 @@ void table_queried(struct table *t, const struct dht_id *id, const struct addr *
     }
     struct entry *e = find_in(t, b->place, b->n, id);
     if (e == NULL) {
-        add_hearsay(t, b, id, a);
+        table_heard(t, id, a);
     } else if (same_ip(t, e, a) && e->port == a->port && e->fails == 0) {
         e->seen_s = seconds(now_ms); /* BEP 5: it has answered once, and it is there */
-    }
-}
-
-void table_heard(struct table *t, const struct dht_id *id, const struct addr *a)
-{
-    struct bucket *b = a->family == t->c.family ? make_bucket(t, id) : NULL;
-    if (b != NULL && b->n_spare < TABLE_SPARES && has_room(t, b) &&
-        find_in(t, b->place, b->n, id) == NULL) {
-        add_hearsay(t, b, id, a);
     }
 }
 
@@ -649,10 +663,22 @@ bool table_next_refresh(struct table *t, const struct env *env, uint64_t now_ms,
     return false;
 }
 
-bool table_has_room(const struct table *t, const struct dht_id *id)
+bool table_next_wanted(struct table *t, const struct env *env, uint64_t now_ms,
+                       struct dht_id *target)
 {
-    unsigned i = dht_id_shared(&t->self, id);
-    return i < DHT_ID_BITS && (i >= t->n_buckets || has_room(t, &t->buckets[i]));
+    uint32_t now_s = seconds(now_ms);
+    unsigned end = near_bucket(t);
+    for (unsigned i = 0; i < end; i++) {
+        struct bucket *b = &t->buckets[i];
+        bool turn = b->grew || b->wanted_s == 0 || now_s - b->wanted_s >= TABLE_GOOD_S;
+        if (turn && has_room(t, b) && check_spare(t, b, now_s) == NULL) {
+            b->grew = false;
+            b->wanted_s = now_s;
+            dht_id_random_near(env, &t->self, i, target);
+            return true;
+        }
+    }
+    return false;
 }
 
 size_t table_count(const struct table *t)

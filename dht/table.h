@@ -88,8 +88,11 @@ bool table_next_check(struct table *t, uint64_t now_ms, struct table_node *out);
  * none. */
 bool table_next_refresh(struct table *t, const struct env *env, uint64_t now_ms,
                         struct dht_id *target);
-/* Whether the bucket of id has less nodes than places. */
-bool table_has_room(const struct table *t, const struct dht_id *id);
+/* A random id in the shallowest bucket that lacks nodes and knows nobody who could be
+ * asked: any node may be asked for nodes near to it. Each bucket has its turn when it has
+ * got a new node, and every 15 minutes. False: none. */
+bool table_next_wanted(struct table *t, const struct env *env, uint64_t now_ms,
+                       struct dht_id *target);
 
 size_t table_count(const struct table *t);
 /* Bytes of memory that it holds. */

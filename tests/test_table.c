@@ -364,6 +364,31 @@ Test(table, buckets_with_room_are_refreshed)
     table_free(t);
 }
 
+Test(table, nodes_are_wanted_until_nobody_new_is_found)
+{
+    struct table *t = table_new(&self, &v4);
+    struct dht_id target, id = id_in(1);
+    struct addr a = address(900);
+    (void)fill(t, 0, 0, 5);
+    (void)fill(t, 2, 100, 8);
+    bool seen[8] = {false};
+    for (int i = 0; i < 3; i++) {
+        cr_assert(table_next_wanted(t, &env, 0, &target));
+        seen[dht_id_shared(&self, &target)] = true;
+    }
+    cr_assert(seen[0] && seen[1] && seen[2]);
+    cr_assert_not(table_next_wanted(t, &env, 1000, &target));
+    cr_assert(add(t, 0, 50, 1000));
+    cr_assert(table_next_wanted(t, &env, 2000, &target), "it grows");
+    cr_assert_eq(dht_id_shared(&self, &target), 0);
+    cr_assert_not(table_next_wanted(t, &env, 3000, &target));
+    table_heard(t, &id, &a);
+    cr_assert(add(t, 1, 60, 4000));
+    cr_assert_not(table_next_wanted(t, &env, 5000, &target), "that one is asked first");
+    cr_assert(table_next_wanted(t, &env, 16 * (uint64_t)MIN, &target));
+    table_free(t);
+}
+
 Test(table, another_id_of_our_own)
 {
     struct table *t = table_new(&self, &v4);
