@@ -1,0 +1,119 @@
+/* One iterative lookup in one address family (Kademlia, BEP 5), and afterwards the
+ * storing at the nodes that it has found. It sends nothing: it says whom to ask next, and
+ * is told what became of it.
+ *
+ * Candidates are kept sorted by their distance. LOOKUP_ALPHA of them are asked at a time.
+ * One that does not answer within the first deadline (rpc.h) is slow: it blocks nothing,
+ * its answer still counts, and while any are slow, up to as many more are asked, at most
+ * LOOKUP_ALPHA_MAX. The lookup is complete when the closest LOOKUP_K that answer have
+ * answered (with a token where one is wanted: not every implementation knows every
+ * query), and over when nobody is left to ask or LOOKUP_MS have passed.
+ *
+ * Of one /24 (IPv6: /48) one node counts among the closest, so that an owner of few
+ * addresses cannot surround a target. */
+#ifndef LINNET_DHT_LOOKUP_H
+#define LINNET_DHT_LOOKUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "dht/id.h"
+#include "dht/krpc.h"
+#include "dht/table.h"
+
+enum {
+    LOOKUP_K = 8,
+    LOOKUP_ALPHA = 4,
+    LOOKUP_ALPHA_MAX = 8,
+    LOOKUP_SPARES = 4,      /* more than k that a value may be stored at */
+    LOOKUP_NODES_MAX = 64,  /* candidates that are remembered */
+    LOOKUP_SUBNET_MAX = 2,  /* … of one subnet */
+    LOOKUP_ASKED_MAX = 160, /* queries of one lookup */
+    LOOKUP_STORE_TRIES = 2, /* queries to one node to store there */
+    LOOKUP_MS = 8000,
+    LOOKUP_STORE_MS = 6000,
+};
+
+struct lookup_config {
+    struct dht_id target;
+    bool tokens;      /* only nodes that give a token count */
+    bool private_too; /* for tests: no limit for the subnets of private addresses */
+};
+
+enum lookup_state {
+    LOOKUP_RUNNING,
+    LOOKUP_COMPLETE,  /* the closest k have answered */
+    LOOKUP_EXHAUSTED, /* nobody is left to ask; less than k have answered */
+    LOOKUP_LATE,      /* LOOKUP_MS have passed */
+};
+
+struct lookup_counts {
+    uint16_t asked;    /* queries sent */
+    uint16_t answered; /* nodes */
+    uint16_t closest;  /* nodes that count among the closest k */
+    uint16_t silent;   /* nodes that have not answered */
+    uint8_t depth;     /* of the deepest node that answered; those we knew have 0 */
+};
+
+struct lookup;
+
+/* NULL: out of memory. */
+struct lookup *lookup_new(const struct lookup_config *c, uint64_t now_ms);
+void lookup_free(struct lookup *l);
+/* Bytes that one holds. */
+size_t lookup_memory(void);
+
+/* A candidate. teller: the slot of who named it, or LOOKUP_TABLE. False: it is known, or
+ * too far away, or there are too many of its subnet. The caller has judged the address.
+ */
+enum { LOOKUP_TABLE = 0xffff };
+bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller);
+
+/* Whom to ask now, if anybody. The slot names the node in the calls below. */
+bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
+                 uint16_t *slot);
+/* It could not be sent (a query, or what is to be stored): the node is to be named again,
+ * not before at_ms. */
+void lookup_postpone(struct lookup *l, uint16_t slot, uint64_t at_ms);
+/* It has answered. token (may be empty) is copied. False: it was not asked, or has
+ * answered before. */
+bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *token);
+void lookup_slow(struct lookup *l, uint16_t slot);
+/* It has not answered at all, or with an error. */
+void lookup_failed(struct lookup *l, uint16_t slot);
+
+enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms);
+/* When lookup_next(), lookup_store_next() or the state may change with time alone. */
+uint64_t lookup_deadline(const struct lookup *l, uint64_t now_ms);
+void lookup_count(const struct lookup *l, struct lookup_counts *out);
+/* How far from the bottom of the table a node was: 0 we knew it. */
+uint8_t lookup_depth(const struct lookup *l, uint16_t slot);
+/* The closest nodes that have answered (with a token where one is wanted), at most max,
+ * the closest first. */
+size_t lookup_closest(const struct lookup *l, struct table_node *out, size_t max);
+
+/* ---- storing, after the lookup ---- */
+
+/* Begins: the closest k with a token, and spares for those who fail. */
+void lookup_store(struct lookup *l, uint64_t now_ms);
+/* Where to store now, if anywhere. The token lives until the next call. */
+bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
+                       uint16_t *slot, struct krpc_view *token);
+enum lookup_stored {
+    LOOKUP_STORED,  /* it says so */
+    LOOKUP_REFUSED, /* an error */
+    LOOKUP_SLOW, /* no answer yet: another try, which may come too late for the first */
+    LOOKUP_LOST,
+};
+void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored result);
+bool lookup_store_done(const struct lookup *l, uint64_t now_ms);
+size_t lookup_copies(const struct lookup *l); /* that were stored */
+/* A node that gave back the value that is to be stored needs no other copy. */
+void lookup_has_copy(struct lookup *l, uint16_t slot);
+void lookup_no_copies(struct lookup *l); /* there is a newer value */
+/* How many of the closest k have a copy, and how many have not. */
+void lookup_count_copies(const struct lookup *l, size_t *have, size_t *lack);
+
+#endif

@@ -1,0 +1,354 @@
+/* A lookup, told by hand what becomes of its queries. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "dht/lookup.h"
+#include "seeded.h"
+
+static uint64_t state = 5;
+static const struct env env = {&state, seeded, NULL};
+static const struct dht_id target = {{0x55}};
+static const struct krpc_view token = {(const uint8_t *)"token", 5};
+
+/* A node that shares so many bits with the target, in a /24 of its own. */
+static struct table_node node(unsigned i, unsigned bits)
+{
+    struct table_node n = {
+        .addr = {.family = 4, .ip = {20, (uint8_t)(i >> 8), (uint8_t)i, 1}, .port = 1},
+    };
+    dht_id_random_near(&env, &target, bits, &n.id);
+    return n;
+}
+
+static struct lookup *start(bool tokens, bool private_too)
+{
+    struct lookup_config c = {
+        .target = target, .tokens = tokens, .private_too = private_too};
+    struct lookup *l = lookup_new(&c, 0);
+    cr_assert_not_null(l);
+    return l;
+}
+
+static void add(struct lookup *l, unsigned first, unsigned n, unsigned bits)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct table_node t = node(first + i, bits);
+        cr_assert(lookup_add(l, &t, LOOKUP_TABLE));
+    }
+}
+
+/* Asks whoever is to be asked; the slots go to slots. */
+static unsigned ask(struct lookup *l, uint64_t now_ms, uint16_t slots[16])
+{
+    struct table_node who;
+    unsigned n = 0;
+    while (n < 16 && lookup_next(l, now_ms, &who, &slots[n])) {
+        n++;
+    }
+    return n;
+}
+
+static void answer_all(struct lookup *l, const struct krpc_view *t)
+{
+    uint16_t slots[16];
+    for (unsigned n; (n = ask(l, 0, slots)) > 0;) {
+        while (n-- > 0) {
+            cr_assert(lookup_answered(l, slots[n], t));
+        }
+    }
+}
+
+Test(lookup, the_closest_are_asked_first_four_at_a_time)
+{
+    struct lookup *l = start(false, false);
+    struct table_node who, last = {.rtt_ms = 0};
+    uint16_t slot;
+    add(l, 0, 20, 3);
+    add(l, 100, 20, 9);
+    for (int i = 0; i < LOOKUP_ALPHA; i++) {
+        cr_assert(lookup_next(l, 0, &who, &slot));
+        cr_assert(i == 0 || dht_id_cmp(&target, &last.id, &who.id) < 0);
+        cr_assert_geq(dht_id_shared(&target, &who.id), 9);
+        last = who;
+    }
+    cr_assert_not(lookup_next(l, 0, &who, &slot));
+    cr_assert(lookup_answered(l, slot, NULL));
+    cr_assert_not(lookup_answered(l, slot, NULL), "only once");
+    cr_assert(lookup_next(l, 0, &who, &slot));
+    lookup_free(l);
+}
+
+Test(lookup, complete_when_the_closest_eight_have_answered)
+{
+    struct lookup *l = start(false, false);
+    struct lookup_counts n;
+    add(l, 0, 20, 3);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_RUNNING);
+    answer_all(l, NULL);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    lookup_count(l, &n);
+    cr_assert(n.asked == 8 && n.answered == 8 && n.closest == 8 && n.silent == 0);
+    struct table_node closest[20];
+    cr_assert_eq(lookup_closest(l, closest, 20), 8);
+    struct table_node nearer = node(500, 30);
+    cr_assert(lookup_add(l, &nearer, 0));
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_RUNNING, "somebody closer is known now");
+    lookup_free(l);
+}
+
+Test(lookup, depth_counts_tellers)
+{
+    struct lookup *l = start(false, false);
+    uint16_t slots[16];
+    struct lookup_counts n;
+    struct table_node second = node(1, 20), third = node(2, 30);
+    add(l, 0, 1, 3);
+    cr_assert_eq(ask(l, 0, slots), 1);
+    cr_assert(lookup_answered(l, slots[0], NULL));
+    cr_assert(lookup_add(l, &second, slots[0]));
+    cr_assert_eq(ask(l, 0, slots), 1);
+    cr_assert_eq(lookup_depth(l, slots[0]), 1);
+    cr_assert(lookup_answered(l, slots[0], NULL));
+    cr_assert(lookup_add(l, &third, slots[0]));
+    cr_assert_eq(ask(l, 0, slots), 1);
+    cr_assert(lookup_answered(l, slots[0], NULL));
+    lookup_count(l, &n);
+    cr_assert_eq(n.depth, 2);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_EXHAUSTED, "there are only three");
+    lookup_free(l);
+}
+
+Test(lookup, who_is_slow_blocks_nothing_and_still_counts)
+{
+    struct lookup *l = start(false, false);
+    uint16_t first[16], more[16];
+    add(l, 0, 40, 3);
+    cr_assert_eq(ask(l, 0, first), 4);
+    for (int i = 0; i < 4; i++) {
+        lookup_slow(l, first[i]);
+    }
+    cr_assert_eq(ask(l, 300, more), LOOKUP_ALPHA_MAX);
+    for (int i = 0; i < 8; i++) {
+        cr_assert(lookup_answered(l, more[i], NULL));
+    }
+    cr_assert_eq(lookup_state(l, 300), LOOKUP_COMPLETE, "without those four");
+    cr_assert(lookup_answered(l, first[0], NULL));
+    struct lookup_counts n;
+    lookup_count(l, &n);
+    cr_assert(n.answered == 9 && n.closest == 8 && n.silent == 3);
+    lookup_free(l);
+}
+
+Test(lookup, silence_of_all_is_no_answer)
+{
+    struct lookup *l = start(false, false);
+    uint16_t slots[16];
+    add(l, 0, 3, 3);
+    cr_assert_eq(ask(l, 0, slots), 3);
+    for (int i = 0; i < 3; i++) {
+        lookup_slow(l, slots[i]);
+    }
+    cr_assert_eq(lookup_state(l, 300), LOOKUP_RUNNING, "they may answer yet");
+    for (int i = 0; i < 3; i++) {
+        lookup_failed(l, slots[i]);
+    }
+    cr_assert_eq(lookup_state(l, 7000), LOOKUP_EXHAUSTED);
+    struct lookup_counts n;
+    lookup_count(l, &n);
+    cr_assert(n.answered == 0 && n.silent == 3);
+    lookup_free(l);
+}
+
+Test(lookup, it_ends_after_its_time)
+{
+    struct lookup *l = start(false, false);
+    uint16_t slots[16];
+    add(l, 0, 3, 3);
+    cr_assert_eq(ask(l, 0, slots), 3);
+    cr_assert_eq(lookup_deadline(l, 0), LOOKUP_MS);
+    cr_assert_eq(lookup_state(l, LOOKUP_MS - 1), LOOKUP_RUNNING);
+    cr_assert_eq(lookup_state(l, LOOKUP_MS), LOOKUP_LATE);
+    add(l, 10, 1, 9);
+    cr_assert_eq(ask(l, LOOKUP_MS, slots), 0);
+    lookup_free(l);
+}
+
+Test(lookup, who_gives_no_token_does_not_count)
+{
+    struct lookup *l = start(true, false);
+    struct table_node closest[16];
+    uint16_t slots[16];
+    add(l, 0, 8, 9);
+    add(l, 100, 8, 3);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(ask(l, 0, slots), 4);
+        for (int j = 0; j < 4; j++) {
+            cr_assert(lookup_answered(l, slots[j], NULL));
+        }
+    }
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_RUNNING, "none of the nearer had one");
+    answer_all(l, &token);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    cr_assert_eq(lookup_closest(l, closest, 16), 8);
+    cr_assert_eq(dht_id_shared(&target, &closest[0].id), 3);
+    lookup_free(l);
+}
+
+Test(lookup, one_of_a_subnet_counts)
+{
+    struct lookup *l = start(false, false);
+    struct table_node closest[16];
+    unsigned welcome = 0;
+    for (uint8_t i = 0; i < 20; i++) {
+        struct table_node n = node(0, 40);
+        n.addr.ip[3] = i;
+        welcome += lookup_add(l, &n, LOOKUP_TABLE);
+    }
+    cr_assert_eq(welcome, LOOKUP_SUBNET_MAX);
+    add(l, 1, 10, 3);
+    answer_all(l, NULL);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    cr_assert_eq(lookup_closest(l, closest, 16), 8);
+    cr_assert_eq(dht_id_shared(&target, &closest[0].id), 40);
+    cr_assert_eq(dht_id_shared(&target, &closest[1].id), 3);
+    lookup_free(l);
+
+    l = start(false, true);
+    welcome = 0;
+    for (uint16_t i = 1; i <= 20; i++) {
+        struct table_node n = node(0, 40);
+        n.addr = (struct addr){.family = 4, .ip = {127, 0, 0, 1}, .port = i};
+        welcome += lookup_add(l, &n, LOOKUP_TABLE);
+    }
+    cr_assert_eq(welcome, 20, "a test network may live at one address");
+    lookup_free(l);
+}
+
+Test(lookup, the_farthest_make_room)
+{
+    struct lookup *l = start(false, false);
+    struct table_node far = node(1000, 1), near = node(1001, 20);
+    add(l, 0, LOOKUP_NODES_MAX, 9);
+    cr_assert_not(lookup_add(l, &far, LOOKUP_TABLE));
+    cr_assert(lookup_add(l, &near, LOOKUP_TABLE));
+    cr_assert_not(lookup_add(l, &near, LOOKUP_TABLE), "known");
+    struct table_node same_addr = node(1001, 21);
+    cr_assert_not(lookup_add(l, &same_addr, LOOKUP_TABLE), "another id at its address");
+    uint16_t slot;
+    struct table_node who;
+    cr_assert(lookup_next(l, 0, &who, &slot));
+    cr_assert(dht_id_eq(&who.id, &near.id));
+    lookup_free(l);
+}
+
+Test(lookup, what_could_not_be_sent_is_sent_later)
+{
+    struct lookup *l = start(false, false);
+    struct table_node who;
+    uint16_t slot, again;
+    add(l, 0, 1, 9);
+    cr_assert(lookup_next(l, 0, &who, &slot));
+    lookup_postpone(l, slot, 250);
+    cr_assert_eq(lookup_deadline(l, 0), 250);
+    cr_assert_not(lookup_next(l, 249, &who, &again));
+    cr_assert_eq(lookup_state(l, 249), LOOKUP_RUNNING);
+    cr_assert(lookup_next(l, 250, &who, &again));
+    cr_assert_eq(slot, again);
+    struct lookup_counts n;
+    lookup_count(l, &n);
+    cr_assert_eq(n.asked, 1);
+    lookup_free(l);
+}
+
+/* ---- storing ---- */
+
+static struct lookup *with_tokens(unsigned n)
+{
+    struct lookup *l = start(true, false);
+    add(l, 0, n, 9);
+    answer_all(l, &token);
+    if (n > LOOKUP_K) {
+        add(l, 100, 4, 20); /* so that twelve have answered */
+        answer_all(l, &token);
+    }
+    lookup_store(l, 0);
+    return l;
+}
+
+static unsigned store(struct lookup *l, uint64_t now_ms, uint16_t slots[16])
+{
+    struct table_node who;
+    struct krpc_view t;
+    unsigned n = 0;
+    while (n < 16 && lookup_store_next(l, now_ms, &who, &slots[n], &t)) {
+        cr_assert(t.n == token.n && memcmp(t.p, token.p, t.n) == 0);
+        n++;
+    }
+    return n;
+}
+
+Test(lookup, stored_at_eight)
+{
+    struct lookup *l = with_tokens(9);
+    uint16_t slots[16];
+    cr_assert_eq(store(l, 0, slots), 8);
+    for (int i = 0; i < 8; i++) {
+        cr_assert_not(lookup_store_done(l, 0));
+        lookup_store_result(l, slots[i], LOOKUP_STORED);
+    }
+    cr_assert(lookup_store_done(l, 0));
+    cr_assert_eq(lookup_copies(l), 8);
+    lookup_free(l);
+}
+
+Test(lookup, one_retry_then_a_spare)
+{
+    struct lookup *l = with_tokens(9);
+    uint16_t slots[16], again[16];
+    cr_assert_eq(store(l, 0, slots), 8);
+    lookup_store_result(l, slots[7], LOOKUP_SLOW);
+    cr_assert_eq(store(l, 300, again), 1);
+    cr_assert_eq(again[0], slots[7]);
+    lookup_store_result(l, slots[7], LOOKUP_SLOW);
+    cr_assert_eq(store(l, 600, again), 1);
+    cr_assert_neq(again[0], slots[7], "a spare");
+    lookup_store_result(l, again[0], LOOKUP_REFUSED);
+    cr_assert_eq(store(l, 900, again), 1, "no retry after an error");
+    lookup_store_result(l, slots[7], LOOKUP_STORED);
+    cr_assert_eq(lookup_copies(l), 1, "late, but it counts");
+    lookup_free(l);
+}
+
+Test(lookup, storing_ends)
+{
+    struct lookup *l = with_tokens(2);
+    uint16_t slots[16];
+    cr_assert_eq(store(l, 0, slots), 2);
+    lookup_store_result(l, slots[0], LOOKUP_STORED);
+    cr_assert_not(lookup_store_done(l, LOOKUP_STORE_MS - 1));
+    cr_assert(lookup_store_done(l, LOOKUP_STORE_MS));
+    lookup_store_result(l, slots[1], LOOKUP_REFUSED);
+    cr_assert(lookup_store_done(l, 0));
+    cr_assert_eq(lookup_copies(l), 1);
+    lookup_free(l);
+}
+
+Test(lookup, who_has_a_copy_is_left_alone)
+{
+    struct lookup *l = start(true, false);
+    uint16_t slots[16];
+    size_t have, lack;
+    add(l, 0, 8, 9);
+    answer_all(l, &token);
+    for (uint16_t i = 0; i < 5; i++) {
+        lookup_has_copy(l, i);
+    }
+    lookup_count_copies(l, &have, &lack);
+    cr_assert(have == 5 && lack == 3);
+    lookup_store(l, 0);
+    cr_assert_eq(store(l, 0, slots), 3);
+    lookup_no_copies(l);
+    lookup_count_copies(l, &have, &lack);
+    cr_assert(have == 0 && lack == 8);
+    lookup_free(l);
+}
