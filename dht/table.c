@@ -636,12 +636,12 @@ bool table_next_check(struct table *t, uint64_t now_ms, struct table_node *out)
     return true;
 }
 
-/* The bucket from which on down there are less than k nodes: a lookup of our own id
- * finds all of them. */
+/* The bucket from which on down there are less than k nodes: a lookup of our own id finds
+ * all of them, unless there are no others. */
 static unsigned near_bucket(const struct table *t)
 {
     unsigned i = t->n_buckets, n = 0;
-    while (i > 0 && n + t->buckets[i - 1].n < TABLE_K) {
+    while (t->count >= TABLE_K && i > 0 && n + t->buckets[i - 1].n < TABLE_K) {
         n += t->buckets[--i].n;
     }
     return i;

@@ -1,0 +1,752 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "dht/dht_priv.h"
+
+enum {
+    OPS_STEP = 8,
+    INDEX_BITS = 16,
+    BUSY_MS = 100, /* before another try when too much is under way */
+    KEEP_RETRIES_MAX = 6,
+    OP_PEERS_MAX = 512,
+};
+
+/* ---- the list of operations ---- */
+
+static bool reserve_op(struct dht *d)
+{
+    size_t cap = d->ops_cap + (size_t)OPS_STEP;
+    struct op **p = reallocarray(d->ops, cap, sizeof(struct op *));
+    if (p == NULL) {
+        return false;
+    }
+    for (size_t i = d->ops_cap; i < cap; i++) {
+        p[i] = NULL;
+    }
+    d->ops = p;
+    d->ops_cap = (uint16_t)cap;
+    return true;
+}
+
+struct op *op_new(struct dht *d, enum op_kind kind, uint64_t now_ms)
+{
+    uint16_t i = 0;
+    while (i < d->ops_cap && d->ops[i] != NULL) {
+        i++;
+    }
+    if (d->ops_n >= DHT_OPS_MAX || (i == d->ops_cap && !reserve_op(d))) {
+        return NULL;
+    }
+    struct op *op = calloc(1, sizeof *op);
+    if (op == NULL) {
+        return NULL;
+    }
+    d->ops_gen = d->ops_gen == UINT16_MAX ? 1 : (uint16_t)(d->ops_gen + 1);
+    op->handle = (uint32_t)d->ops_gen << INDEX_BITS | i;
+    op->kind = kind;
+    op->begun_ms = now_ms;
+    op->next_ms = now_ms;
+    d->ops[i] = op;
+    d->ops_n++;
+    d->ops_next_ms = now_ms;
+    return op;
+}
+
+struct op *op_by_handle(const struct dht *d, uint32_t handle)
+{
+    uint32_t i = handle & ((1u << INDEX_BITS) - 1);
+    struct op *op = i < d->ops_cap ? d->ops[i] : NULL;
+    return op != NULL && op->handle == handle ? op : NULL;
+}
+
+static void end_round(struct dht *d, struct op *op)
+{
+    for (unsigned i = 0; i < SIDES; i++) {
+        lookup_free(op->l[i]);
+        op->l[i] = NULL;
+    }
+    if (op->phase == OP_LOOKS || op->phase == OP_STORES) {
+        d->ops_active--;
+    }
+}
+
+void op_free(struct dht *d, struct op *op)
+{
+    end_round(d, op);
+    d->ops[op->handle & ((1u << INDEX_BITS) - 1)] = NULL;
+    d->ops_n--;
+    free(op->item.v);
+    free(op->item.salt);
+    free(op->peers);
+    free(op);
+}
+
+void op_free_handle(struct dht *d, uint32_t handle)
+{
+    struct op *op = op_by_handle(d, handle);
+    if (op != NULL) {
+        op_free(d, op);
+    }
+}
+
+static void wake(struct dht *d, struct op *op, uint64_t at_ms)
+{
+    op->next_ms = at_ms;
+    d->ops_next_ms = at_ms < d->ops_next_ms ? at_ms : d->ops_next_ms;
+}
+
+/* ---- the end of a round ---- */
+
+/* Whether the answers of a side show that there is nothing. */
+static bool is_sure(const struct lookup *l, uint64_t now_ms)
+{
+    struct lookup_counts n;
+    lookup_count(l, &n);
+    return lookup_state(l, now_ms) == LOOKUP_COMPLETE ||
+           (n.closest > 0 && n.closest > n.silent);
+}
+
+static enum dht_outcome judge(const struct op *op, uint64_t now_ms)
+{
+    bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
+    const struct dht_result *r = &op->result;
+    if (op->kind == OP_PING || op->kind == OP_FIND) {
+        return r->n.answered > 0 ? DHT_OK : DHT_NOT_ASKED;
+    }
+    if (stores) {
+        return r->copies > 0 ? DHT_OK : r->code != 0 ? DHT_REFUSED : DHT_NOT_ASKED;
+    }
+    if (op->found) {
+        return DHT_OK;
+    }
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (op->l[i] != NULL && is_sure(op->l[i], now_ms)) {
+            return DHT_NOT_FOUND;
+        }
+    }
+    return DHT_NOT_ASKED;
+}
+
+static void count_side(struct dht_result *r, const struct op *op, const struct lookup *l)
+{
+    struct lookup_counts n;
+    struct table_node closest[LOOKUP_K];
+    lookup_count(l, &n);
+    r->n.asked = (uint16_t)(r->n.asked + n.asked);
+    r->n.answered = (uint16_t)(r->n.answered + n.answered);
+    r->n.closest = (uint16_t)(r->n.closest + n.closest);
+    r->n.silent = (uint16_t)(r->n.silent + n.silent);
+    r->n.depth = n.depth > r->n.depth ? n.depth : r->n.depth;
+    size_t have, lack;
+    lookup_count_copies(l, &have, &lack);
+    bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
+    r->copies = (uint8_t)(r->copies + (stores ? lookup_copies(l) : have));
+    size_t got = lookup_closest(l, closest, LOOKUP_K - r->n_closest);
+    for (size_t i = 0; i < got && op->kind == OP_FIND; i++) {
+        r->closest[r->n_closest++] = (struct krpc_node){closest[i].id, closest[i].addr};
+    }
+}
+
+/* How dense the ids are tells how many nodes there are. */
+static void estimate(struct dht *d, unsigned side, const struct op *op, uint64_t now_ms)
+{
+    struct side *s = &d->side[side];
+    struct table_node closest[LOOKUP_K];
+    if (lookup_state(op->l[side], now_ms) != LOOKUP_COMPLETE ||
+        lookup_closest(op->l[side], closest, LOOKUP_K) < LOOKUP_K) {
+        return;
+    }
+    double distance = dht_id_distance(&op->target, &closest[LOOKUP_K - 1].id);
+    s->distance = s->distance > 0 ? (7 * s->distance + distance) / 8 : distance;
+}
+
+static uint64_t keep_gap_ms(const struct dht *d, const struct op *op, bool reached)
+{
+    uint64_t gap = op->kind == OP_PUT ? DHT_KEEP_ITEM_MS : DHT_KEEP_PEER_MS;
+    if (!reached && op->retries < KEEP_RETRIES_MAX) {
+        gap = (uint64_t)DHT_KEEP_RETRY_MS << op->retries;
+    }
+    return gap - gap / 10 + env_uniform(d->env, (uint32_t)(gap / 5) + 1);
+}
+
+static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
+{
+    struct dht_result *r = &op->result;
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (op->l[i] != NULL) {
+            count_side(r, op, op->l[i]);
+            estimate(d, i, op, now_ms);
+        }
+    }
+    if (op->kind != OP_PING) {
+        r->ms = (uint32_t)(now_ms - op->begun_ms);
+    }
+    r->outcome = judge(op, now_ms);
+    if (op->internal) {
+        keep_self_done(d, op, now_ms);
+    } else {
+        struct dht_event *e = dht_event_add(d, DHT_DONE, op->handle);
+        if (e != NULL) {
+            e->u.done = *r;
+        }
+    }
+    d->ops_next_ms = now_ms; /* there is place for another */
+    if (!op->keep) {
+        op_free(d, op);
+        return;
+    }
+    bool reached = r->outcome == DHT_OK;
+    uint64_t gap = keep_gap_ms(d, op, reached);
+    op->retries = reached ? 0 : (uint16_t)(op->retries + 1);
+    end_round(d, op);
+    op->phase = OP_KEPT;
+    op->next_ms = now_ms + gap;
+}
+
+/* ---- asking ---- */
+
+static void look_query(const struct dht *d, const struct op *op, unsigned side,
+                       struct krpc_msg *m)
+{
+    static const enum krpc_method methods[] = {
+        [OP_PING] = KRPC_PING,       [OP_FIND] = KRPC_FIND_NODE,
+        [OP_GET] = KRPC_GET,         [OP_PUT] = KRPC_GET,
+        [OP_PEERS] = KRPC_GET_PEERS, [OP_ANNOUNCE] = KRPC_GET_PEERS,
+    };
+    dht_query_init(d, m, methods[op->kind], side);
+    if (op->kind == OP_PEERS || op->kind == OP_ANNOUNCE) {
+        m->info_hash = op->target;
+        m->has |= KRPC_INFO_HASH;
+    } else if (op->kind != OP_PING) {
+        m->target = op->target;
+        m->has |= KRPC_TARGET;
+    }
+    if (op->item.is_mutable) {
+        /* Always a seq: without one, some answer with an unsigned item of the same
+         * target. Who has nothing newer than what we have need not send it. */
+        m->seq = op->kind == OP_PUT || op->found ? op->item.seq : 0;
+        m->has |= KRPC_SEQ;
+    }
+    if (d->side[0].table != NULL && d->side[1].table != NULL &&
+        table_count(d->side[1 - side].table) < TABLE_K) {
+        m->want = KRPC_N4 | KRPC_N6;
+        m->has |= KRPC_WANT;
+    }
+}
+
+static void store_query(const struct dht *d, const struct op *op, unsigned side,
+                        const struct krpc_view *token, struct krpc_msg *m)
+{
+    const struct op_item *item = &op->item;
+    dht_query_init(d, m, op->kind == OP_ANNOUNCE ? KRPC_ANNOUNCE_PEER : KRPC_PUT, side);
+    m->token = *token;
+    m->has |= KRPC_TOKEN;
+    if (op->kind == OP_ANNOUNCE) {
+        uint16_t seen = d->side[side].seen.port;
+        m->info_hash = op->target;
+        m->port = op->port != 0 ? op->port : seen != 0 ? seen : 1;
+        m->implied_port = op->port == 0 ? 1 : 0;
+        m->has |= KRPC_INFO_HASH | KRPC_PORT | KRPC_IMPLIED_PORT;
+        return;
+    }
+    m->v = (struct krpc_view){item->v, item->v_len};
+    m->has |= KRPC_V;
+    if (item->is_mutable) {
+        m->k = item->k;
+        m->sig = item->sig;
+        m->seq = item->seq;
+        m->has |= KRPC_K | KRPC_SIG | KRPC_SEQ;
+        m->salt = (struct krpc_view){item->salt, item->salt_len};
+        m->has |= item->salt_len > 0 ? KRPC_SALT : 0;
+        m->cas = item->cas;
+        m->has |= item->has_cas ? KRPC_CAS : 0;
+    }
+}
+
+static int op_query(struct dht *d, const struct op *op, enum call_kind kind,
+                    const struct table_node *who, uint16_t slot, struct krpc_msg *m,
+                    uint64_t now_ms)
+{
+    struct rpc_call call = {
+        .id = who->id,
+        .addr = who->addr,
+        .owner = op->handle,
+        .slot = slot,
+        .kind = (uint16_t)kind,
+        .rtt_ms = who->rtt_ms,
+    };
+    return dht_query(d, &call, m, now_ms);
+}
+
+static uint64_t retry_at(const struct dht *d, const struct addr *a, uint64_t now_ms)
+{
+    uint64_t wait = rpc_wait_ms(&d->rpc, a, now_ms);
+    return now_ms + (wait > 0 ? wait : BUSY_MS);
+}
+
+static void pump_look(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
+{
+    struct lookup *l = op->l[side];
+    struct table_node who;
+    uint16_t slot;
+    while (lookup_next(l, now_ms, &who, &slot)) {
+        struct krpc_msg m;
+        look_query(d, op, side, &m);
+        if (op_query(d, op, CALL_LOOK, &who, slot, &m, now_ms) != 0) {
+            lookup_postpone(l, slot, retry_at(d, &who.addr, now_ms));
+        }
+    }
+}
+
+static void pump_store(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
+{
+    struct lookup *l = op->l[side];
+    struct table_node who;
+    struct krpc_view token;
+    uint16_t slot;
+    while (lookup_store_next(l, now_ms, &who, &slot, &token)) {
+        struct krpc_msg m;
+        store_query(d, op, side, &token, &m);
+        if (op_query(d, op, CALL_STORE, &who, slot, &m, now_ms) != 0) {
+            lookup_postpone(l, slot, retry_at(d, &who.addr, now_ms));
+        }
+    }
+}
+
+/* Whether something is to be stored after the lookups; then it has begun. */
+static bool begin_store(struct op *op, uint64_t now_ms)
+{
+    bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE, any = false;
+    for (unsigned i = 0; i < SIDES; i++) {
+        size_t have, lack;
+        if (op->l[i] == NULL) {
+            continue;
+        }
+        lookup_count_copies(op->l[i], &have, &lack);
+        if (lack > 0 && (stores || (op->repair && op->found))) {
+            lookup_store(op->l[i], now_ms);
+            any = true;
+        }
+    }
+    if (any) {
+        op->phase = OP_STORES;
+    }
+    return any;
+}
+
+/* Sends what can be sent; goes on to the next phase when this one is over. op may be
+ * freed when this returns. */
+static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
+{
+    if (op->kind == OP_PING) {
+        return;
+    }
+    for (;;) {
+        bool runs = false;
+        uint64_t next = UINT64_MAX;
+        for (unsigned i = 0; i < SIDES; i++) {
+            struct lookup *l = op->l[i];
+            if (l == NULL) {
+                continue;
+            }
+            if (op->phase == OP_LOOKS) {
+                pump_look(d, op, i, now_ms);
+                runs = runs || lookup_state(l, now_ms) == LOOKUP_RUNNING;
+            } else {
+                pump_store(d, op, i, now_ms);
+                runs = runs || !lookup_store_done(l, now_ms);
+            }
+            uint64_t at = lookup_deadline(l, now_ms);
+            next = at < next ? at : next;
+        }
+        if (runs) {
+            wake(d, op, next);
+            return;
+        }
+        if (op->phase != OP_LOOKS || !begin_store(op, now_ms)) {
+            op_finish(d, op, now_ms);
+            return;
+        }
+    }
+}
+
+/* ---- what is found ---- */
+
+void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot)
+{
+    if (op->l[side] != NULL) {
+        struct table_node t = {.id = n->id, .addr = n->addr};
+        /* The teller's slot is one of its own side's lookup. */
+        (void)lookup_add(op->l[side], &t, slot);
+    }
+}
+
+static bool keep_value(struct op_item *item, const struct krpc_view *v)
+{
+    uint8_t *copy = malloc(v->n + 1);
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, v->p, v->n);
+    free(item->v);
+    item->v = copy;
+    item->v_len = v->n;
+    return true;
+}
+
+static void tell_value(struct dht *d, const struct op *op, uint8_t depth)
+{
+    const struct op_item *item = &op->item;
+    struct dht_event *e = dht_event_add(d, DHT_VALUE, op->handle);
+    if (e != NULL) {
+        e->u.value.len = item->v_len;
+        e->u.value.seq = item->seq;
+        e->u.value.depth = depth;
+        e->u.value.is_mutable = item->is_mutable;
+        memcpy(e->u.value.sig, item->sig, sizeof item->sig);
+        memcpy(e->u.value.v, item->v, item->v_len);
+    }
+}
+
+static void found_immutable(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+                            const struct krpc_msg *m)
+{
+    struct item it = {.v = m->v};
+    if ((m->has & KRPC_V) == 0 || !item_is(&it, &op->target)) {
+        return;
+    }
+    lookup_has_copy(op->l[side], slot);
+    if (!op->found && keep_value(&op->item, &m->v)) {
+        op->found = true;
+        tell_value(d, op, lookup_depth(op->l[side], slot));
+    }
+}
+
+/* Whether an answer has, or claims to have without sending it, the value we have. */
+static bool is_our_value(const struct op *op, const struct krpc_msg *m)
+{
+    const struct op_item *item = &op->item;
+    if (!op->found || (m->has & KRPC_SEQ) == 0 || m->seq != item->seq) {
+        return false;
+    }
+    return (m->has & KRPC_V) == 0 ||
+           (m->v.n == item->v_len && memcmp(m->v.p, item->v, m->v.n) == 0);
+}
+
+static void found_mutable(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+                          const struct krpc_msg *m)
+{
+    struct op_item *item = &op->item;
+    struct item it;
+    if ((m->has & KRPC_SEQ) != 0 && m->seq > op->result.seq) {
+        op->result.seq = m->seq;
+    }
+    if (is_our_value(op, m)) {
+        lookup_has_copy(op->l[side], slot);
+        return;
+    }
+    item_of(m, &it);
+    it.salt = (struct krpc_view){item->salt, item->salt_len};
+    /* Of two values with one seq, the first stays. */
+    if (it.k == NULL || (op->found && m->seq <= item->seq) ||
+        !item_is(&it, &op->target) || !keep_value(item, &m->v)) {
+        return;
+    }
+    item->seq = it.seq;
+    memcpy(item->sig, it.sig, sizeof item->sig);
+    op->found = true;
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (op->l[i] != NULL) {
+            lookup_no_copies(op->l[i]);
+        }
+    }
+    lookup_has_copy(op->l[side], slot);
+    tell_value(d, op, lookup_depth(op->l[side], slot));
+}
+
+static bool is_new_peer(struct op *op, const struct addr *a)
+{
+    for (size_t i = 0; i < op->n_peers; i++) {
+        if (addr_eq(&op->peers[i], a)) {
+            return false;
+        }
+    }
+    if (op->n_peers >= OP_PEERS_MAX) {
+        return false;
+    }
+    struct addr *p = reallocarray(op->peers, op->n_peers + 1u, sizeof *p);
+    if (p == NULL) {
+        return false;
+    }
+    op->peers = p;
+    op->peers[op->n_peers++] = *a;
+    return true;
+}
+
+static void found_peers(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+                        const struct krpc_view *values)
+{
+    struct dht_event *e = NULL;
+    struct addr a;
+    for (size_t pos = 0; krpc_peer_next(values, &pos, &a);) {
+        if (!addr_is_dialable(&a)) {
+            continue;
+        }
+        lookup_has_copy(op->l[side], slot);
+        op->found = true;
+        if (!is_new_peer(op, &a)) {
+            continue;
+        }
+        if (e == NULL || e->u.peers.n == DHT_PEERS_MAX) {
+            e = dht_event_add(d, DHT_PEERS, op->handle);
+        }
+        if (e != NULL) {
+            e->u.peers.a[e->u.peers.n++] = a;
+        }
+    }
+}
+
+static void found(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+                  const struct krpc_msg *m)
+{
+    switch (op->kind) {
+    case OP_GET:
+        if (op->item.is_mutable) {
+            found_mutable(d, op, side, slot, m);
+        } else {
+            found_immutable(d, op, side, slot, m);
+        }
+        break;
+    case OP_PEERS:
+        if ((m->has & KRPC_VALUES) != 0) {
+            found_peers(d, op, side, slot, &m->values);
+        }
+        break;
+    case OP_PUT:
+        if ((m->has & KRPC_SEQ) != 0 && m->seq > op->result.seq) {
+            op->result.seq = m->seq;
+        }
+        break;
+    case OP_PING:
+    case OP_FIND:
+    case OP_ANNOUNCE:
+        break;
+    }
+}
+
+static void look_answered(struct dht *d, struct op *op, const struct rpc_call *call,
+                          const struct krpc_msg *m, bool bad, uint64_t now_ms)
+{
+    unsigned side = side_of(&call->addr);
+    struct lookup *l = op->l[side];
+    if (bad) {
+        lookup_failed(l, call->slot);
+    } else if (lookup_answered(l, call->slot,
+                               (m->has & KRPC_TOKEN) != 0 ? &m->token : NULL)) {
+        keep_heard(d, &call->addr, m, op, call->slot);
+        found(d, op, side, call->slot, m);
+        if (op->found && op->kind == OP_GET && !op->item.is_mutable && !op->repair) {
+            op_finish(d, op, now_ms);
+            return;
+        }
+    }
+    op_pump(d, op, now_ms);
+}
+
+/* Before what is kept begins another round, all queries of the last are lost. */
+_Static_assert(DHT_KEEP_RETRY_MS - DHT_KEEP_RETRY_MS / 10 > RPC_LOST_MS,
+               "rounds overlap");
+
+/* The operation that a query belongs to, unless it, or this round of it, has ended. */
+static struct op *op_of_call(const struct dht *d, const struct rpc_call *call)
+{
+    struct op *op = op_by_handle(d, call->owner);
+    if (op == NULL) {
+        return NULL;
+    }
+    return call->kind == CALL_PING || op->l[side_of(&call->addr)] != NULL ? op : NULL;
+}
+
+void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
+                 bool other, uint64_t now_ms)
+{
+    struct op *op = op_of_call(d, call);
+    if (op == NULL) {
+        return;
+    }
+    if (m->kind == KRPC_ERROR) {
+        op->result.code = m->code;
+    }
+    if (call->kind == CALL_PING) {
+        op->result.n.answered = 1;
+        op->result.ms = call->rtt_ms;
+        op_finish(d, op, now_ms);
+    } else if (call->kind == CALL_STORE) {
+        lookup_store_result(op->l[side_of(&call->addr)], call->slot,
+                            m->kind == KRPC_ERROR ? LOOKUP_REFUSED : LOOKUP_STORED);
+        op_pump(d, op, now_ms);
+    } else if (op->phase == OP_LOOKS) {
+        look_answered(d, op, call, m, other || m->kind == KRPC_ERROR, now_ms);
+    }
+}
+
+void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms)
+{
+    struct op *op = op_of_call(d, call);
+    if (op == NULL) {
+        return;
+    }
+    struct lookup *l = op->l[side_of(&call->addr)];
+    if (call->kind == CALL_PING) {
+        if (lost) {
+            op->result.n.silent = 1;
+            op_finish(d, op, now_ms);
+        }
+        return;
+    }
+    if (call->kind == CALL_STORE) {
+        lookup_store_result(l, call->slot, lost ? LOOKUP_LOST : LOOKUP_SLOW);
+    } else if (lost) {
+        lookup_failed(l, call->slot);
+    } else {
+        lookup_slow(l, call->slot);
+    }
+    op_pump(d, op, now_ms);
+}
+
+/* ---- beginning, and time ---- */
+
+static bool has_nodes(const struct dht *d)
+{
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (d->side[i].table != NULL && table_count(d->side[i].table) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void begin_side(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
+{
+    struct lookup_config c = {
+        .target = op->target,
+        .tokens = op->kind != OP_FIND,
+        .private_too = d->c.private_too,
+    };
+    op->l[side] = lookup_new(&c, now_ms);
+    if (op->l[side] == NULL) {
+        return;
+    }
+    struct table_node seeds[SEEDS];
+    size_t n = table_closest(d->side[side].table, &op->target, seeds, SEEDS);
+    for (size_t i = 0; i < n; i++) {
+        if (dht_may_send(d, &seeds[i].addr)) {
+            (void)lookup_add(op->l[side], &seeds[i], LOOKUP_TABLE);
+        }
+    }
+}
+
+static void begin_ping(struct dht *d, struct op *op, uint64_t now_ms)
+{
+    struct table_node who = {.addr = op->addr};
+    struct krpc_msg m;
+    look_query(d, op, side_of(&op->addr), &m);
+    op->next_ms = UINT64_MAX;
+    if (op_query(d, op, CALL_PING, &who, 0, &m, now_ms) != 0) {
+        op_finish(d, op, now_ms);
+    }
+}
+
+/* op may be freed when this returns. */
+static void op_begin(struct dht *d, struct op *op, uint64_t now_ms)
+{
+    op->phase = OP_LOOKS;
+    op->begun_ms = now_ms;
+    op->result = (struct dht_result){.seq = 0};
+    d->ops_active++;
+    if (op->kind == OP_PING) {
+        begin_ping(d, op, now_ms);
+        return;
+    }
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (d->side[i].table != NULL && (op->only_side == 0 || op->only_side == i + 1)) {
+            begin_side(d, op, i, now_ms);
+        }
+    }
+    op_pump(d, op, now_ms);
+}
+
+/* The one that has waited longest; our own come first. */
+static struct op *first_waiting(const struct dht *d, bool nodes)
+{
+    struct op *first = NULL;
+    for (size_t i = 0; i < d->ops_cap; i++) {
+        struct op *op = d->ops[i];
+        if (op == NULL || op->phase != OP_WAITS || (!nodes && op->kind != OP_PING)) {
+            continue;
+        }
+        if (first == NULL || (op->internal && !first->internal) ||
+            (op->internal == first->internal && op->begun_ms < first->begun_ms)) {
+            first = op;
+        }
+    }
+    return first;
+}
+
+void ops_begin(struct dht *d, uint64_t now_ms)
+{
+    bool nodes = has_nodes(d);
+    while (d->ops_active < DHT_ACTIVE_MAX) {
+        struct op *op = first_waiting(d, nodes);
+        if (op == NULL) {
+            return;
+        }
+        op_begin(d, op, now_ms);
+    }
+}
+
+static void op_due(struct dht *d, struct op *op, uint64_t now_ms)
+{
+    switch (op->phase) {
+    case OP_WAITS:
+        if (has_nodes(d)) {
+            op->next_ms = UINT64_MAX; /* for its turn */
+        } else if (now_ms >= op->begun_ms + DHT_WAIT_MS) {
+            op_finish(d, op, now_ms);
+        } else {
+            op->next_ms = op->begun_ms + DHT_WAIT_MS;
+        }
+        break;
+    case OP_LOOKS:
+    case OP_STORES:
+        op_pump(d, op, now_ms);
+        break;
+    case OP_KEPT:
+        op->phase = OP_WAITS;
+        op->begun_ms = now_ms;
+        op->next_ms = UINT64_MAX;
+        break;
+    }
+}
+
+void ops_tick(struct dht *d, uint64_t now_ms)
+{
+    if (now_ms < d->ops_next_ms) {
+        return;
+    }
+    d->ops_next_ms = UINT64_MAX;
+    ops_begin(d, now_ms);
+    for (size_t i = 0; i < d->ops_cap; i++) {
+        struct op *op = d->ops[i];
+        if (op != NULL && op->next_ms <= now_ms) {
+            op_due(d, op, now_ms);
+        }
+    }
+    ops_begin(d, now_ms);
+    for (size_t i = 0; i < d->ops_cap; i++) {
+        if (d->ops[i] != NULL && d->ops[i]->next_ms < d->ops_next_ms) {
+            d->ops_next_ms = d->ops[i]->next_ms;
+        }
+    }
+}

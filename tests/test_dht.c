@@ -1,0 +1,669 @@
+/* The DHT node against a network of nodes that are made of a few lines and lie on demand.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "dht_fakes.h"
+#include "seeded.h"
+
+/* ---- first contact ---- */
+
+Test(dht, from_one_address_to_a_full_table)
+{
+    struct net *n = net_joined(40);
+    cr_assert_geq(net_nodes(n), 24, "%zu", net_nodes(n));
+    net_run(n, 60 * MIN);
+    cr_assert_eq(net_nodes(n), 40, "%zu", net_nodes(n));
+    cr_assert_eq(n->strays, 0);
+    struct krpc_node node;
+    size_t known = 0;
+    for (size_t pos = 0; dht_next_node(n->d, &pos, &node); known++) {
+        cr_assert_not_null(net_fake_at(n, &node.addr));
+    }
+    cr_assert_eq(known, 40);
+    net_free(n);
+}
+
+Test(dht, an_idle_node_is_quiet)
+{
+    struct net *n = net_joined(40);
+    net_run(n, 20 * MIN);
+    int before = 0, after = 0;
+    for (unsigned i = 0; i < n->n; i++) {
+        before += n->f[i].asked;
+    }
+    net_run(n, 60 * MIN);
+    for (unsigned i = 0; i < n->n; i++) {
+        after += n->f[i].asked;
+    }
+    cr_assert_leq(after - before, 40 * 4 + 4 * 40 + 40, "%d queries an hour",
+                  after - before);
+    net_free(n);
+}
+
+Test(dht, nobody_there_is_tried_less_and_less)
+{
+    struct net *n = net_new(3, &net_open);
+    n->f[0].silent = true;
+    net_run(n, 60 * MIN);
+    cr_assert_eq(n->n_ready, 0);
+    cr_assert(n->f[0].asked > 10 && n->f[0].asked < 30, "%d", n->f[0].asked);
+    uint32_t op;
+    cr_assert_eq(dht_find(n->d, &n->f[1].n.id, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    n->f[0].silent = false;
+    net_run(n, 6 * MIN);
+    cr_assert_eq(n->n_ready, 1);
+    cr_assert_eq(net_nodes(n), 3);
+    net_free(n);
+}
+
+Test(dht, an_operation_waits_for_the_first_node)
+{
+    struct net *n = net_new(10, &net_open);
+    uint32_t op;
+    struct dht_id target = {{1}};
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.op, op);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+    net_free(n);
+}
+
+Test(dht, while_we_are_cut_off_nobody_is_forgotten)
+{
+    struct net *n = net_joined(30);
+    net_run(n, 60 * MIN);
+    cr_assert_eq(net_nodes(n), 30);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].silent = true;
+    }
+    net_run(n, 120 * MIN);
+    cr_assert_eq(net_nodes(n), 30);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].silent = i % 2 == 0;
+    }
+    dht_network_changed(n->d, n->now_ms);
+    net_run(n, 60 * MIN);
+    cr_assert_eq(net_nodes(n), 15, "now the silent ones are gone: %zu", net_nodes(n));
+    net_free(n);
+}
+
+/* ---- lookups ---- */
+
+Test(dht, ping_and_find)
+{
+    struct net *n = net_joined(40);
+    uint32_t op;
+    cr_assert_eq(dht_ping(n->d, &n->f[7].n.addr, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.op, op);
+    cr_assert(n->done.u.done.outcome == DHT_OK && n->done.u.done.ms == RTT_MS);
+    n->f[7].silent = true;
+    cr_assert_eq(dht_ping(n->d, &n->f[7].n.addr, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    struct dht_id target = {{0x77}};
+    n->f[7].silent = false;
+    cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.n_closest, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert(
+            dht_id_eq(&n->done.u.done.closest[i].id, &net_closest(n, &target, i)->n.id));
+    }
+    net_free(n);
+}
+
+Test(dht, not_found_is_not_could_not_ask)
+{
+    struct net *n = net_joined(30);
+    struct dht_id target = {{0x77}};
+    uint32_t op;
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].silent = i % 6 != 0; /* 5 are left */
+    }
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    cr_assert_eq(n->done.u.done.n.closest, 5);
+    net_free(n);
+}
+
+Test(dht, one_silent_node_costs_little)
+{
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&it, &target);
+    net_closest(n, &target, 0)->silent = true;
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    cr_assert_lt(n->done.u.done.ms, 1000);
+    net_free(n);
+}
+
+Test(dht, an_immutable_value_is_told_once_and_at_once)
+{
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&it, &target);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].it = it;
+    }
+    struct fake *liar = net_closest(n, &target, 0);
+    liar->it.v.p = (const uint8_t *)"2:ho";
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->n_values, 1);
+    cr_assert_eq(n->value.op, op);
+    cr_assert(n->value.u.value.len == 4 && memcmp(n->value.u.value.v, "2:hi", 4) == 0);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->done.u.done.ms, RTT_MS, "in the first answer");
+    net_free(n);
+}
+
+Test(dht, the_newest_mutable_value_wins)
+{
+    struct net *n = net_joined(40);
+    struct item_key key = fake_key(1), thief = fake_key(2);
+    struct item any = {.k = key.public_key};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&any, &target);
+    fake_give(net_closest(n, &target, 0), &key, "3:old", 1);
+    fake_give(net_closest(n, &target, 1), &key, "3:new", 9);
+    fake_give(net_closest(n, &target, 2), &thief, "3:bad", 99);
+    fake_give(net_closest(n, &target, 3), &key, "3:bad", 50);
+    net_closest(n, &target, 3)->sig[5] ^= 1;
+    fake_give(net_closest(n, &target, 4), &key, "3:bad", 60);
+    net_closest(n, &target, 4)->half = true;
+    n->watch = KRPC_GET;
+    cr_assert_eq(dht_get_mutable(n->d, key.public_key, NULL, 0, false, n->now_ms, &op),
+                 0);
+    net_drain(n);
+    cr_assert(n->last.has & KRPC_SEQ, "or some answer with an unsigned one");
+    cr_assert_eq(n->last.seq, 0);
+    net_until_done(n);
+    cr_assert(n->n_values >= 1 && n->n_values <= 2);
+    cr_assert_eq(n->value.u.value.seq, 9);
+    cr_assert(memcmp(n->value.u.value.v, "3:new", 5) == 0);
+    cr_assert_eq(n->done.u.done.copies, 1);
+    cr_assert_eq(n->done.u.done.seq, 99, "somebody has claimed so");
+    cr_assert_eq(n->done.u.done.n.closest, 8, "it has gone to the end");
+    net_free(n);
+}
+
+Test(dht, reading_repairs)
+{
+    struct net *n = net_joined(40);
+    struct item_key key = fake_key(1);
+    struct item any = {.k = key.public_key};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&any, &target);
+    for (unsigned i = 0; i < 5; i++) {
+        fake_give(net_closest(n, &target, i), &key, "3:new", i == 0 ? 1 : 9);
+    }
+    cr_assert_eq(dht_get_mutable(n->d, key.public_key, NULL, 0, true, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.copies, 4);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_eq(net_closest(n, &target, i)->stored, i == 0 || i > 4 ? 1 : 0, "%u",
+                     i);
+    }
+    net_free(n);
+}
+
+Test(dht, poisoned_answers_send_us_nowhere)
+{
+    static const struct addr bad[] = {
+        {.family = 4, .ip = {127, 0, 0, 1}, .port = 5},
+        {.family = 4, .ip = {10, 0, 0, 1}, .port = 5},
+        {.family = 4, .ip = {192, 168, 1, 1}, .port = 5},
+        {.family = 4, .ip = {169, 254, 1, 1}, .port = 5},
+        {.family = 4, .ip = {0, 1, 2, 3}, .port = 5},
+        {.family = 4, .ip = {239, 1, 2, 3}, .port = 5},
+        {.family = 4, .ip = {255, 255, 255, 255}, .port = 5},
+        {.family = 4, .ip = {99, 9, 9, 9}, .port = 999}, /* ourselves */
+        {.family = 4, .ip = {30, 1, 1, 1}, .port = 0},
+    };
+    enum { BAD = sizeof bad / sizeof bad[0] };
+    uint8_t list[BAD * KRPC_NODE4_LEN];
+    struct net *n = net_new(40, &net_open);
+    size_t len = 0;
+    for (size_t i = 0; i < BAD; i++) {
+        struct krpc_node node = {.addr = bad[i]};
+        dht_id_random(&net_env, &node.id);
+        len += krpc_pack_node(&node, list + len);
+    }
+    net_run(n, 2 * MIN); /* our own address is known now */
+    for (unsigned i = 0; i < n->n; i += 2) {
+        n->f[i].lies = (struct krpc_view){list, len};
+    }
+    for (uint8_t i = 0; i < 20; i++) {
+        struct dht_id target = {{(uint8_t)(i * 12)}};
+        uint32_t op;
+        cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+        net_until_done(n);
+    }
+    net_run(n, 30 * MIN);
+    char text[ADDR_STR_MAX];
+    cr_assert_eq(n->strays, 0, "%s", addr_str(&n->stray, text));
+    net_free(n);
+}
+
+static bool only_20(void *ctx, const struct addr *a)
+{
+    (void)ctx;
+    return a->ip[0] == 20 && a->ip[1] < 120;
+}
+
+Test(dht, nothing_is_sent_where_it_may_not)
+{
+    struct dht_config c = net_open;
+    c.may_send = only_20;
+    struct net *n = net_new(40, &c);
+    net_run(n, 60 * MIN);
+    cr_assert_eq(net_nodes(n), 20, "%zu", net_nodes(n));
+    for (unsigned i = 0; i < n->n; i++) {
+        cr_assert_eq(n->f[i].asked > 0, i < 20, "%u", i);
+    }
+    uint32_t op;
+    cr_assert_eq(dht_ping(n->d, &n->f[30].n.addr, n->now_ms, &op), ERR_ARG);
+    uint8_t ping[] = "d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t1:x1:y1:qe";
+    cr_assert_eq(dht_recv(n->d, &n->f[30].n.addr, ping, sizeof ping - 1, n->now_ms),
+                 ERR_REFUSED);
+    net_drain(n);
+    cr_assert_eq(n->f[30].asked, 0);
+    net_free(n);
+}
+
+Test(dht, forged_answers_are_nobody_s)
+{
+    struct net *n = net_joined(10);
+    struct dht_out out;
+    uint32_t op;
+    cr_assert_eq(dht_ping(n->d, &n->f[1].n.addr, n->now_ms, &op), 0);
+    cr_assert(dht_next_out(n->d, &out));
+    struct krpc_msg q, r;
+    cr_assert_eq(krpc_decode(out.bytes, out.len, &q), 0);
+    uint8_t bytes[KRPC_SEND_MAX], tid[4];
+    memcpy(tid, q.t.p, sizeof tid);
+    tid[3] ^= 1;
+    krpc_reply_init(&r, &q, &out.dest, &n->f[1].n.id);
+    size_t len = krpc_encode(&r, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &n->f[2].n.addr, bytes, len, n->now_ms), ERR_STATE);
+    r.t = (struct krpc_view){tid, sizeof tid};
+    len = krpc_encode(&r, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &n->f[1].n.addr, bytes, len, n->now_ms), ERR_STATE);
+    net_drain(n);
+    cr_assert_eq(n->n_done, 0);
+    r.t = q.t;
+    len = krpc_encode(&r, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &n->f[1].n.addr, bytes, len, n->now_ms), 0);
+    net_drain(n);
+    cr_assert_eq(n->n_done, 1);
+    net_free(n);
+}
+
+Test(dht, who_answers_under_another_id_is_not_the_one)
+{
+    struct net *n = net_joined(20);
+    struct dht_id target = n->f[3].n.id;
+    uint32_t op;
+    n->f[3].other_id = true;
+    cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+    net_until_done(n);
+    for (unsigned i = 0; i < n->done.u.done.n_closest; i++) {
+        cr_assert_not(dht_id_eq(&n->done.u.done.closest[i].id, &target));
+    }
+    net_free(n);
+}
+
+/* ---- storing ---- */
+
+Test(dht, stored_at_the_closest_eight_that_give_tokens)
+{
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&it, &target);
+    net_closest(n, &target, 1)->no_token = true;
+    net_closest(n, &target, 3)->silent = true;
+    n->watch = KRPC_PUT;
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    cr_assert(n->last.v.n == 4 && (n->last.has & KRPC_K) == 0);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_eq(net_closest(n, &target, i)->stored, i == 1 || i == 3 ? 0 : 1, "%u",
+                     i);
+    }
+    net_run(n, 3 * 60 * MIN);
+    cr_assert_eq(n->n_done, 1, "it was not to be kept");
+    net_free(n);
+}
+
+Test(dht, why_nobody_takes_it_is_told)
+{
+    struct net *n = net_joined(20);
+    struct item_key key = fake_key(1);
+    uint8_t k[ITEM_KEY_LEN], sig[ITEM_SIG_LEN];
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4},
+                      .seq = 3,
+                      .salt = {(const uint8_t *)"salt", 4}};
+    int64_t cas = 2;
+    uint32_t op;
+    fake_sign(&it, &key, k, sig);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].refuses = true;
+    }
+    n->watch = KRPC_PUT;
+    cr_assert_eq(dht_put(n->d, &it, &cas, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_REFUSED);
+    cr_assert_eq(n->done.u.done.code, KRPC_E_SEQ);
+    cr_assert_eq(n->last.cas, 2);
+    cr_assert(n->last.salt.n == 4 && n->last.seq == 3);
+    sig[0] ^= 1;
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), ERR_AUTH);
+    it.v.n = 3;
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), ERR_ARG);
+    net_free(n);
+}
+
+Test(dht, what_is_kept_is_stored_every_hour)
+{
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&it, &target);
+    cr_assert_eq(dht_put(n->d, &it, NULL, true, n->now_ms, &op), 0);
+    net_until_done(n);
+    struct fake *f = net_closest(n, &target, 0);
+    net_run(n, 53 * MIN);
+    cr_assert_eq(f->stored, 1);
+    net_run(n, 14 * MIN);
+    cr_assert_eq(f->stored, 2);
+    cr_assert_eq(n->done.op, op);
+    net_run(n, 24 * 60 * MIN);
+    cr_assert(f->stored >= 23 && f->stored <= 29, "%d", f->stored);
+    dht_cancel(n->d, op);
+    int before = f->stored;
+    net_run(n, 3 * 60 * MIN);
+    cr_assert_eq(f->stored, before);
+    net_free(n);
+}
+
+Test(dht, what_reached_nobody_is_tried_again_soon)
+{
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    uint32_t op;
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].silent = true;
+    }
+    cr_assert_eq(dht_put(n->d, &it, NULL, true, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].silent = false;
+    }
+    net_run(n, 2 * MIN);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    net_free(n);
+}
+
+Test(dht, announce_says_which_port)
+{
+    struct net *n = net_joined(40);
+    struct dht_id hash = {{0x33}};
+    uint32_t op;
+    n->watch = KRPC_ANNOUNCE_PEER;
+    cr_assert_eq(dht_announce(n->d, &hash, 7679, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    cr_assert(n->last.port == 7679 && n->last.implied_port == 0);
+    cr_assert(dht_id_eq(&n->last.info_hash, &hash));
+    cr_assert_eq(dht_announce(n->d, &hash, 0, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert(n->last.port != 0 && n->last.implied_port == 1);
+    net_free(n);
+}
+
+Test(dht, cancelled_operations_say_nothing)
+{
+    struct net *n = net_joined(40);
+    struct dht_id target = {{0x77}};
+    uint32_t op;
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    dht_cancel(n->d, op);
+    dht_cancel(n->d, op);
+    dht_cancel(n->d, 0);
+    net_run(n, MIN);
+    cr_assert_eq(n->n_done, 0);
+    net_free(n);
+}
+
+Test(dht, many_operations_take_turns)
+{
+    struct net *n = net_joined(40);
+    uint32_t op;
+    unsigned begun = 0;
+    for (;;) {
+        struct dht_id target;
+        dht_id_random(&net_env, &target);
+        if (dht_find(n->d, &target, n->now_ms, &op) != 0) {
+            break;
+        }
+        begun++;
+        cr_assert_leq(begun, DHT_OPS_MAX);
+    }
+    cr_assert_geq(begun, DHT_OPS_MAX - 2);
+    net_run(n, 60 * MIN);
+    cr_assert_eq(n->n_done, begun);
+    net_free(n);
+}
+
+/* ---- two families ---- */
+
+static struct net *both_families(unsigned fakes)
+{
+    struct dht_config c = {.family = {true, true}, .open = true};
+    struct net *n = net_new(fakes, &c);
+    for (unsigned i = fakes / 2; i < fakes; i++) {
+        n->f[i].n.addr =
+            (struct addr){.family = 6, .ip = {0x20, 1, 13, (uint8_t)i}, .port = 6881};
+    }
+    return n;
+}
+
+Test(dht, the_other_family_is_found_through_the_first)
+{
+    struct net *n = both_families(40);
+    struct dht_stats s;
+    net_run(n, 60 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_eq(s.nodes[0], 20);
+    cr_assert_eq(s.nodes[1], 20);
+    cr_assert_not(dht_id_eq(&s.id[0], &s.id[1]));
+    struct krpc_node node;
+    unsigned known[7] = {0};
+    for (size_t pos = 0; dht_next_node(n->d, &pos, &node);) {
+        known[node.addr.family]++;
+    }
+    cr_assert(known[4] == 20 && known[6] == 20);
+    net_free(n);
+}
+
+Test(dht, an_operation_runs_in_both_families)
+{
+    struct net *n = both_families(40);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    uint32_t op;
+    net_run(n, 60 * MIN);
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.copies, 16);
+    for (unsigned i = 20; i < 40; i++) {
+        n->f[i].silent = true;
+    }
+    cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.copies, 8, "one of them is not reached");
+    struct dht_id target = {{0x77}};
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND, "the other one is sure");
+    net_free(n);
+}
+
+/* ---- what others see of us ---- */
+
+Test(dht, five_networks_settle_our_address)
+{
+    struct net *n = net_new(40, &net_open);
+    struct dht_stats s;
+    static const struct addr lie = {.family = 4, .ip = {66, 6, 6, 6}, .port = 6};
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].sees = i % 10 == 0 ? lie : (struct addr){.family = 0};
+    }
+    net_run(n, 60 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_eq(n->n_self, 1);
+    static const uint8_t ip[4] = {99, 9, 9, 9};
+    cr_assert(memcmp(s.seen[0].ip, ip, 4) == 0 && s.seen[0].port == 999);
+    cr_assert(dht_id_fits(&s.id[0], &s.seen[0]));
+    cr_assert_eq(net_nodes(n), 40, "they were kept: %zu", net_nodes(n));
+    net_free(n);
+}
+
+Test(dht, one_network_settles_nothing)
+{
+    struct net *n = net_new(30, &net_open);
+    struct dht_stats s;
+    for (uint8_t i = 0; i < n->n; i++) {
+        n->f[i].n.addr.ip[1] = 100; /* all of one /16 */
+    }
+    cr_assert_eq(dht_add_router(n->d, &n->f[0].n.addr, n->now_ms), 0);
+    net_run(n, 60 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_geq(s.nodes[0], 29);
+    cr_assert_eq(s.seen[0].family, 0);
+    cr_assert_eq(n->n_self, 0);
+    net_free(n);
+}
+
+Test(dht, who_knows_nobody_learns_from_who_asks)
+{
+    struct net *n = net_new(10, &net_open);
+    uint8_t bytes[KRPC_SEND_MAX];
+    struct krpc_msg q;
+    n->f[0].silent = true; /* it is the only one we were told */
+    for (uint8_t i = 0; i < n->n; i++) {
+        n->f[i].sees = (struct addr){.family = 4, .ip = {50, i, 1, 1}, .port = 1};
+    }
+    net_run(n, 10 * MIN);
+    cr_assert_eq(net_nodes(n), 0);
+    krpc_query_init(&q, KRPC_PING, "ab", 2, &n->f[4].n.id);
+    q.ro = true;
+    size_t len = krpc_encode(&q, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &n->f[4].n.addr, bytes, len, n->now_ms), 0);
+    net_run(n, 10 * MIN);
+    cr_assert_eq(net_nodes(n), 0, "who is read-only is nobody's node");
+    q.ro = false;
+    len = krpc_encode(&q, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &n->f[4].n.addr, bytes, len, n->now_ms), 0);
+    net_run(n, 10 * MIN);
+    cr_assert_eq(net_nodes(n), 9);
+    cr_assert_eq(n->n_ready, 1);
+    net_free(n);
+}
+
+static void query_from(struct net *n, const struct addr *from)
+{
+    uint8_t ping[] = "d1:ad2:id20:abcdefghijabcdefghije1:q4:ping1:t1:x1:y1:qe";
+    cr_assert_eq(dht_recv(n->d, from, ping, sizeof ping - 1, n->now_ms), 0);
+    net_drain(n);
+}
+
+Test(dht, read_only_until_a_stranger_gets_in)
+{
+    struct dht_config c = {.family = {true, false}};
+    struct net *n = net_new(40, &c);
+    struct dht_stats s;
+    struct addr stranger = {.family = 4, .ip = {77, 7, 7, 7}, .port = 7};
+    net_drain(n);
+    dht_tick(n->d, n->now_ms);
+    net_drain(n);
+    cr_assert(n->ro, "to begin with");
+    net_run(n, 2 * MIN);
+    cr_assert_not(n->ro, "it tries");
+    query_from(n, &n->f[3].n.addr);
+    net_run(n, 20 * MIN);
+    cr_assert(n->ro, "only somebody has asked to whom we had written");
+    dht_stats(n->d, &s);
+    cr_assert(s.read_only);
+    cr_assert_eq(n->n_open, 0);
+    net_run(n, 55 * MIN);
+    query_from(n, &stranger);
+    dht_stats(n->d, &s);
+    cr_assert_not(s.read_only);
+    cr_assert_eq(n->n_open, 1);
+    net_run(n, 100 * MIN);
+    cr_assert_not(n->ro);
+    net_run(n, 100 * MIN);
+    cr_assert_eq(n->n_open, 2, "nobody has come any more");
+    net_free(n);
+}
+
+Test(dht, read_only_for_good)
+{
+    struct dht_config c = {.family = {true, false}, .read_only = true, .leaf = true};
+    struct net *n = net_new(60, &c);
+    struct addr stranger = {.family = 4, .ip = {77, 7, 7, 7}, .port = 7};
+    net_run(n, 10 * MIN);
+    query_from(n, &stranger);
+    cr_assert_eq(n->strays, 1, "a ping is answered");
+    uint8_t find[] = "d1:ad2:id20:abcdefghijabcdefghij6:target20:aaaaaaaaaaaaaaaaaaaae"
+                     "1:q9:find_node1:t1:x1:y1:qe";
+    cr_assert_eq(dht_recv(n->d, &stranger, find, sizeof find - 1, n->now_ms), 0);
+    net_run(n, 10 * MIN);
+    cr_assert_eq(n->strays, 1, "all else is left to others");
+    cr_assert(n->ro);
+    cr_assert_leq(net_nodes(n), DHT_LEAF_NODES);
+    cr_assert_geq(net_nodes(n), 20);
+    net_free(n);
+}
+
+Test(dht, bytes_of_all_kinds)
+{
+    struct net *n = net_joined(20);
+    size_t before = net_nodes(n);
+    uint8_t bytes[200];
+    uint64_t state = 5;
+    for (int i = 0; i < 3000; i++) {
+        uint8_t len;
+        seeded(&state, &len, 1);
+        seeded(&state, bytes, sizeof bytes);
+        len = len < sizeof bytes ? len : sizeof bytes;
+        (void)dht_recv(n->d, &n->f[i % 20].n.addr, bytes, len, n->now_ms);
+    }
+    net_run(n, MIN);
+    cr_assert_geq(net_nodes(n), before);
+    cr_assert_leq(net_nodes(n), 20);
+    net_free(n);
+}
