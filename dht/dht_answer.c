@@ -54,8 +54,12 @@ void answer_query(struct dht *d, const struct addr *from, const struct krpc_msg 
     if (d->c.read_only && m->method != KRPC_PING) {
         return;
     }
-    size_t len =
-        server_answer(d->side[side_of(from)].server, m, from, &nodes, now_ms, bytes);
+    const struct side *s = &d->side[side_of(from)];
+    bool large = m->method == KRPC_GET || m->method == KRPC_GET_PEERS;
+    if (large && (m->has & KRPC_ID) != 0 && table_has(s->table, &m->id, from)) {
+        server_proved(s->server, from, now_ms);
+    }
+    size_t len = server_answer(s->server, m, from, &nodes, now_ms, bytes);
     if (len > 0) {
         dht_send(d, from, bytes, len);
     }

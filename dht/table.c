@@ -472,6 +472,16 @@ void table_failed(struct table *t, const struct dht_id *id, const struct addr *a
     }
 }
 
+bool table_has(const struct table *t, const struct dht_id *id, const struct addr *a)
+{
+    const struct bucket *b = bucket_of(t, id);
+    if (b == NULL || a->family != t->c.family) {
+        return false;
+    }
+    const struct entry *e = find_in(t, b->place, b->n, id);
+    return e != NULL && e->fails == 0 && e->port == a->port && same_ip(t, e, a);
+}
+
 /* Puts the entries of an old bucket where they belong now. */
 static void move_bucket(struct table *t, struct bucket *old)
 {

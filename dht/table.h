@@ -74,6 +74,9 @@ void table_heard(struct table *t, const struct dht_id *id, const struct addr *a)
 /* A node has left a query unanswered. */
 void table_failed(struct table *t, const struct dht_id *id, const struct addr *a);
 
+/* Whether a node is in a bucket with this id and address and owes no answer: it has shown
+ * that it receives what is sent there. */
+bool table_has(const struct table *t, const struct dht_id *id, const struct addr *a);
 /* The nodes closest to target that owe no answer, the closest first; at most max, of
  * which there may be less. */
 size_t table_closest(const struct table *t, const struct dht_id *target,

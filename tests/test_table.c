@@ -203,8 +203,10 @@ Test(table, an_id_stays_where_it_answers)
     struct dht_id id = id_in(2);
     struct addr a = address(1), thief = address(2);
     struct table_node got;
+    cr_assert_not(table_has(t, &id, &a));
     cr_assert(table_answered(t, &id, &a, 30, 0));
     cr_assert_not(table_answered(t, &id, &thief, 30, 0));
+    cr_assert(table_has(t, &id, &a) && !table_has(t, &id, &thief));
     table_queried(t, &id, &thief, 0);
     cr_assert_eq(table_closest(t, &id, &got, 1), 1);
     cr_assert(addr_eq(&got.addr, &a));

@@ -1,0 +1,516 @@
+#include "dht_world.h"
+
+#include <assert.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WHEEL_MS = 16384, /* nothing is queued for later than this */
+    FIRST_NET = 16,   /* addresses are 16.0.0.0 to 31.255.255.255 */
+    ADDR_BITS = 28,
+    LATENCIES = 4096,
+    IP_HEADERS = 28, /* of IPv4 and UDP, counted with the bytes */
+};
+
+/* Addresses are scattered by a multiplication modulo 2^28, which has an inverse. */
+static const uint32_t scatter = 0x9e3779b1, gather = 0x0e8b2f51;
+
+struct parcel {
+    struct parcel *next;
+    uint64_t at_ms;
+    uint32_t to, life;             /* host */
+    uint32_t from_host, from_life; /* of a datagram */
+    size_t len;                    /* 0: it is time to wake */
+    uint8_t bytes[];
+};
+
+struct slot {
+    struct parcel *first, *last;
+};
+
+struct shard {
+    struct dw *w;
+    struct slot *wheel;
+    uint64_t now_ms;
+    struct slot outbox[DW_SHARDS]; /* for the others, until the step ends */
+    struct dw_sums sums;
+    uint64_t mark;
+    pthread_t thread;
+};
+
+struct dw {
+    struct dw_config c;
+    struct dw_host *host;
+    struct shard shard[DW_SHARDS];
+    uint64_t now_ms, random;
+    uint16_t latency_ms[LATENCIES]; /* one way */
+    pthread_barrier_t begin, end;
+    bool stop;
+    uint64_t births;
+};
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+static double unit(uint64_t *state)
+{
+    return (double)(next_random(state) >> 11) / 9007199254740992.0;
+}
+
+static void fill_random(void *ctx, void *buf, size_t len)
+{
+    uint8_t *p = buf;
+    while (len > 0) {
+        uint64_t v = next_random(ctx);
+        size_t n = len < sizeof v ? len : sizeof v;
+        memcpy(p, &v, n);
+        p += n;
+        len -= n;
+    }
+}
+
+static uint64_t no_wall(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+/* ---- addresses and distances ---- */
+
+static void host_addr(const struct dw *w, uint32_t i, uint32_t life, struct addr *out)
+{
+    uint32_t x = i + life * w->c.hosts;
+    uint32_t ip = (x * scatter & ((1u << ADDR_BITS) - 1)) + ((uint32_t)FIRST_NET << 24);
+    *out = (struct addr){.family = 4, .port = 6881};
+    out->ip[0] = (uint8_t)(ip >> 24);
+    out->ip[1] = (uint8_t)(ip >> 16);
+    out->ip[2] = (uint8_t)(ip >> 8);
+    out->ip[3] = (uint8_t)ip;
+}
+
+/* Whose address it is or was. */
+static bool addr_host(const struct dw *w, const struct addr *a, uint32_t *host,
+                      uint32_t *life)
+{
+    uint32_t ip = (uint32_t)a->ip[0] << 24 | (uint32_t)a->ip[1] << 16 |
+                  (uint32_t)a->ip[2] << 8 | a->ip[3];
+    uint32_t x = (ip - ((uint32_t)FIRST_NET << 24)) * gather & ((1u << ADDR_BITS) - 1);
+    *host = x % w->c.hosts;
+    *life = x / w->c.hosts;
+    struct addr check;
+    host_addr(w, *host, *life, &check);
+    return addr_eq(&check, a);
+}
+
+/* Quantiles of a log-normal distribution, halved: its median is the round trip's. */
+static void make_latencies(struct dw *w)
+{
+    static const double sigma = 0.6;
+    for (int i = 0; i < LATENCIES; i++) {
+        /* The normal quantile, by the logistic approximation of it. */
+        double p = (i + 0.5) / LATENCIES;
+        double z = log(p / (1 - p)) / 1.702;
+        double ms = DW_RTT_MEDIAN_MS * exp(sigma * z) / 2;
+        w->latency_ms[i] = (uint16_t)(ms < DW_STEP_MS ? DW_STEP_MS : ms);
+    }
+}
+
+static uint64_t latency(struct dw *w, uint32_t a, uint32_t b, uint64_t *random)
+{
+    uint64_t pair = a < b ? (uint64_t)a << 32 | b : (uint64_t)b << 32 | a;
+    uint64_t state = pair ^ w->c.seed;
+    uint64_t ms = w->latency_ms[next_random(&state) % LATENCIES];
+    return ms + next_random(random) % (ms / 8 + 1);
+}
+
+/* ---- queues ---- */
+
+static void push(struct slot *s, struct parcel *it)
+{
+    it->next = NULL;
+    if (s->last == NULL) {
+        s->first = it;
+    } else {
+        s->last->next = it;
+    }
+    s->last = it;
+}
+
+static void queue(struct shard *s, struct parcel *it)
+{
+    assert(it->at_ms >= s->now_ms && it->at_ms - s->now_ms < WHEEL_MS);
+    push(&s->wheel[it->at_ms % WHEEL_MS], it);
+}
+
+static struct shard *shard_of(struct dw *w, uint32_t host)
+{
+    return &w->shard[host % DW_SHARDS];
+}
+
+static struct parcel *parcel_new(uint32_t to, uint64_t at_ms, size_t len)
+{
+    struct parcel *it = malloc(sizeof *it + len);
+    assert(it != NULL);
+    it->at_ms = at_ms;
+    it->to = to;
+    it->len = len;
+    return it;
+}
+
+/* ---- hosts ---- */
+
+/* Sees to it that the host wakes in time: at its deadline, or before the wheel has
+ * turned. */
+static void plan(struct shard *s, uint32_t i)
+{
+    struct dw_host *h = &s->w->host[i];
+    uint64_t at = dht_deadline(h->d);
+    uint64_t last = s->now_ms + WHEEL_MS - 1;
+    at = at > s->now_ms ? at : s->now_ms + 1;
+    at = at < last ? at : last;
+    if (h->wake_ms > s->now_ms && h->wake_ms <= at) {
+        return;
+    }
+    struct parcel *it = parcel_new(i, at, 0);
+    it->life = h->life;
+    h->wake_ms = at;
+    queue(s, it);
+}
+
+static void send_out(struct shard *s, uint32_t i, const struct dht_out *out)
+{
+    struct dw *w = s->w;
+    struct dw_host *h = &w->host[i];
+    uint32_t to, life;
+    s->sums.datagrams++;
+    s->sums.bytes += out->len + IP_HEADERS;
+    if (h->silent || !addr_host(w, &out->dest, &to, &life) ||
+        unit(&h->random) < w->c.loss) {
+        s->sums.lost++;
+        return;
+    }
+    struct parcel *it =
+        parcel_new(to, s->now_ms + latency(w, i, to, &h->random), out->len);
+    it->life = life;
+    it->from_host = i;
+    it->from_life = h->life;
+    memcpy(it->bytes, out->bytes, out->len);
+    if (shard_of(w, to) == s) {
+        queue(s, it);
+    } else {
+        push(&s->outbox[to % DW_SHARDS], it);
+    }
+}
+
+static void drain(struct shard *s, uint32_t i)
+{
+    struct dw_host *h = &s->w->host[i];
+    struct dht_out out;
+    struct dht_event e;
+    while (dht_next_out(h->d, &out)) {
+        send_out(s, i, &out);
+    }
+    while (dht_next_event(h->d, &e)) {
+        s->sums.events++;
+        if (s->w->c.on_event != NULL) {
+            s->w->c.on_event(s->w->c.ctx, i, &e, s->now_ms);
+        }
+    }
+    plan(s, i);
+}
+
+/* Messages of ours end so. */
+static bool is_query(const struct parcel *it)
+{
+    static const char end[] = "1:y1:qe";
+    size_t n = sizeof end - 1;
+    return it->len >= n && memcmp(it->bytes + it->len - n, end, n) == 0;
+}
+
+static void deliver(struct shard *s, const struct parcel *it)
+{
+    struct dw *w = s->w;
+    struct dw_host *h = &w->host[it->to];
+    const struct dw_host *from = &w->host[it->from_host];
+    if (h->d == NULL || h->life != it->life || h->silent || h->part != from->part ||
+        (h->read_only && is_query(it))) {
+        s->sums.lost++;
+        return;
+    }
+    s->mark = (s->mark ^ it->at_ms ^ it->to) * 0x100000001b3u + it->len;
+    struct addr source;
+    host_addr(w, it->from_host, it->from_life, &source);
+    (void)dht_recv(h->d, &source, it->bytes, it->len, s->now_ms);
+    if (dht_deadline(h->d) <= s->now_ms) {
+        dht_tick(h->d, s->now_ms);
+    }
+    drain(s, it->to);
+}
+
+static void wake(struct shard *s, const struct parcel *it)
+{
+    struct dw_host *h = &s->w->host[it->to];
+    if (h->d == NULL || h->life != it->life || h->wake_ms != it->at_ms) {
+        return;
+    }
+    dht_tick(h->d, s->now_ms);
+    drain(s, it->to);
+}
+
+static void run_step(struct shard *s, uint64_t until_ms)
+{
+    for (; s->now_ms < until_ms; s->now_ms++) {
+        struct slot *slot = &s->wheel[s->now_ms % WHEEL_MS];
+        while (slot->first != NULL) {
+            struct parcel *it = slot->first;
+            slot->first = it->next;
+            slot->last = it->next == NULL ? NULL : slot->last;
+            if (it->len > 0) {
+                deliver(s, it);
+            } else {
+                wake(s, it);
+            }
+            free(it);
+        }
+    }
+}
+
+static void *shard_main(void *ctx)
+{
+    struct shard *s = ctx;
+    struct dw *w = s->w;
+    for (;;) {
+        (void)pthread_barrier_wait(&w->begin);
+        if (w->stop) {
+            return NULL;
+        }
+        run_step(s, w->now_ms + DW_STEP_MS);
+        (void)pthread_barrier_wait(&w->end);
+    }
+}
+
+/* ---- the world ---- */
+
+struct dw *dw_new(const struct dw_config *c)
+{
+    struct dw *w = calloc(1, sizeof *w);
+    assert(w != NULL && c->hosts > 0);
+    w->c = *c;
+    w->random = c->seed * 0x9e3779b97f4a7c15 + 1;
+    w->now_ms = 1000;
+    w->host = calloc(c->hosts, sizeof *w->host);
+    assert(w->host != NULL);
+    make_latencies(w);
+    (void)pthread_barrier_init(&w->begin, NULL, DW_SHARDS);
+    (void)pthread_barrier_init(&w->end, NULL, DW_SHARDS);
+    for (int i = 0; i < DW_SHARDS; i++) {
+        struct shard *s = &w->shard[i];
+        s->w = w;
+        s->now_ms = w->now_ms;
+        s->wheel = calloc(WHEEL_MS, sizeof *s->wheel);
+        assert(s->wheel != NULL);
+        if (i > 0 && w->c.threads) {
+            int rc = pthread_create(&s->thread, NULL, shard_main, s);
+            assert(rc == 0);
+        }
+    }
+    return w;
+}
+
+static void free_parcels(struct slot *s)
+{
+    while (s->first != NULL) {
+        struct parcel *it = s->first;
+        s->first = it->next;
+        free(it);
+    }
+}
+
+void dw_free(struct dw *w)
+{
+    w->stop = true;
+    if (w->c.threads) {
+        (void)pthread_barrier_wait(&w->begin);
+    }
+    for (int i = 0; i < DW_SHARDS; i++) {
+        struct shard *s = &w->shard[i];
+        if (i > 0 && w->c.threads) {
+            (void)pthread_join(s->thread, NULL);
+        }
+        for (int j = 0; j < WHEEL_MS; j++) {
+            free_parcels(&s->wheel[j]);
+        }
+        free(s->wheel);
+    }
+    for (uint32_t i = 0; i < w->c.hosts; i++) {
+        dht_free(w->host[i].d);
+    }
+    (void)pthread_barrier_destroy(&w->begin);
+    (void)pthread_barrier_destroy(&w->end);
+    free(w->host);
+    free(w);
+}
+
+uint64_t dw_now(const struct dw *w)
+{
+    return w->now_ms;
+}
+
+struct dw_host *dw_host(struct dw *w, uint32_t i)
+{
+    return &w->host[i];
+}
+
+uint32_t dw_count(const struct dw *w)
+{
+    return w->c.hosts;
+}
+
+uint64_t dw_random(struct dw *w)
+{
+    return next_random(&w->random);
+}
+
+uint32_t dw_below(struct dw *w, uint32_t bound)
+{
+    return (uint32_t)(dw_random(w) % bound);
+}
+
+bool dw_pick(struct dw *w, uint64_t age_ms, bool open, uint32_t *out)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        uint32_t i = dw_below(w, w->c.hosts);
+        const struct dw_host *h = &w->host[i];
+        if (h->d != NULL && !h->silent && h->born_ms + age_ms <= w->now_ms &&
+            !(open && h->read_only)) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void dw_touch(struct dw *w, uint32_t i)
+{
+    drain(shard_of(w, i), i);
+}
+
+void dw_start(struct dw *w, uint32_t i)
+{
+    struct dw_host *h = &w->host[i];
+    if (h->d != NULL) {
+        dht_free(h->d);
+        h->d = NULL;
+        h->life++;
+    }
+    h->random = dw_random(w);
+    h->env = (struct env){&h->random, fill_random, no_wall};
+    h->born_ms = w->now_ms;
+    h->dies_ms = UINT64_MAX;
+    h->wake_ms = 0;
+    h->silent = false;
+    host_addr(w, i, h->life, &h->addr);
+    h->read_only = i > 0 && unit(&w->random) < w->c.read_only;
+    if (w->c.median_ms > 0 && i > 0) {
+        h->dies_ms = w->now_ms + 1 +
+                     (uint64_t)(-log(1 - unit(&w->random)) * w->c.median_ms / log(2));
+    }
+    struct dht_config c = {
+        .family = {true, false},
+        .read_only = h->read_only,
+        .open = !h->read_only,
+        .leaf = h->read_only && unit(&w->random) < w->c.leaf,
+    };
+    dht_id_for_addr(&h->env, &h->addr, &c.id[0]);
+    h->d = dht_new(&c, &h->env, w->now_ms);
+    assert(h->d != NULL);
+    for (int n = 0; n < DW_HINTS; n++) {
+        uint32_t other;
+        if (dw_pick(w, 1, true, &other) && other != i) {
+            (void)dht_add_hint(h->d, &w->host[other].addr, w->now_ms);
+        }
+    }
+    w->births++;
+    dw_touch(w, i);
+}
+
+/* Whoever has run his time is gone, and somebody else comes. */
+static void bury(struct dw *w)
+{
+    if (w->c.median_ms <= 0 || w->now_ms % 100 >= DW_STEP_MS) {
+        return;
+    }
+    for (uint32_t i = 0; i < w->c.hosts; i++) {
+        if (w->host[i].d != NULL && w->host[i].dies_ms <= w->now_ms) {
+            dw_start(w, i);
+        }
+    }
+}
+
+static void exchange(struct dw *w)
+{
+    for (int from = 0; from < DW_SHARDS; from++) {
+        for (int to = 0; to < DW_SHARDS; to++) {
+            struct slot *box = &w->shard[from].outbox[to];
+            while (box->first != NULL) {
+                struct parcel *it = box->first;
+                box->first = it->next;
+                queue(&w->shard[to], it);
+            }
+            box->last = NULL;
+        }
+    }
+}
+
+void dw_step(struct dw *w)
+{
+    uint64_t until_ms = w->now_ms + DW_STEP_MS;
+    if (w->c.threads) {
+        (void)pthread_barrier_wait(&w->begin);
+        run_step(&w->shard[0], until_ms);
+        (void)pthread_barrier_wait(&w->end);
+    } else {
+        for (int i = 0; i < DW_SHARDS; i++) {
+            run_step(&w->shard[i], until_ms);
+        }
+    }
+    w->now_ms = until_ms;
+    exchange(w);
+    bury(w);
+}
+
+void dw_sums(const struct dw *w, struct dw_sums *out)
+{
+    *out = (struct dw_sums){.births = w->births};
+    for (int i = 0; i < DW_SHARDS; i++) {
+        const struct dw_sums *s = &w->shard[i].sums;
+        out->datagrams += s->datagrams;
+        out->bytes += s->bytes;
+        out->lost += s->lost;
+        out->events += s->events;
+    }
+}
+
+void dw_reset(struct dw *w)
+{
+    w->births = 0;
+    for (int i = 0; i < DW_SHARDS; i++) {
+        w->shard[i].sums = (struct dw_sums){.datagrams = 0};
+    }
+}
+
+uint64_t dw_mark(const struct dw *w)
+{
+    uint64_t mark = 0;
+    for (int i = 0; i < DW_SHARDS; i++) {
+        mark = mark * 0x100000001b3u ^ w->shard[i].mark;
+    }
+    return mark;
+}

@@ -1,0 +1,81 @@
+/* Thousands of DHT nodes in one process, on a virtual clock, from a seed.
+ *
+ * Hosts have public IPv4 addresses, the round trip between two of them is drawn once from
+ * a distribution of wide-area latencies (median 80 ms), and each datagram may be lost.
+ * A host behind a NAT gets answers, but no queries.
+ *
+ * The hosts are divided into DW_SHARDS, each with its own queue, which run in threads of
+ * their own for DW_STEP_MS at a time: no datagram arrives sooner. So the outcome depends
+ * on the seed alone. Between two steps the caller may do as he likes. */
+#ifndef LINNET_TESTS_DHT_WORLD_H
+#define LINNET_TESTS_DHT_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dht/dht.h"
+
+enum {
+    DW_SHARDS = 2,
+    DW_STEP_MS = 10,
+    DW_HINTS = 3, /* hosts that a new one knows */
+    DW_RTT_MEDIAN_MS = 80,
+};
+
+struct dw_config {
+    uint32_t hosts;
+    uint64_t seed;
+    double loss;      /* 0 .. 1, of datagrams */
+    double read_only; /* share of the hosts that are behind a NAT */
+    double leaf;      /* share of those that keep a small table */
+    double median_ms; /* of a session; 0: nobody leaves */
+    bool threads;     /* the shards run at the same time; the outcome is the same */
+    void *ctx;
+    /* An event of a host, in one of the shards' threads. */
+    void (*on_event)(void *ctx, uint32_t host, const struct dht_event *e,
+                     uint64_t now_ms);
+};
+
+struct dw_host {
+    struct dht *d; /* NULL: not started */
+    struct env env;
+    uint64_t random; /* its own */
+    struct addr addr;
+    uint64_t born_ms, dies_ms, wake_ms;
+    uint32_t life; /* how often its place was taken anew */
+    bool read_only;
+    bool silent;  /* its datagrams go nowhere, and none reach it */
+    uint8_t part; /* of the network; 0 unless it is parted */
+};
+
+struct dw;
+
+struct dw *dw_new(const struct dw_config *c);
+void dw_free(struct dw *w);
+uint64_t dw_now(const struct dw *w);
+struct dw_host *dw_host(struct dw *w, uint32_t i);
+uint32_t dw_count(const struct dw *w);
+/* Starts a host, or in place of the one there was another. */
+void dw_start(struct dw *w, uint32_t i);
+/* Runs one step. */
+void dw_step(struct dw *w);
+/* Must be called when something was begun at a host. */
+void dw_touch(struct dw *w, uint32_t i);
+/* The world's own randomness, between steps. */
+uint64_t dw_random(struct dw *w);
+uint32_t dw_below(struct dw *w, uint32_t bound);
+/* A host that runs, is not silent and has been there for age_ms; false: none was found.
+ */
+bool dw_pick(struct dw *w, uint64_t age_ms, bool open, uint32_t *out);
+
+/* What became of datagrams, since the last dw_reset(). */
+struct dw_sums {
+    uint64_t datagrams, bytes, lost, events;
+    uint64_t births;
+};
+void dw_sums(const struct dw *w, struct dw_sums *out);
+void dw_reset(struct dw *w);
+/* A number over all that happened, to compare runs. */
+uint64_t dw_mark(const struct dw *w);
+
+#endif
