@@ -653,7 +653,10 @@ static void begin_ping(struct dht *d, struct op *op, uint64_t now_ms)
     struct krpc_msg m;
     look_query(d, op, side_of(&op->addr), &m);
     op->next_ms = UINT64_MAX;
-    if (op_query(d, op, CALL_PING, &who, 0, &m, now_ms) != 0) {
+    int rc = op_query(d, op, CALL_PING, &who, 0, &m, now_ms);
+    if (rc == ERR_BUSY) { /* others have just asked there */
+        wake(d, op, retry_at(d, &op->addr, now_ms));
+    } else if (rc != 0) {
         op_finish(d, op, now_ms);
     }
 }
@@ -719,6 +722,12 @@ static void op_due(struct dht *d, struct op *op, uint64_t now_ms)
         }
         break;
     case OP_LOOKS:
+        if (op->kind == OP_PING) {
+            begin_ping(d, op, now_ms);
+            break;
+        }
+        op_pump(d, op, now_ms);
+        break;
     case OP_STORES:
         op_pump(d, op, now_ms);
         break;

@@ -117,6 +117,20 @@ Test(dht, ping_and_find)
     net_free(n);
 }
 
+Test(dht, many_pings_of_one_node_take_their_time)
+{
+    enum { PINGS = 12 };
+    struct net *n = net_joined(40);
+    uint32_t op;
+    for (unsigned i = 0; i < PINGS; i++) {
+        cr_assert_eq(dht_ping(n->d, &n->f[7].n.addr, n->now_ms, &op), 0);
+    }
+    net_run(n, 10000);
+    cr_assert_eq(n->n_done, PINGS);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    net_free(n);
+}
+
 Test(dht, not_found_is_not_could_not_ask)
 {
     struct net *n = net_joined(30);
