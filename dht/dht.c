@@ -40,6 +40,7 @@ struct dht *dht_new(const struct dht_config *c, const struct env *env, uint64_t 
     rpc_init(&d->rpc, env, c->private_too);
     for (unsigned i = 0; i < SIDES; i++) {
         d->side[i].next_self_ms = UINT64_MAX;
+        d->side[i].self_gap_ms = DHT_SELF_FEW_MS;
         if (c->family[i] && side_init(d, i) != 0) {
             dht_free(d);
             return NULL;
@@ -252,6 +253,7 @@ static int recv_query(struct dht *d, const struct addr *from, const struct krpc_
     self_queried(d, from, now_ms);
     if (!m->ro && (m->has & KRPC_ID) != 0 && !dht_id_eq(&m->id, &s->id)) {
         table_queried(s->table, &m->id, from, now_ms);
+        keep_queried(d, side_of(from), now_ms);
     }
     answer_query(d, from, m, now_ms);
     return 0;

@@ -52,7 +52,8 @@ enum {
     DHT_CHECK_FILL_MS = 1000, /* … while nodes are known that may be new */
     DHT_CHECK_MS = 4000,      /* … otherwise */
     DHT_FEW_NODES = 48,
-    DHT_SELF_MS = 900000, /* between two lookups of our own id, ± 10 % */
+    DHT_SELF_MS = 900000,   /* between two lookups of our own id, ± 10 % */
+    DHT_SELF_FEW_MS = 5000, /* … while less than k nodes are known, doubled each time */
     DHT_LEAF_NODES = 64,
 
     DHT_VOTERS = 5,        /* of different /16 (IPv6: /32) that settle our address */

@@ -140,13 +140,33 @@ static uint64_t jitter(const struct dht *d, uint64_t ms)
     return ms - ms / 10 + env_uniform(d->env, (uint32_t)(ms / 5) + 1);
 }
 
+static bool knows_few(const struct side *s)
+{
+    return table_count(s->table) < TABLE_K;
+}
+
+/* The first nodes of a network begin at about the same time: they look again soon. */
+static uint64_t self_gap(const struct dht *d, struct side *s)
+{
+    uint64_t gap = knows_few(s) ? s->self_gap_ms : DHT_SELF_MS;
+    s->self_gap_ms = gap < DHT_SELF_MS / 2 ? 2 * gap : DHT_SELF_MS;
+    return jitter(d, gap);
+}
+
+void keep_queried(struct dht *d, unsigned side, uint64_t now_ms)
+{
+    if (knows_few(&d->side[side]) && d->next_check_ms > now_ms + DHT_CHECK_FAST_MS) {
+        d->next_check_ms = now_ms + DHT_CHECK_FAST_MS;
+    }
+}
+
 void keep_self_look(struct dht *d, unsigned side, uint64_t now_ms)
 {
     struct side *s = &d->side[side];
     if (s->table == NULL || s->self_op != 0) {
         return;
     }
-    s->next_self_ms = now_ms + jitter(d, DHT_SELF_MS);
+    s->next_self_ms = now_ms + self_gap(d, s);
     struct op *op = look(d, side, &s->id, now_ms);
     if (op != NULL) {
         s->self_op = op->handle;
@@ -312,6 +332,7 @@ void dht_network_changed(struct dht *d, uint64_t now_ms)
     for (unsigned i = 0; i < SIDES; i++) {
         struct side *s = &d->side[i];
         s->next_self_ms = now_ms;
+        s->self_gap_ms = DHT_SELF_FEW_MS;
         s->seen = (struct addr){.family = 0};
         memset(s->votes, 0, sizeof s->votes);
     }

@@ -36,9 +36,9 @@ struct side {
     struct server *server;
     struct vote votes[VOTE_CANDIDATES];
     struct addr seen;
-    uint64_t next_self_ms;
-    uint32_t self_op; /* the lookup of our own id that runs; 0: none */
-    double distance;  /* smoothed, of the k-th closest to a target; 0: not known */
+    uint64_t next_self_ms, self_gap_ms; /* the next gap, while there are few nodes */
+    uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
+    double distance; /* smoothed, of the k-th closest to a target; 0: not known */
 };
 
 /* Addresses to begin from. */
@@ -190,6 +190,8 @@ void keep_tick(struct dht *d, uint64_t now_ms);
 uint64_t keep_deadline(const struct dht *d);
 void keep_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
                    uint64_t now_ms);
+/* Somebody has queried us: while few are known, whether he is there is asked soon. */
+void keep_queried(struct dht *d, unsigned side, uint64_t now_ms);
 /* A lookup of our own id has ended. */
 void keep_self_done(struct dht *d, const struct op *op, uint64_t now_ms);
 /* Begins one, unless one runs. */

@@ -195,6 +195,9 @@ void self_tick(struct dht *d, uint64_t now_ms)
         d->next_trial_ms = UINT64_MAX;
         d->trial_end_ms = now_ms + DHT_TRIAL_MS;
         set_read_only(d, false, false);
+        for (unsigned i = 0; i < SIDES; i++) { /* so that others hear of us */
+            keep_self_look(d, i, now_ms);
+        }
     }
 }
 
