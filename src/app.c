@@ -550,10 +550,11 @@ static void on_closed(void *ctx, uint32_t conn, uint64_t now_ms)
     }
 }
 
-static void on_datagram(void *ctx, const struct addr *from, const uint8_t *p, size_t len,
-                        uint64_t now_ms)
+static void on_datagram(void *ctx, bool group, const struct addr *from, const uint8_t *p,
+                        size_t len, uint64_t now_ms)
 {
     struct app *a = ctx;
+    (void)group; /* beacons come by either */
     if (a->node != NULL) {
         node_udp_recv(a->node, from, p, len, now_ms);
     }
@@ -573,7 +574,7 @@ static void resolve_peers(struct app *a)
     }
 }
 
-static void on_resolved(void *ctx, size_t what, const struct addr *v, size_t n,
+static void on_resolved(void *ctx, uint64_t what, const struct addr *v, size_t n,
                         uint64_t now_ms)
 {
     struct app *a = ctx;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@
 #include "netif.h"
 #include "sock.h"
 
-enum { PORT_TRIES = 16, HOST_MAX = 255 };
+enum { PORT_TRIES = 16 };
 
 static const uint8_t families[LOOP_FAMILIES] = {4, 6};
 
@@ -101,34 +100,29 @@ static int bind_ports(struct loop *l, uint16_t port, bool asked, char why[LOOP_W
     return 0;
 }
 
-int loop_new(const struct env *env, const struct config_view *config, uint16_t port,
-             bool port_asked, struct loop **out, char why[LOOP_WHY_MAX])
+/* All but the sockets. */
+static struct loop *make(const struct env *env)
 {
     struct loop *l = calloc(1, sizeof *l);
-    (void)snprintf(why, LOOP_WHY_MAX, "Memory is exhausted.");
     if (l == NULL) {
-        return ERR_NOMEM;
+        return NULL;
     }
     l->read_buf = malloc(LOOP_READ_SIZE);
     if (l->read_buf == NULL || uv_loop_init(&l->uv) != 0) {
         free(l->read_buf);
         free(l);
-        return ERR_NOMEM;
+        return NULL;
     }
     l->env = env;
-    l->config = config;
     l->reading = true;
     l->timer_at = l->caller_at = DEADLINE_NONE;
     for (size_t i = 0; i < LOOP_FAMILIES; i++) {
         l->listener[i].fd = l->udp[i].fd = l->multicast[i].fd = -1;
         l->listener[i].family = l->udp[i].family = l->multicast[i].family = families[i];
     }
-    l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    scope_init(&l->scope, config->scope);
-    scope_set_subnets(&l->scope, config->subnets, config->n_subnets);
+    l->netlink.fd = l->reserve_fd = -1;
     map_init(&l->carriers, env, sizeof(uint32_t), LOOP_CARRIERS_MAX);
     deadlines_init(&l->deadlines, LOOP_CARRIERS_MAX);
-    l->netlink.fd = netif_watch();
     (void)uv_prepare_init(&l->uv, &l->prepare);
     (void)uv_idle_init(&l->uv, &l->idle);
     (void)uv_timer_init(&l->uv, &l->timer);
@@ -136,6 +130,22 @@ int loop_new(const struct env *env, const struct config_view *config, uint16_t p
         (void)uv_signal_init(&l->uv, &l->signals[i]);
     }
     l->prepare.data = l->idle.data = l->timer.data = l;
+    return l;
+}
+
+int loop_new(const struct env *env, const struct config_view *config, uint16_t port,
+             bool port_asked, struct loop **out, char why[LOOP_WHY_MAX])
+{
+    struct loop *l = make(env);
+    (void)snprintf(why, LOOP_WHY_MAX, "Memory is exhausted.");
+    if (l == NULL) {
+        return ERR_NOMEM;
+    }
+    l->config = config;
+    l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    scope_init(&l->scope, config->scope);
+    scope_set_subnets(&l->scope, config->subnets, config->n_subnets);
+    l->netlink.fd = netif_watch();
     int rc = bind_ports(l, port, port_asked, why);
     if (rc != 0) {
         loop_free(l);
@@ -143,6 +153,67 @@ int loop_new(const struct env *env, const struct config_view *config, uint16_t p
     }
     *out = l;
     return 0;
+}
+
+/* 0 or -errno. */
+static int bind_udp(struct loop *l, const struct addr *at)
+{
+    struct watch *w = &l->udp[at->family == 6];
+    int fd = w->fd >= 0 ? -EEXIST : sock_udp_at(at);
+    if (fd < 0) {
+        return fd;
+    }
+    w->fd = fd;
+    l->udp_at[at->family == 6] = *at;
+    l->udp_at[at->family == 6].port = sock_port(fd);
+    return 0;
+}
+
+static bool is_missing(int rc)
+{
+    return rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL || rc == -EPROTONOSUPPORT;
+}
+
+int loop_new_udp(const struct env *env, const struct addr *at, size_t n,
+                 struct loop **out, char why[LOOP_WHY_MAX])
+{
+    struct loop *l = make(env);
+    char s[ADDR_STR_MAX];
+    int rc = 0, bound = 0;
+    (void)snprintf(why, LOOP_WHY_MAX, "Memory is exhausted.");
+    if (l == NULL) {
+        return ERR_NOMEM;
+    }
+    l->udp_only = l->ifaces_told = true;
+    scope_init(&l->scope, SCOPE_INTERNET);
+    for (size_t i = 0; i < n; i++) {
+        rc = bind_udp(l, &at[i]);
+        bound += rc == 0 ? 1 : 0;
+        if (rc != 0 && (!is_missing(rc) || (i + 1 == n && bound == 0))) {
+            (void)snprintf(why, LOOP_WHY_MAX, "UDP %s cannot be opened: %s.",
+                           addr_str(&at[i], s), strerror(-rc));
+            loop_free(l);
+            return rc == -EADDRINUSE ? ERR_BUSY : ERR_IO;
+        }
+    }
+    *out = l;
+    return 0;
+}
+
+bool loop_udp_at(const struct loop *l, size_t i, struct addr *out)
+{
+    for (size_t k = 0; k < LOOP_FAMILIES; k++) {
+        if (l->udp[k].fd >= 0 && i-- == 0) {
+            *out = l->udp_at[k];
+            return true;
+        }
+    }
+    return false;
+}
+
+bool loop_has_family(const struct loop *l, uint8_t family)
+{
+    return l->udp[family == 6].fd >= 0;
 }
 
 static void close_handle(uv_handle_t *h, void *arg)
@@ -166,6 +237,7 @@ void loop_free(struct loop *l)
     }
     loop_watch_close(&l->netlink);
     loop_unwatch_wakes(l);
+    loop_name_free(l);
     uv_walk(&l->uv, close_handle, NULL);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&l->uv);
@@ -174,6 +246,7 @@ void loop_free(struct loop *l)
     }
     map_release(&l->carriers);
     deadlines_release(&l->deadlines);
+    loop_udp_free(l);
     free(l->read_buf);
     free(l);
 }
@@ -253,6 +326,7 @@ static void tell_interfaces(struct loop *l, uint64_t now_ms)
     l->n_ifaces = netif_list(l->config, l->ifaces, LAN_IFACES_MAX);
     l->ifaces_told = true;
     scope_set_interfaces(&l->scope, l->ifaces, l->n_ifaces);
+    memset(l->askers, 0, sizeof l->askers); /* our addresses may be others now */
     join_all(l);
     loop_tcp_stranded(l, now_ms);
     l->h->interfaces(l->h->ctx, l->ifaces, l->n_ifaces, now_ms);
@@ -272,45 +346,7 @@ static void on_netlink(uv_poll_t *p, int status, int events)
     w->loop->ifaces_told = false;
 }
 
-/* ---- datagrams ---- */
-
-static void on_datagram(uv_poll_t *p, int status, int events)
-{
-    struct watch *w = p->data;
-    struct loop *l = w->loop;
-    uint8_t bytes[SOCK_UDP_MAX];
-    uint64_t now_ms = env_mono_ms();
-    (void)status;
-    (void)events;
-    for (int i = 0; i < LOOP_DATAGRAMS; i++) {
-        struct addr from;
-        uint32_t ifindex;
-        ssize_t n = sock_recv_from(w->fd, bytes, sizeof bytes, &from, &ifindex);
-        if (n == -EAGAIN) {
-            return;
-        }
-        if (n < 0 || !scope_may_answer(&l->scope, &from) ||
-            !netif_counts(l->config, ifindex)) {
-            continue;
-        }
-        scope_heard(&l->scope, &from);
-        l->h->datagram(l->h->ctx, &from, bytes, (size_t)n, now_ms);
-    }
-}
-
-void loop_send_datagram(struct loop *l, const struct addr *source, uint32_t ifindex,
-                        const struct addr *dst, const uint8_t *p, size_t len)
-{
-    int fd = l->udp[dst->family == 6].fd;
-    char s[ADDR_STR_MAX];
-    if (fd < 0 || !scope_may_send(&l->scope, dst)) {
-        return;
-    }
-    int rc = sock_send_to(fd, p, len, source, ifindex, dst);
-    if (rc != 0) {
-        log_debug("beacon to %s: %s", addr_str(dst, s), strerror(-rc));
-    }
-}
+/* ---- the scope ---- */
 
 int loop_allow_peer(struct loop *l, const struct addr *a)
 {
@@ -327,57 +363,9 @@ bool loop_may_dial(const struct loop *l, const struct addr *a)
     return scope_may_dial(&l->scope, a);
 }
 
-/* ---- names ---- */
-
-struct resolve {
-    uv_getaddrinfo_t req;
-    struct loop *loop;
-    size_t what;
-    uint16_t port;
-    char host[HOST_MAX + 1];
-};
-
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+bool loop_may_send(const struct loop *l, const struct addr *a)
 {
-    struct resolve *r = req->data;
-    struct loop *l = r->loop;
-    struct addr v[LOOP_RESOLVE_MAX];
-    size_t n = 0;
-    for (const struct addrinfo *i = status == 0 ? list : NULL;
-         i != NULL && n < LOOP_RESOLVE_MAX; i = i->ai_next) {
-        if (addr_from_sockaddr(i->ai_addr, &v[n]) == 0) {
-            v[n].port = r->port;
-            (void)scope_add_peer(&l->scope, &v[n]);
-            n++;
-        }
-    }
-    uv_freeaddrinfo(list);
-    if (l->h != NULL && !l->stopping) {
-        l->h->resolved(l->h->ctx, r->what, v, n, env_mono_ms());
-    }
-    free(r);
-}
-
-int loop_resolve(struct loop *l, size_t what, const char *host, uint16_t port)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    if (l->scope.mode == SCOPE_LAN) {
-        return ERR_REFUSED;
-    }
-    struct resolve *r = calloc(1, sizeof *r);
-    if (r == NULL) {
-        return ERR_NOMEM;
-    }
-    r->loop = l;
-    r->what = what;
-    r->port = port;
-    r->req.data = r;
-    (void)snprintf(r->host, sizeof r->host, "%s", host);
-    if (uv_getaddrinfo(&l->uv, &r->req, on_resolved, r->host, NULL, &hints) != 0) {
-        free(r);
-        return ERR_IO;
-    }
-    return 0;
+    return scope_may_send(&l->scope, a);
 }
 
 /* ---- work beside the loop, and descriptors of others ---- */
@@ -503,6 +491,7 @@ static void on_prepare(uv_prepare_t *p)
     }
     loop_tcp_turn(l, now_ms);
     bool again = l->h->turn(l->h->ctx, now_ms) || l->any_failed || !l->ifaces_told;
+    loop_udp_flush(l);
     arm(l);
     if (again && !l->stopping) {
         (void)uv_idle_start(&l->idle, on_idle);
@@ -563,8 +552,8 @@ void loop_run(struct loop *l, const struct loop_handler *h)
     (void)uv_prepare_start(&l->prepare, on_prepare);
     loop_tcp_listen(l, true);
     for (size_t i = 0; i < LOOP_FAMILIES; i++) {
-        (void)loop_watch(l, &l->udp[i], on_datagram);
-        (void)loop_watch(l, &l->multicast[i], on_datagram);
+        (void)loop_watch(l, &l->udp[i], loop_udp_readable);
+        (void)loop_watch(l, &l->multicast[i], loop_udp_readable);
     }
     (void)loop_watch(l, &l->netlink, on_netlink);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);

@@ -27,6 +27,7 @@ enum {
     LOOP_SEND_TURN = 192 * 1024,    /* and when it has written so many, it waits */
     LOOP_ACCEPTS = 32,              /* accepts of one listener in a turn */
     LOOP_DATAGRAMS = 64,            /* datagrams of one socket in a turn */
+    LOOP_DATAGRAM_MAX = 1500,       /* bytes of one that is sent */
     LOOP_OUT_KEEP = 64 * 1024,      /* of its buffer when all is out */
     LOOP_OUT_MAX = 4 * 1024 * 1024, /* bytes that wait for one carrier's socket */
     LOOP_DIAL_MS = 10000,
@@ -47,11 +48,12 @@ struct loop_handler {
                      uint64_t now_ms);
     void (*sent)(void *ctx, uint32_t conn, size_t len, uint64_t now_ms);
     void (*closed)(void *ctx, uint32_t conn, uint64_t now_ms);
-    void (*datagram)(void *ctx, const struct addr *from, const uint8_t *p, size_t len,
-                     uint64_t now_ms);
+    /* group: it came by the port of the multicast group. */
+    void (*datagram)(void *ctx, bool group, const struct addr *from, const uint8_t *p,
+                     size_t len, uint64_t now_ms);
     void (*interfaces)(void *ctx, const struct lan_interface *v, size_t n,
                        uint64_t now_ms);
-    void (*resolved)(void *ctx, size_t what, const struct addr *v, size_t n,
+    void (*resolved)(void *ctx, uint64_t what, const struct addr *v, size_t n,
                      uint64_t now_ms); /* n 0: not found */
     void (*timer)(void *ctx, uint64_t now_ms);
     void (*signalled)(void *ctx, int signum);
@@ -66,10 +68,20 @@ struct loop;
  * (port), ERR_IO, ERR_NOMEM; why gets a sentence. */
 int loop_new(const struct env *env, const struct config_view *config, uint16_t port,
              bool port_asked, struct loop **out, char why[LOOP_WHY_MAX]);
-/* Closes everything at once. Tolerates NULL. */
+/* A loop with UDP sockets alone, at these addresses, in scope internet: no carriers, no
+ * multicast, no interfaces. A family that this host does not have is left out when
+ * another is there; port 0: any. */
+int loop_new_udp(const struct env *env, const struct addr *at, size_t n,
+                 struct loop **out, char why[LOOP_WHY_MAX]);
+/* The address of such a socket, with the port that it got; false at the end. */
+bool loop_udp_at(const struct loop *l, size_t i, struct addr *out);
+/* Closes everything at once. What the name service is still asked is not waited for.
+ * Tolerates NULL. */
 void loop_free(struct loop *l);
 /* Of TCP and UDP alike. */
 uint16_t loop_port(const struct loop *l);
+/* Whether datagrams of that family (4 or 6) can be sent. */
+bool loop_has_family(const struct loop *l, uint8_t family);
 uv_loop_t *loop_uv(struct loop *l);
 
 /* Runs until loop_stop. The first turn tells the interfaces. */
@@ -86,8 +98,10 @@ int loop_allow_peer(struct loop *l, const struct addr *a);
 int loop_allow_now(struct loop *l, const struct addr *a);
 /* Whether the scope lets us dial it as things are. */
 bool loop_may_dial(const struct loop *l, const struct addr *a);
+/* The same for datagrams, which may also go back to who has sent one lately. */
+bool loop_may_send(const struct loop *l, const struct addr *a);
 /* Looks a name up, off the loop; resolved() gets what. ERR_REFUSED (scope lan). */
-int loop_resolve(struct loop *l, size_t what, const char *host, uint16_t port);
+int loop_resolve(struct loop *l, uint64_t what, const char *host, uint16_t port);
 
 /* Begins to connect carrier conn. Negative: connected() will not come; the caller treats
  * it as closed. */
@@ -100,6 +114,8 @@ bool loop_close(struct loop *l, uint32_t conn, uint64_t now_ms);
 /* Ends all carriers at once, without closed(). */
 void loop_drop_all(struct loop *l);
 size_t loop_carriers(const struct loop *l);
+/* Copied, and sent at the end of the turn. len ≤ LOOP_DATAGRAM_MAX. Without a source
+ * (family 0), who has sent us one lately is answered from the address he sent it to. */
 void loop_send_datagram(struct loop *l, const struct addr *source, uint32_t ifindex,
                         const struct addr *dst, const uint8_t *p, size_t len);
 /* A descriptor (not ours) whose becoming readable calls for a turn. At most

@@ -1,5 +1,5 @@
-/* The loop's inside: loop.c (life, turns, interfaces, datagrams), loop_tcp.c (carriers).
- */
+/* The loop's inside: loop.c (life, turns, interfaces), loop_tcp.c (carriers), loop_udp.c
+ * (datagrams), loop_name.c (names). */
 #ifndef LINNET_LOOP_PRIV_H
 #define LINNET_LOOP_PRIV_H
 
@@ -10,7 +10,26 @@
 #include "scope.h"
 #include "sock.h"
 
-enum { LOOP_JOINS_MAX = 2 * LAN_IFACES_MAX, LOOP_SIGNALS = 3, LOOP_FAMILIES = 2 };
+#include "sock.h"
+
+enum {
+    LOOP_JOINS_MAX = 2 * LAN_IFACES_MAX,
+    LOOP_SIGNALS = 3,
+    LOOP_FAMILIES = 2,
+    LOOP_ASKERS = 256, /* whose datagrams' destination is remembered */
+};
+
+/* Who has sent a datagram, and to which address of ours. */
+struct asker {
+    struct addr from, at;
+};
+
+/* Datagrams of one family that wait for the end of the turn. */
+struct batch {
+    size_t n;
+    struct sock_out v[SOCK_BATCH];
+    uint8_t bytes[SOCK_BATCH][LOOP_DATAGRAM_MAX];
+};
 
 /* A TCP connection. */
 struct carrier {
@@ -78,6 +97,13 @@ struct loop {
     uint64_t turn; /* counts them */
     bool any_failed, stopping;
     uint8_t *read_buf;
+
+    bool udp_only;
+    struct addr udp_at[LOOP_FAMILIES]; /* udp_only: where they are bound */
+    struct asker askers[LOOP_ASKERS];
+    struct batch *batch[LOOP_FAMILIES]; /* NULL: nothing was sent yet */
+
+    struct names *names; /* NULL: none was looked up yet */
 };
 
 /* loop_tcp.c */
@@ -88,6 +114,13 @@ void loop_tcp_timer(struct loop *l,
 void loop_tcp_reading(struct loop *l);
 /* Ends carriers whose address at our side is gone: nothing gets through them any more. */
 void loop_tcp_stranded(struct loop *l, uint64_t now_ms);
+/* loop_udp.c */
+void loop_udp_readable(uv_poll_t *p, int status, int events);
+void loop_udp_flush(struct loop *l);
+void loop_udp_free(struct loop *l);
+/* loop_name.c */
+void loop_name_free(struct loop *l);
+/* loop.c */
 void loop_watch_close(struct watch *w);
 /* Watches fd for reading; on false fd stays the caller's. */
 bool loop_watch(struct loop *l, struct watch *w, uv_poll_cb cb);

@@ -58,6 +58,9 @@ int scope_allow_now(struct scope *s, const struct addr *a)
 
 void scope_heard(struct scope *s, const struct addr *a)
 {
+    if (s->mode == SCOPE_INTERNET) {
+        return; /* it may be sent to anyway */
+    }
     for (size_t i = 0; i < SCOPE_HEARD; i++) {
         if (addr_eq(&s->heard[i], a)) {
             return;

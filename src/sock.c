@@ -24,11 +24,11 @@ static bool set(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
-static int open_bound(uint8_t family, int type, uint16_t port, bool shared)
+static int open_at(const struct addr *at, int type, bool shared)
 {
-    struct addr any = {.family = family, .port = port};
     struct sockaddr_storage sa;
-    socklen_t len = addr_to_sockaddr(&any, &sa);
+    socklen_t len = addr_to_sockaddr(at, &sa);
+    uint8_t family = at->family;
     int fd = socket(sa.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || (family == 6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) ||
         (shared && !set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) ||
@@ -36,6 +36,12 @@ static int open_bound(uint8_t family, int type, uint16_t port, bool shared)
         return fail(fd);
     }
     return fd;
+}
+
+static int open_bound(uint8_t family, int type, uint16_t port, bool shared)
+{
+    struct addr any = {.family = family, .port = port};
+    return open_at(&any, type, shared);
 }
 
 int sock_listen(uint8_t family, uint16_t port)
@@ -70,6 +76,15 @@ int sock_udp(uint8_t family, uint16_t port)
     int fd = open_bound(family, SOCK_DGRAM, port, false);
     if (fd >= 0) {
         datagram_options(fd, family);
+    }
+    return fd;
+}
+
+int sock_udp_at(const struct addr *at)
+{
+    int fd = open_at(at, SOCK_DGRAM, false);
+    if (fd >= 0) {
+        datagram_options(fd, at->family);
     }
     return fd;
 }
@@ -216,85 +231,115 @@ int sock_error(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) == 0 ? -e : -errno;
 }
 
-/* The interface that a datagram came in by. */
-static uint32_t interface_of(struct msghdr *m)
+/* The interface that a datagram came in by, and the address that it was sent to. */
+static void where(struct msghdr *m, struct sock_in *out)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo i;
             memcpy(&i, CMSG_DATA(c), sizeof i);
-            return (uint32_t)i.ipi_ifindex;
+            out->ifindex = (uint32_t)i.ipi_ifindex;
+            out->at.family = 4;
+            memcpy(out->at.ip, &i.ipi_spec_dst, sizeof i.ipi_spec_dst);
         }
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo i;
             memcpy(&i, CMSG_DATA(c), sizeof i);
-            return i.ipi6_ifindex;
+            out->ifindex = i.ipi6_ifindex;
+            out->at.family = 6;
+            memcpy(out->at.ip, &i.ipi6_addr, sizeof i.ipi6_addr);
         }
     }
-    return 0;
 }
 
-ssize_t sock_recv_from(int fd, void *p, size_t cap, struct addr *from, uint32_t *ifindex)
+int sock_recv_many(int fd, uint8_t *buf, struct sock_in v[SOCK_BATCH])
 {
-    struct sockaddr_storage sa;
-    char control[CONTROL_MAX] __attribute__((aligned(8)));
-    struct iovec iov = {p, cap};
-    struct msghdr m = {
-        .msg_name = &sa,
-        .msg_namelen = sizeof sa,
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = control,
-        .msg_controllen = sizeof control,
-    };
-    ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT);
+    struct sockaddr_storage sa[SOCK_BATCH];
+    char control[SOCK_BATCH][CONTROL_MAX] __attribute__((aligned(8)));
+    struct iovec iov[SOCK_BATCH];
+    struct mmsghdr m[SOCK_BATCH];
+    for (size_t i = 0; i < SOCK_BATCH; i++) {
+        iov[i] = (struct iovec){buf + i * SOCK_UDP_MAX, SOCK_UDP_MAX};
+        m[i].msg_hdr = (struct msghdr){
+            .msg_name = &sa[i],
+            .msg_namelen = sizeof sa[i],
+            .msg_iov = &iov[i],
+            .msg_iovlen = 1,
+            .msg_control = control[i],
+            .msg_controllen = CONTROL_MAX,
+        };
+    }
+    int n = recvmmsg(fd, m, SOCK_BATCH, MSG_DONTWAIT, NULL);
     if (n < 0) {
-        return -errno;
+        return errno == EAGAIN ? 0 : -errno;
     }
-    if (addr_from_sockaddr((struct sockaddr *)&sa, from) != 0) {
-        return -EPROTO;
+    for (int i = 0; i < n; i++) {
+        v[i] = (struct sock_in){.p = iov[i].iov_base, .len = m[i].msg_len};
+        if ((m[i].msg_hdr.msg_flags & MSG_TRUNC) == 0) {
+            (void)addr_from_sockaddr((struct sockaddr *)&sa[i], &v[i].from);
+        }
+        where(&m[i].msg_hdr, &v[i]);
     }
-    *ifindex = interface_of(&m);
     return n;
 }
 
-int sock_send_to(int fd, const void *p, size_t len, const struct addr *source,
-                 uint32_t ifindex, const struct addr *dst)
+/* The control message that chooses source and interface. */
+static void choose(struct msghdr *m, const struct sock_out *o, char control[CONTROL_MAX])
 {
-    struct sockaddr_storage sa;
-    char control[CONTROL_MAX] __attribute__((aligned(8))) = {0};
-    struct iovec iov = {(void *)(uintptr_t)p, len};
-    struct msghdr m = {
-        .msg_name = &sa,
-        .msg_namelen = addr_to_sockaddr(dst, &sa),
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-    };
-    if (source->family == dst->family || ifindex != 0) {
-        m.msg_control = control;
-        m.msg_controllen = sizeof control;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        if (dst->family == 4) {
-            struct in_pktinfo i = {.ipi_ifindex = (int)ifindex};
-            if (source->family == 4) {
-                memcpy(&i.ipi_spec_dst, source->ip, 4);
-            }
-            c->cmsg_level = IPPROTO_IP;
-            c->cmsg_type = IP_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof i);
-            memcpy(CMSG_DATA(c), &i, sizeof i);
-            m.msg_controllen = CMSG_SPACE(sizeof i);
-        } else {
-            struct in6_pktinfo i = {.ipi6_ifindex = ifindex};
-            if (source->family == 6) {
-                memcpy(&i.ipi6_addr, source->ip, 16);
-            }
-            c->cmsg_level = IPPROTO_IPV6;
-            c->cmsg_type = IPV6_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof i);
-            memcpy(CMSG_DATA(c), &i, sizeof i);
-            m.msg_controllen = CMSG_SPACE(sizeof i);
+    if (o->source.family != o->dst.family && o->ifindex == 0) {
+        return;
+    }
+    memset(control, 0, CONTROL_MAX);
+    m->msg_control = control;
+    m->msg_controllen = CONTROL_MAX;
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    if (o->dst.family == 4) {
+        struct in_pktinfo i = {.ipi_ifindex = (int)o->ifindex};
+        if (o->source.family == 4) {
+            memcpy(&i.ipi_spec_dst, o->source.ip, 4);
+        }
+        c->cmsg_level = IPPROTO_IP;
+        c->cmsg_type = IP_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof i);
+        memcpy(CMSG_DATA(c), &i, sizeof i);
+        m->msg_controllen = CMSG_SPACE(sizeof i);
+    } else {
+        struct in6_pktinfo i = {.ipi6_ifindex = o->ifindex};
+        if (o->source.family == 6) {
+            memcpy(&i.ipi6_addr, o->source.ip, 16);
+        }
+        c->cmsg_level = IPPROTO_IPV6;
+        c->cmsg_type = IPV6_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof i);
+        memcpy(CMSG_DATA(c), &i, sizeof i);
+        m->msg_controllen = CMSG_SPACE(sizeof i);
+    }
+}
+
+void sock_send_many(int fd, const struct sock_out *v, size_t n, int rc[SOCK_BATCH])
+{
+    struct sockaddr_storage sa[SOCK_BATCH];
+    char control[SOCK_BATCH][CONTROL_MAX] __attribute__((aligned(8)));
+    struct iovec iov[SOCK_BATCH];
+    struct mmsghdr m[SOCK_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        iov[i] = (struct iovec){(void *)(uintptr_t)v[i].p, v[i].len};
+        m[i].msg_hdr = (struct msghdr){
+            .msg_name = &sa[i],
+            .msg_namelen = addr_to_sockaddr(&v[i].dst, &sa[i]),
+            .msg_iov = &iov[i],
+            .msg_iovlen = 1,
+        };
+        choose(&m[i].msg_hdr, &v[i], control[i]);
+    }
+    for (size_t done = 0; done < n;) {
+        int sent =
+            sendmmsg(fd, m + done, (unsigned)(n - done), MSG_DONTWAIT | MSG_NOSIGNAL);
+        for (int i = 0; i < sent; i++) {
+            rc[done++] = 0;
+        }
+        if (sent <= 0) { /* the first one's error */
+            rc[done++] = -errno;
         }
     }
-    return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
 }

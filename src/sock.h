@@ -16,7 +16,8 @@ enum {
     SOCK_UNSENT_MIN = 4 * 1024,  /* between these, what leaves in so long */
     SOCK_UNSENT_MS = 3,
     SOCK_USER_TIMEOUT_MS = 20000, /* unacknowledged for so long: the path is dead */
-    SOCK_UDP_MAX = 2048,          /* bytes of a datagram that are read */
+    SOCK_UDP_MAX = 4096,          /* bytes of a datagram; a longer one is dropped */
+    SOCK_BATCH = 64,              /* datagrams in one call */
     /* What may be on its way to us: what the path holds, and a quarter of that or what
      * comes in so long, whichever is more, to find out whether it can carry more. */
     SOCK_WINDOW_MIN = 128 * 1024,
@@ -38,6 +39,8 @@ int sock_udp(uint8_t family, uint16_t port);
 int sock_multicast(uint8_t family, uint16_t port);
 /* Joins or leaves the group on an interface. 0 or -errno; already joined is 0. */
 int sock_join(int fd, const struct addr *group, uint32_t ifindex, bool join);
+/* A UDP socket like that of sock_udp, on one address (unspecified: every one). */
+int sock_udp_at(const struct addr *at);
 uint16_t sock_port(int fd);
 
 /* Begins to connect. A carrier's options are set. */
@@ -67,10 +70,25 @@ void sock_tune(int fd);
 /* How a connect that has become writable went: 0 or -errno. */
 int sock_error(int fd);
 
-/* One datagram: its length, source (with scope) and interface. */
-ssize_t sock_recv_from(int fd, void *p, size_t cap, struct addr *from, uint32_t *ifindex);
-/* Sends one from a source address (family 0: any) over an interface (0: any). */
-int sock_send_to(int fd, const void *p, size_t len, const struct addr *source,
-                 uint32_t ifindex, const struct addr *dst);
+struct sock_in {
+    struct addr from; /* with scope; family 0: not to be used */
+    struct addr at;   /* the address of ours that it was sent to; family 0: not known */
+    uint32_t ifindex;
+    uint8_t *p;
+    size_t len;
+};
+/* Datagrams that are there, at most SOCK_BATCH, each into SOCK_UDP_MAX bytes of buf.
+ * Their number (0: none) or -errno. */
+int sock_recv_many(int fd, uint8_t *buf, struct sock_in v[SOCK_BATCH]);
+
+struct sock_out {
+    struct addr source; /* family 0: any */
+    struct addr dst;
+    uint32_t ifindex; /* 0: any */
+    const uint8_t *p;
+    size_t len;
+};
+/* Sends n (at most SOCK_BATCH) datagrams; rc gets 0 or -errno of each. */
+void sock_send_many(int fd, const struct sock_out *v, size_t n, int rc[SOCK_BATCH]);
 
 #endif
