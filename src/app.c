@@ -434,6 +434,9 @@ static void node_events(struct app *a, uint64_t now_ms)
         case NODE_EV_TRANSFER:
             api_publish_transfer(a, ev.id);
             break;
+        case NODE_EV_DHT: /* nobody asks yet */
+            free(ev.dht);
+            break;
         case NODE_EV_BROKEN:
             store_down(a, ev.err);
             break;
@@ -554,8 +557,9 @@ static void on_datagram(void *ctx, bool group, const struct addr *from, const ui
                         size_t len, uint64_t now_ms)
 {
     struct app *a = ctx;
-    (void)group; /* beacons come by either */
-    if (a->node != NULL) {
+    if (a->node != NULL && group) {
+        node_beacon_recv(a->node, from, p, len, now_ms);
+    } else if (a->node != NULL) {
         node_udp_recv(a->node, from, p, len, now_ms);
     }
 }

@@ -61,6 +61,7 @@ struct node *node_new(const struct node_config *cfg)
     n->link_port = cfg->link_port;
     n->udp_port = cfg->udp_port;
     n->active_ms = cfg->active_ms;
+    n->dht_config = cfg->dht;
     map_init(&n->conns, n->env, sizeof(uint32_t), NODE_CONNS_MAX);
     deadlines_init(&n->deadlines, NODE_CONNS_MAX);
     n->out_buf = malloc(NODE_OUT_BUF);
@@ -101,6 +102,7 @@ static void queues_free(struct node *n)
             txn_release(e->ev.txn);
             free(e->ev.txn);
         }
+        free(e->ev.dht);
         event_free(e);
     }
     for (struct event_item *e = n->res_first, *next; e != NULL; e = next) {
@@ -133,6 +135,7 @@ void node_free(struct node *n)
     network_stop(n);
     presence_free(n->presence);
     xfer_free(n->xfer);
+    node_dht_free(n);
     keyring_release(&n->ring);
     free(n->sizes);
     free(n->targets);
@@ -353,6 +356,7 @@ static void on_lan_event(struct node *n, const struct lan_event *ev, uint64_t no
             bool there = node_presence_beacon(n, ev->ref, ev->presence, now_ms);
 
             peers_addr(n->peers, ev->ref, &ev->addr, there, now_ms);
+            node_dht_met(n, &ev->addr, now_ms);
             keyring_met(&n->ring, LINK_CONTACT, ev->ref, &ev->addr);
         }
         break;
@@ -445,6 +449,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
     }
     any = nearby_route(n, now_ms) || any;
     any = network_route(n, now_ms) || any;
+    any = node_dht_route(n, now_ms) || any;
     while (feeds_next_event(n->feeds, &fe)) {
         on_feeds_event(n, &fe, now_ms);
         any = true;
@@ -613,6 +618,7 @@ void node_interfaces(struct node *n, const struct lan_interface *v, size_t count
     }
     nearby_restart(n->nearby, now_ms);
     peers_network_changed(n->peers, now_ms);
+    node_dht_moved(n, now_ms);
     node_settle(n, now_ms);
 }
 
@@ -682,6 +688,16 @@ int node_set_subnets(struct node *n, const struct prefix *v, size_t count, uint1
 void node_udp_recv(struct node *n, const struct addr *from, const uint8_t *p, size_t len,
                    uint64_t now_ms)
 {
+    if (!node_dht_recv(n, from, p, len, now_ms)) {
+        node_beacon_recv(n, from, p, len, now_ms);
+    } else if (node_dht_route(n, now_ms)) {
+        node_settle(n, now_ms);
+    }
+}
+
+void node_beacon_recv(struct node *n, const struct addr *from, const uint8_t *p,
+                      size_t len, uint64_t now_ms)
+{
     if (len == WIRE_OPEN) {
         nearby_datagram(n, from, p, len, now_ms);
     } else {
@@ -699,6 +715,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     feeds_tick(n->feeds, &n->txn, now_ms);
     contacts_tick(n->contacts, &n->txn, now_ms);
     presence_tick(n->presence, now_ms);
+    node_dht_tick(n, now_ms);
     node_file_tick(n, now_ms);
     attempts_tick(n, now_ms);
     askings_tick(n, now_ms);
@@ -729,6 +746,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, contacts_deadline(n->contacts));
     at = earlier(at, presence_deadline(n->presence));
     at = earlier(at, xfer_deadline(n->xfer));
+    at = earlier(at, node_dht_deadline(n));
     at = earlier(at, attempts_deadline(n));
     at = earlier(at, askings_deadline(n));
     at = earlier(at, verifies_deadline(n));
@@ -769,6 +787,7 @@ void node_shutdown(struct node *n, uint64_t now_ms)
     n->stopping = true;
     lan_leave(n->lan);
     nearby_hide(n->nearby, now_ms);
+    node_dht_stop(n);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);
     }
@@ -797,7 +816,7 @@ bool node_next_out(struct node *n, struct node_out *out, uint64_t now_ms)
 {
     struct conn *c;
 
-    if (next_lan_out(n, out)) {
+    if (next_lan_out(n, out) || node_dht_out(n, out)) {
         return true;
     }
     while ((c = n->ready_first) != NULL) {

@@ -22,6 +22,7 @@
 #include "base/env.h"
 #include "contact.h"
 #include "crypto/keyfile.h"
+#include "dht/dht.h"
 #include "feed.h"
 #include "lan.h"
 #include "nearby.h"
@@ -44,12 +45,23 @@ enum {
 
 struct node;
 
+/* Its being a node of the DHT. */
+struct node_dht_config {
+    bool on;
+    bool family[2];   /* IPv4, IPv6: which can be sent */
+    bool own_network; /* nodes may be many at one private address, or in its subnet */
+    /* Where datagrams may go at all; NULL: everywhere. */
+    bool (*may_send)(void *ctx, const struct addr *a);
+    void *ctx;
+};
+
 struct node_config {
     const struct env *env;
     const struct keyfile *key;    /* copied */
     char name[WIRE_NAME_MAX + 1]; /* announced; empty: what the store says, or "user" */
     uint16_t link_port, udp_port; /* bound already */
     uint64_t active_ms; /* when a person last did something; 0: the start counts */
+    struct node_dht_config dht;
 };
 
 struct node *node_new(const struct node_config *cfg);
@@ -80,8 +92,12 @@ int node_set_targets(struct node *n, const struct addr *v, size_t count, uint64_
 /* Hosts of these IPv4 subnets get beacons as unicast to that port. */
 int node_set_subnets(struct node *n, const struct prefix *v, size_t count, uint16_t port,
                      uint64_t now_ms);
+/* By our own UDP port: a message of the DHT, or a beacon. */
 void node_udp_recv(struct node *n, const struct addr *from, const uint8_t *p, size_t len,
                    uint64_t now_ms);
+/* By the port of the multicast group: beacons alone. */
+void node_beacon_recv(struct node *n, const struct addr *from, const uint8_t *p,
+                      size_t len, uint64_t now_ms);
 /* An accepted carrier; returns its conn, 0 when refused. May give NODE_OUT_CLOSE for
  * another, half-open one that has to make room. */
 uint32_t node_accepted(struct node *n, const struct addr *from, uint64_t now_ms);
@@ -131,6 +147,7 @@ enum node_event_kind {
     NODE_EV_PRESENCE, /* of a contact, or of us (contact 0): what; not durable */
     NODE_EV_JOB,      /* work on disk: answer with node_job_done */
     NODE_EV_TRANSFER, /* of a file (id): its progress, or a word; not durable */
+    NODE_EV_DHT,      /* of what was asked with this tag: dht; not durable */
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
@@ -154,6 +171,7 @@ struct node_event {
     struct nearby_person person; /* NEARBY */
     char why[NODE_WHY_MAX];      /* RESULT of send_file with err: a sentence, or empty */
     uint8_t what;                /* PRESENCE: enum node_presence_what */
+    struct dht_event *dht;       /* DHT: heap, the caller frees it */
 };
 bool node_next_event(struct node *n, struct node_event *ev);
 /* A NODE_EV_JOB is done. */
@@ -263,6 +281,41 @@ int node_request_accept(struct node *n, uint64_t tag, uint32_t id, const char *a
 int node_request_deny(struct node *n, uint64_t tag, uint32_t id, bool block,
                       uint64_t now_ms);
 int node_request_unblock(struct node *n, uint64_t tag, uint32_t id, uint64_t now_ms);
+
+/* ---- the DHT (dht/dht.h) ---- */
+enum node_dht_verb {
+    NODE_DHT_PING,        /* addr */
+    NODE_DHT_FIND,        /* target */
+    NODE_DHT_GET,         /* target, of an immutable item */
+    NODE_DHT_GET_MUTABLE, /* k and salt of item */
+    NODE_DHT_PUT,         /* item, perhaps cas */
+    NODE_DHT_ANNOUNCE,    /* target; port, 0: ours */
+    NODE_DHT_PEERS,       /* target */
+};
+struct node_dht_ask {
+    enum node_dht_verb verb;
+    uint16_t port;
+    bool has_cas;
+    int64_t cas;
+    struct addr addr;
+    struct dht_id target;
+    struct item item;
+};
+/* NODE_EV_DHT with the tag follow, DHT_DONE as the last. ERR_STATE: the node is not in
+ * the DHT; ERR_ARG, ERR_AUTH (the signature), ERR_LIMIT, ERR_NOMEM. */
+int node_dht_ask(struct node *n, uint64_t tag, const struct node_dht_ask *q,
+                 uint64_t now_ms);
+/* No more events of it follow. */
+void node_dht_drop(struct node *n, uint64_t tag);
+/* An address to begin from that the user has configured, or a public router. ERR_STATE,
+ * ERR_ARG (not allowed, or of no use), ERR_LIMIT (the oldest has made room). */
+int node_dht_router(struct node *n, const struct addr *a, uint64_t now_ms);
+/* True when it is in the DHT and knows no other node there. */
+bool node_dht_alone(const struct node *n);
+/* Whether it has nodes from an earlier start to begin with. */
+bool node_dht_remembers(const struct node *n);
+/* False: it is not in the DHT. */
+bool node_dht_stats(const struct node *n, struct dht_stats *out);
 
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);

@@ -468,6 +468,9 @@ int node_start(struct node *n, uint64_t now_ms)
     node_targets_changed(n, now_ms);
     n->next_box_check_ms = now_ms;
     err = xfer_start(n->xfer, &n->txn, now_ms);
+    if (err == 0) {
+        err = node_dht_start(n, now_ms);
+    }
     if (err != 0) {
         return err;
     }

@@ -4,6 +4,7 @@
  *   node_follow.c  who we are to others, who follows a change of contacts
  *   node_conn.c  carriers and their links
  *   node_add.c   codes being tried
+ *   node_dht.c   the DHT
  *   node_file.c  files
  *   node_req.c   requests of front ends
  *   node_nearby.c  people nearby
@@ -144,6 +145,12 @@ struct waiter {
     uint64_t until_ms;
 };
 
+/* An operation of the DHT that somebody waits for. */
+struct asked {
+    uint64_t tag;
+    uint32_t op;
+};
+
 struct node {
     const struct env *env;
     struct keyfile key;
@@ -162,6 +169,14 @@ struct node {
     struct lan *lan;
     struct nearby *nearby;
     struct xfer *xfer;
+
+    struct dht *dht; /* NULL: not in it */
+    struct node_dht_config dht_config;
+    struct asked *asked;
+    size_t n_asked, cap_asked;
+    uint64_t dht_save_ms;
+    struct addr dht_addrs[WIRE_ADDRS_MAX]; /* our own, when it was last told of them */
+    size_t n_dht_addrs;
 
     struct network *network; /* NULL: in none */
     uint8_t network_key[NETKEY], network_cache[NETKEY_CACHE];
@@ -360,6 +375,23 @@ void verify_link_down(struct node *n, struct conn *c, uint32_t contact, uint64_t
 void verifies_tick(struct node *n, uint64_t now_ms);
 uint64_t verifies_deadline(const struct node *n);
 void verifies_free(struct node *n);
+
+/* ---- node_dht.c ---- */
+int node_dht_start(struct node *n, uint64_t now_ms);
+/* Remembers nodes, and is in the DHT no more. */
+void node_dht_stop(struct node *n);
+void node_dht_free(struct node *n);
+/* addrs may have changed. */
+void node_dht_moved(struct node *n, uint64_t now_ms);
+/* A contact is at that address. */
+void node_dht_met(struct node *n, const struct addr *a, uint64_t now_ms);
+/* False: it is no message of the DHT. */
+bool node_dht_recv(struct node *n, const struct addr *from, const uint8_t *p, size_t len,
+                   uint64_t now_ms);
+bool node_dht_out(struct node *n, struct node_out *out);
+bool node_dht_route(struct node *n, uint64_t now_ms);
+void node_dht_tick(struct node *n, uint64_t now_ms);
+uint64_t node_dht_deadline(const struct node *n);
 
 /* ---- node_add.c ---- */
 void attempts_sync(struct node *n, uint64_t now_ms);

@@ -183,6 +183,9 @@ static void apply(struct nw_node *n, const struct rec *r)
         n->told_limit++;
     } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_CONTACT_REPAIRED) {
         n->repaired++;
+    } else if (r->kind == REC_META && strcmp(r->u.meta.key, "dht_nodes") == 0) {
+        bool ok = blob_set(&n->dht_nodes, r->u.meta.value.p, r->u.meta.value.n);
+        assert(ok);
     } else if (r->kind == REC_CONTACT) {
         memcpy(n->announced, r->u.contact.announced, sizeof n->announced);
     }
@@ -257,6 +260,12 @@ static void take_event(struct nw_world *w, int i, const struct node_event *ev)
     case NODE_EV_VERIFY:
     case NODE_EV_TRANSFER:
         break;
+    case NODE_EV_DHT:
+        if (w->dht != NULL) {
+            w->dht(w->dht_ctx, i, ev->tag, ev->dht);
+        }
+        free(ev->dht);
+        break;
     case NODE_EV_BROKEN:
         assert(ev->kind != NODE_EV_BROKEN);
         break;
@@ -283,6 +292,9 @@ void nw_drain(struct nw_world *w, int i)
             case NODE_OUT_UDP:
                 n->beacons++;
                 n->udp_out += out.len + NW_UDP_HEAD;
+                if (out.source.family == 0) { /* the DHT's: by any */
+                    out.source = nw_addr_of(w, i);
+                }
                 n->unicasts += addr_is_multicast(&out.dst) ? 0 : 1;
                 if (!n->no_multicast || !addr_is_multicast(&out.dst)) {
                     out_datagram(w, &out);
@@ -413,6 +425,13 @@ void nw_start(struct nw_world *w, int i)
     struct nw_node *n = &w->n[i];
     struct node_config cfg = {
         .env = &n->env, .key = &n->key, .link_port = 7679, .udp_port = 7679};
+    cfg.dht = (struct node_dht_config){
+        .on = n->dht,
+        .family = {true, false},
+        .own_network = true,
+        .may_send = n->dht_may_send,
+        .ctx = n,
+    };
     struct lan_interface eth = {
         .ifindex = 1, .addr = nw_addr_of(w, i), .bits = 24, .up = true};
     static const char *const names[NW_NODES] = {"ada", "bob", "cy"};
@@ -439,7 +458,13 @@ void nw_start(struct nw_world *w, int i)
         memset(key, n->secret, sizeof key);
         node_set_network(n->node, n->network, key, cache);
     }
-    int err = node_start(n->node, w->now_ms);
+    int err = 0;
+    if (n->dht_nodes.n > 0) {
+        struct rec r = {.kind = REC_META, .u.meta.key = "dht_nodes"};
+        r.u.meta.value = n->dht_nodes;
+        err = node_load(n->node, &r);
+    }
+    err = err != 0 ? err : node_start(n->node, w->now_ms);
     assert(err == 0);
     node_interfaces(n->node, &eth, 1, w->now_ms);
 }
@@ -480,6 +505,7 @@ void nw_release(struct nw_world *w)
             blob_release(&n->entries[k].header);
             blob_release(&n->entries[k].box);
         }
+        blob_release(&n->dht_nodes);
         free(n->entries);
         free(n->txns);
         free(n->by_conn);

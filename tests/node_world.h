@@ -71,6 +71,9 @@ struct nw_node {
     char text[256],
         announced[WIRE_NAME_MAX + 1]; /* last received; last name of a contact */
     size_t out_bytes;
+    bool dht;                                              /* it is in the DHT */
+    bool (*dht_may_send)(void *ctx, const struct addr *a); /* ctx: this struct */
+    struct blob dht_nodes;                                 /* what it remembers of it */
 };
 
 struct nw_world {
@@ -84,6 +87,9 @@ struct nw_world {
     /* Told what strangers get; may do nothing with the world. */
     void (*heard)(void *ctx, size_t carrier, const uint8_t *p, size_t len);
     void *heard_ctx;
+    /* Told what the DHT has for who asked with that tag. */
+    void (*dht)(void *ctx, int i, uint64_t tag, const struct dht_event *e);
+    void *dht_ctx;
 };
 
 void nw_init(struct nw_world *w);
@@ -91,7 +97,8 @@ void nw_init(struct nw_world *w);
  * start of each. */
 void nw_init_of(struct nw_world *w, int count);
 void nw_start(struct nw_world *w, int i);
-/* It ends without a word, and nothing of it stays but its key: nw_start() begins anew. */
+/* It ends without a word, and nothing of it stays but its key and the nodes of the DHT
+ * that it remembers: nw_start() begins anew. */
 void nw_lose(struct nw_world *w, int i);
 /* The address of a node, in its VLAN. */
 struct addr nw_addr_of(const struct nw_world *w, int i);

@@ -752,9 +752,9 @@ void sim_drain(struct sim_world *w, int i)
             case NODE_EV_VERIFY:
             case NODE_EV_JOB:
             case NODE_EV_TRANSFER:
-                break;
+            case NODE_EV_DHT: /* not in it */
             case NODE_EV_BROKEN:
-                assert(ev.kind != NODE_EV_BROKEN);
+                assert(ev.kind != NODE_EV_DHT && ev.kind != NODE_EV_BROKEN);
                 break;
             }
         }
