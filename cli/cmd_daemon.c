@@ -7,17 +7,6 @@
 
 enum { FD_MAX = 1 << 20 };
 
-static int not_yet(const struct cli *c)
-{
-    static const char *const later[] = {"--bootstrap"};
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (args_value(&c->args, later[i]) != NULL) {
-            return cli_fail(CLI_ERROR, "The option %s is not there yet.", later[i]);
-        }
-    }
-    return 0;
-}
-
 static int take_peers(const struct cli *c, struct daemon_opts *o)
 {
     for (size_t i = 0; i < c->args.n_values; i++) {
@@ -28,6 +17,21 @@ static int take_peers(const struct cli *c, struct daemon_opts *o)
             return cli_misused(c, "There are more than %d peers.", DAEMON_PEERS_MAX);
         }
         o->peers[o->n_peers++] = c->args.values[i].value;
+    }
+    return 0;
+}
+
+static int take_bootstrap(const struct cli *c, struct daemon_opts *o)
+{
+    for (size_t i = 0; i < c->args.n_values; i++) {
+        if (strcmp(c->args.values[i].option->name, "--bootstrap") != 0) {
+            continue;
+        }
+        if (o->n_bootstrap == DAEMON_BOOTSTRAP_MAX) {
+            return cli_misused(c, "There are more than %d bootstrap nodes.",
+                               DAEMON_BOOTSTRAP_MAX);
+        }
+        o->bootstrap[o->n_bootstrap++] = c->args.values[i].value;
     }
     return 0;
 }
@@ -44,8 +48,8 @@ int cmd_daemon(struct cli *c)
     o.port = args_value(&c->args, "--port");
     o.name = args_value(&c->args, "--name");
     o.network = args_value(&c->args, "--network");
-    int rc = not_yet(c);
-    rc = rc != 0 ? rc : take_peers(c, &o);
+    int rc = take_peers(c, &o);
+    rc = rc != 0 ? rc : take_bootstrap(c, &o);
     if (rc != 0) {
         return rc;
     }

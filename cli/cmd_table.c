@@ -61,6 +61,7 @@ static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
 static const struct cmd table[] = {
     {{"daemon", daemon_options, 0, 0,
       "[--scope lan|internet] [--port N] [--peer HOST[:PORT]]...\n"
+      "                     [--bootstrap HOST:PORT]...\n"
       "                     [--name NAME] [--network NAME --network-secret-fd N]\n"
       "                     [--passphrase-fd N]",
       false},
@@ -71,12 +72,15 @@ static const struct cmd table[] = {
      "\n"
      "    linnet daemon --scope lan --name ann\n"
      "    linnet daemon --peer 10.1.0.7 --peer printer.lan:7679\n"
+     "    linnet daemon --bootstrap 192.0.2.1:6881\n"
      "    linnet daemon --network \"The Office\" --network-secret-fd 3 3< office.secret\n"
      "    linnet daemon --passphrase-fd 3 3< secret\n"
      "\n"
      "Nodes of one network find one another and become contacts by themselves, marked "
      "as\n"
-     "unverified. The first line of the descriptor is the network's secret.\n"},
+     "unverified. The first line of the descriptor is the network's secret.\n"
+     "--bootstrap names nodes of the DHT to begin from, in place of the public ones; in\n"
+     "scope lan there is no DHT without it.\n"},
     {{"stop", NULL, 0, 0, "", false},
      cmd_stop,
      "end the node",

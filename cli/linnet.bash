@@ -53,7 +53,7 @@ _linnet() {
     if [[ $cur == -* ]]; then
         local options='--help --home --json --no-start'
         case $command in
-        daemon) options+=' --scope --port --peer --name --network --network-secret-fd
+        daemon) options+=' --scope --port --peer --bootstrap --name --network --network-secret-fd
             --passphrase-fd' ;;
         passphrase) options+=' --passphrase-fd' ;;
         id) options+=' --qr' ;;
@@ -93,7 +93,7 @@ _linnet() {
     requests:0) _linnet_words 'accept deny unblock' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
-    config:1) _linnet_words 'name interfaces subnets peer scope port log_level away_after network
+    config:1) _linnet_words 'name interfaces subnets peer bootstrap scope port log_level away_after network
         network-secret-file accept accept_max accept_quota downloads limit_rate' "$cur" ;;
     live:1) _linnet_words 'on off' "$cur" ;;
     live:0 | send:0 | read:0 | history:0 | verify:0 | export:0 | contact:1)

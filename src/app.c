@@ -99,6 +99,7 @@ static struct node *make_node(struct app *a)
         .active_ms = a->active_ms,
     };
     (void)snprintf(cfg.name, sizeof cfg.name, "%s", a->cfg.view->name);
+    app_dht_config(a, &cfg.dht);
     return node_new(&cfg);
 }
 
@@ -185,6 +186,7 @@ static int start_node(struct app *a, uint64_t now_ms)
         log_warn("the configured subnets have too many hosts: they get no beacons");
     }
     if (rc == 0) {
+        app_dht_start(a, now_ms);
         set_targets(a, now_ms);
         loop_tell_interfaces(a->cfg.loop);
     }
@@ -582,6 +584,10 @@ static void on_resolved(void *ctx, uint64_t what, const struct addr *v, size_t n
                         uint64_t now_ms)
 {
     struct app *a = ctx;
+    if (what >= APP_WHAT_BOOTSTRAP) {
+        app_dht_resolved(a, (size_t)(what - APP_WHAT_BOOTSTRAP), v, n, now_ms);
+        return;
+    }
     if (n == 0) {
         log_warn("the peer %s is not known to the name service",
                  a->cfg.view->peers[what]);
@@ -642,6 +648,7 @@ static void on_interfaces(void *ctx, const struct lan_interface *v, size_t n,
         node_interfaces(a->node, v, n, now_ms);
     }
     resolve_peers(a);
+    app_dht_interfaces(a, now_ms);
 }
 
 /* ---- time, turns, the end ---- */
@@ -680,6 +687,9 @@ static void on_timer(void *ctx, uint64_t now_ms)
     if (a->resolve_at <= now_ms) {
         resolve_peers(a);
     }
+    if (a->boot_at <= now_ms) {
+        app_dht_resolve(a, now_ms);
+    }
     if (a->spool_at <= now_ms) {
         api_watch_spools(a, now_ms);
     }
@@ -690,6 +700,7 @@ static uint64_t earliest(const struct app *a)
     uint64_t at = a->node != NULL ? node_deadline(a->node) : DEADLINE_NONE;
     at = a->state == APP_DOWN && a->probe_at < at ? a->probe_at : at;
     at = a->resolve_at < at ? a->resolve_at : at;
+    at = a->boot_at < at ? a->boot_at : at;
     at = a->spool_at < at ? a->spool_at : at;
     return a->state == APP_STOPPING && a->stop_at < at ? a->stop_at : at;
 }
@@ -768,9 +779,10 @@ int app_new(const struct app_config *cfg, struct app **out, char why[APP_WHY_MAX
     a->protected_ = cfg->protected_;
     a->away_after_ms = cfg->view->away_after_ms;
     a->active_ms = env_mono_ms();
-    a->probe_at = a->stop_at = a->resolve_at = a->spool_at = DEADLINE_NONE;
+    a->probe_at = a->stop_at = a->resolve_at = a->boot_at = a->spool_at = DEADLINE_NONE;
     app_file_settings(a, cfg->view);
     int rc = take_peers(a, why);
+    rc = rc != 0 ? rc : app_dht_take(a, why);
     if (rc == 0) {
         a->node = make_node(a);
         rc = a->node == NULL ? ERR_NOMEM : store_load(s, load_one, a->node);

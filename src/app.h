@@ -29,7 +29,11 @@ enum {
     APP_RESOLVE_MS = 60000, /* until an unknown name is looked up again */
     APP_TARGETS_MAX = 256,
     APP_WHY_MAX = 512,
+    APP_WHAT_BOOTSTRAP = 1 << 10,
 };
+/* What names are looked up for: peers from 0, bootstrap nodes from APP_WHAT_BOOTSTRAP,
+ * and requests, with the tag in the lower bits. */
+#define APP_WHAT_REQUEST (UINT64_C(1) << 63)
 
 /* What stays the same while it runs; all borrowed. */
 struct app_config {
@@ -71,6 +75,7 @@ struct app {
     int store_err;
     char store_error[APP_WHY_MAX];
     uint64_t probe_at, stop_at, resolve_at;
+    uint64_t boot_at;  /* when names of bootstrap nodes may be looked up */
     uint64_t spool_at; /* when to look at spools (api_file_send.c) */
     size_t queries;
     size_t receiving; /* `recv`s that wait or run: one at a time */
@@ -105,6 +110,17 @@ void app_stop(struct app *a);
 /* As the configuration says now. */
 void app_away_after(struct app *a, uint64_t ms);
 void app_file_settings(struct app *a, const struct config_view *v);
+
+/* app_dht.c: where the DHT is entered. */
+void app_dht_config(const struct app *a, struct node_dht_config *out);
+/* 0, or ERR_ARG with a sentence: what is configured does not fit the scope. */
+int app_dht_take(struct app *a, char why[APP_WHY_MAX]);
+/* For a new node. */
+void app_dht_start(struct app *a, uint64_t now_ms);
+void app_dht_resolve(struct app *a, uint64_t now_ms); /* boot_at is due */
+void app_dht_interfaces(struct app *a, uint64_t now_ms);
+void app_dht_resolved(struct app *a, size_t i, const struct addr *v, size_t n,
+                      uint64_t now_ms);
 
 /* Runs a query on the store's thread. ERR_LIMIT: too many wait. */
 int app_query(struct app *a, int (*run)(void *ctx, struct store *s),

@@ -30,6 +30,7 @@ static const struct {
     [CONFIG_INTERFACES] = {"interfaces", true},
     [CONFIG_SUBNETS] = {"subnets", true},
     [CONFIG_PEER] = {"peer", true},
+    [CONFIG_BOOTSTRAP] = {"bootstrap", true},
     [CONFIG_SCOPE] = {"scope", true},
     [CONFIG_PORT] = {"port", true},
     [CONFIG_LOG_LEVEL] = {"log_level", false},
@@ -109,11 +110,13 @@ static bool parse_subnets(const char *s, struct config_view *v)
     return !bad;
 }
 
-bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+/* standard: the port when none is given; 0: one has to be. */
+static bool split(const char *s, uint16_t standard, char host[CONFIG_HOST_MAX + 1],
+                  uint16_t *port)
 {
     const char *colon = strrchr(s, ':');
     size_t n = colon == NULL ? strlen(s) : (size_t)(colon - s);
-    unsigned long v = WIRE_LINK_PORT;
+    unsigned long v = standard;
     if (colon != NULL) {
         char *end;
         v = strtoul(colon + 1, &end, 10);
@@ -121,13 +124,23 @@ bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *
             return false;
         }
     }
-    if (n == 0 || n > CONFIG_HOST_MAX || memchr(s, ':', n) != NULL) {
+    if (v == 0 || n == 0 || n > CONFIG_HOST_MAX || memchr(s, ':', n) != NULL) {
         return false;
     }
     memcpy(host, s, n);
     host[n] = '\0';
     *port = (uint16_t)v;
     return true;
+}
+
+bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+{
+    return split(s, WIRE_LINK_PORT, host, port);
+}
+
+bool config_split_bootstrap(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port)
+{
+    return split(s, 0, host, port);
 }
 
 static bool parse_peers(const char *s, struct config_view *v)
@@ -145,6 +158,25 @@ static bool parse_peers(const char *s, struct config_view *v)
             return false;
         }
         memcpy(v->peers[v->n_peers++], item, sizeof item);
+    }
+    return !bad;
+}
+
+static bool parse_bootstrap(const char *s, struct config_view *v)
+{
+    char item[CONFIG_HOST_MAX + 1];
+    bool bad = false;
+    v->n_bootstrap = 0;
+    while (next_item(&s, item, CONFIG_HOST_MAX, &bad)) {
+        struct addr addr;
+        char host[CONFIG_HOST_MAX + 1];
+        uint16_t port;
+        bool number = addr_parse(item, 0, &addr) == 0;
+        if (v->n_bootstrap == CONFIG_BOOTSTRAP_MAX || (number && addr.port == 0) ||
+            (!number && !config_split_bootstrap(item, host, &port))) {
+            return false;
+        }
+        memcpy(v->bootstrap[v->n_bootstrap++], item, sizeof item);
     }
     return !bad;
 }
@@ -287,6 +319,10 @@ static const char *parse_value(enum config_key k, const char *s, struct config_v
         return parse_subnets(s, v) ? NULL : "networks, as in 10.1.0.0/16,10.2.0.0/16";
     case CONFIG_PEER:
         return parse_peers(s, v) ? NULL : "hosts, as in 10.1.0.7:7679,printer.lan";
+    case CONFIG_BOOTSTRAP:
+        return parse_bootstrap(s, v)
+                   ? NULL
+                   : "hosts with a port, as in 192.0.2.1:6881,node.lan:6881";
     case CONFIG_SCOPE:
         return parse_scope(s, &v->scope) ? NULL : "lan or internet";
     case CONFIG_PORT:
@@ -384,7 +420,8 @@ static int take(void *ctx, const char *section, const char *name, const char *va
         (void)snprintf(
             p->why, CONFIG_WHY_MAX,
             "unknown key \"%.40s\"; known are name, interfaces, subnets, peer, "
-            "scope, port, log_level, away_after, network, network-secret-file, accept, "
+            "bootstrap, scope, port, log_level, away_after, network, "
+            "network-secret-file, accept, "
             "accept_max, accept_quota, downloads and limit_rate",
             name);
         return 0;
@@ -395,7 +432,8 @@ static int take(void *ctx, const char *section, const char *name, const char *va
         return 0;
     }
     char *v = p->c->value[k];
-    bool list = k == CONFIG_INTERFACES || k == CONFIG_SUBNETS || k == CONFIG_PEER;
+    bool list = k == CONFIG_INTERFACES || k == CONFIG_SUBNETS || k == CONFIG_PEER ||
+                k == CONFIG_BOOTSTRAP;
     size_t have = list ? strlen(v) : 0;
     int n = snprintf(v + have, CONFIG_VALUE_MAX + 1 - have, "%s%s", have > 0 ? "," : "",
                      value);

@@ -4,7 +4,8 @@
  *   interfaces  only these count, e.g. "lo,eth0"; empty: all
  *   subnets     networks beyond the link that belong to the LAN, "10.1.0.0/16,…"
  *   peer        hosts that are told of us where multicast does not pass, "HOST[:PORT],…"
- *   scope       "lan" or "internet" (the default)
+ *   bootstrap   nodes of the DHT to begin from, "HOST:PORT,…"; empty: public ones in
+ * scope internet, and no DHT in scope lan scope       "lan" or "internet" (the default)
  *   port        of links and unicast beacons; empty: 7679, or any free one
  *   log_level   error, warn, info or debug
  *   network     the secret network that we are in
@@ -40,6 +41,7 @@ enum {
     CONFIG_IFACE_LEN = 15,       /* bytes of such a name */
     CONFIG_SUBNETS_MAX = 16,
     CONFIG_PEERS_MAX = 32,
+    CONFIG_BOOTSTRAP_MAX = 16,
     CONFIG_HOST_MAX = 255, /* bytes of "HOST[:PORT]" */
     CONFIG_WHY_MAX = 512,
 };
@@ -49,6 +51,7 @@ enum config_key {
     CONFIG_INTERFACES,
     CONFIG_SUBNETS,
     CONFIG_PEER,
+    CONFIG_BOOTSTRAP,
     CONFIG_SCOPE,
     CONFIG_PORT,
     CONFIG_LOG_LEVEL,
@@ -79,6 +82,8 @@ struct config_view {
     size_t n_subnets;
     char peers[CONFIG_PEERS_MAX][CONFIG_HOST_MAX + 1];
     size_t n_peers;
+    char bootstrap[CONFIG_BOOTSTRAP_MAX][CONFIG_HOST_MAX + 1];
+    size_t n_bootstrap;
     enum scope_mode scope;
     uint16_t port; /* 0: not asked for */
     enum log_level log_level;
@@ -107,6 +112,9 @@ int config_check(enum config_key k, const char *value, char why[CONFIG_WHY_MAX])
 /* HOST[:PORT] apart, 7679 without a port; false when it is not of that form (but may be
  * an address, for addr_parse). */
 bool config_split_peer(const char *s, char host[CONFIG_HOST_MAX + 1], uint16_t *port);
+/* The same with a port that has to be there. */
+bool config_split_bootstrap(const char *s, char host[CONFIG_HOST_MAX + 1],
+                            uint16_t *port);
 /* What checked values mean. */
 void config_view(const struct config *c, struct config_view *out);
 /* Sets one key (empty: removes it) in the file and in c. 0, ERR_ARG, ERR_FULL, ERR_IO,

@@ -91,6 +91,17 @@ static void harden(void)
 
 /* ---- configuration ---- */
 
+/* One of a list: as check_option(), but a single item. */
+static int check_item(enum config_key k, const char *s, const char *wanted)
+{
+    char why[CONFIG_WHY_MAX];
+    if (s[0] == '\0' || strpbrk(s, ", \t") != NULL || config_check(k, s, why) != 0) {
+        say("%s", wanted);
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
 static int check_option(enum config_key k, const char *value)
 {
     char why[CONFIG_WHY_MAX];
@@ -113,13 +124,11 @@ static int check_options(const struct daemon_opts *o)
     rc = rc != 0 ? rc : check_option(CONFIG_NAME, o->name);
     rc = rc != 0 ? rc : check_option(CONFIG_NETWORK, o->network);
     for (size_t i = 0; rc == 0 && i < o->n_peers; i++) {
-        char why[CONFIG_WHY_MAX];
-        const char *p = o->peers[i];
-        if (p[0] == '\0' || strpbrk(p, ", \t") != NULL ||
-            config_check(CONFIG_PEER, p, why) != 0) {
-            say("--peer wants HOST or HOST:PORT.");
-            rc = EXIT_USAGE;
-        }
+        rc = check_item(CONFIG_PEER, o->peers[i], "--peer wants HOST or HOST:PORT.");
+    }
+    for (size_t i = 0; rc == 0 && i < o->n_bootstrap; i++) {
+        rc =
+            check_item(CONFIG_BOOTSTRAP, o->bootstrap[i], "--bootstrap wants HOST:PORT.");
     }
     return rc;
 }
@@ -145,6 +154,18 @@ static int take_peers(struct run *r)
     return 0;
 }
 
+/* The option's nodes in place of the configured ones: whoever names some wants that
+ * network. */
+static void take_bootstrap(struct run *r)
+{
+    const struct daemon_opts *o = r->opts;
+    for (size_t i = 0; i < o->n_bootstrap; i++) {
+        (void)snprintf(r->view.bootstrap[i], sizeof r->view.bootstrap[i], "%s",
+                       o->bootstrap[i]);
+    }
+    r->view.n_bootstrap = o->n_bootstrap > 0 ? o->n_bootstrap : r->view.n_bootstrap;
+}
+
 /* The file's values, then the options in their place; the file's stay what `config.get`
  * shows. */
 static int configure(struct run *r)
@@ -168,6 +189,7 @@ static int configure(struct run *r)
     r->config = *file;
     free(file);
     log_set_level(r->view.log_level);
+    take_bootstrap(r);
     return take_peers(r);
 }
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DAEMON_PEERS_MAX = 32 };
+enum { DAEMON_PEERS_MAX = 32, DAEMON_BOOTSTRAP_MAX = 16 };
 
 /* Options; NULL, 0 or -1 where they were not given. Strings are borrowed. */
 struct daemon_opts {
@@ -20,6 +20,8 @@ struct daemon_opts {
     const char *name;
     const char *peers[DAEMON_PEERS_MAX];
     size_t n_peers;
+    const char *bootstrap[DAEMON_BOOTSTRAP_MAX]; /* given: instead of the configured */
+    size_t n_bootstrap;
     const char *network;
     int network_secret_fd; /* its first line is the network's secret; -1: none */
     int passphrase_fd;     /* its first line, or all of it, is the passphrase; -1: none */

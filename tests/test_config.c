@@ -128,6 +128,27 @@ Test(config, all_keys)
     cr_expect_eq(v.log_level, LOG_DEBUG);
 }
 
+Test(config, bootstrap)
+{
+    char host[CONFIG_HOST_MAX + 1];
+    uint16_t port;
+    cr_assert_eq(parse("bootstrap = 10.1.0.7:6881, [fd00::1]:99\n"
+                       "bootstrap = node.lan:7000\n"),
+                 0, "%s", why);
+    cr_expect_eq(v.n_bootstrap, 3);
+    cr_expect_str_eq(v.bootstrap[1], "[fd00::1]:99");
+    cr_expect_eq(config_check(CONFIG_BOOTSTRAP, "node.lan", why), ERR_ARG, "no port");
+    cr_expect_eq(config_check(CONFIG_BOOTSTRAP, "10.1.0.7", why), ERR_ARG);
+    cr_expect_eq(config_check(CONFIG_BOOTSTRAP, "fd00::1", why), ERR_ARG);
+    cr_expect_eq(config_check(CONFIG_BOOTSTRAP, "node.lan:0", why), ERR_ARG);
+    cr_expect_eq(config_check(CONFIG_BOOTSTRAP, "node.lan:99999", why), ERR_ARG);
+    cr_assert(config_split_bootstrap("node.lan:7", host, &port));
+    cr_expect_str_eq(host, "node.lan");
+    cr_expect_eq(port, 7);
+    cr_expect_not(config_split_bootstrap("node.lan", host, &port));
+    cr_expect_not(config_split_bootstrap(":7", host, &port));
+}
+
 Test(config, unusable_lines_are_named)
 {
     static const char *const bad[] = {

@@ -158,7 +158,9 @@ def helps(lab):
                      ["config", "get", "frob"], ["daemon", "--passphrase-fd", "x"],
                      ["daemon", "--port", "0"], ["daemon", "--port", "99999"],
                      ["daemon", "--scope", "moon"], ["daemon", "--name", ""],
-                     ["daemon", "--peer", "host:99999"], ["daemon", "--peer", "a b"], [b"\xff"],
+                     ["daemon", "--peer", "host:99999"], ["daemon", "--peer", "a b"],
+                     ["daemon", "--bootstrap", "host"], ["daemon", "--bootstrap", "1.2.3.4"],
+                     ["daemon", "--bootstrap", "a:1,b:2"], [b"\xff"],
                      ["send", b"\xff", "x"]):
             ends(USAGE, cli(lab, *args))
         check(not os.path.exists(os.path.join(lab.dir, ".local")), "a home was made")
@@ -190,12 +192,12 @@ def global_options(lab):
         with case("settings are the same with and without a node"):
             rows = cli(lab, "--home", there, "--json", "config", "get").json
             equal({r["key"] for r in rows if r["v"] == 1},
-                  {"name", "interfaces", "subnets", "peer", "scope", "port", "log_level",
+                  {"name", "interfaces", "subnets", "peer", "bootstrap", "scope", "port", "log_level",
                    "away_after", "network", "network-secret-file", "accept", "accept_max",
                    "accept_quota", "downloads", "limit_rate"})
             ends(DONE, cli(lab, "--home", there, "id"))
             equal(cli(lab, "--home", there, "--json", "config", "get").json, rows)
-            for key, value in (("port", "0"), ("scope", "moon"), ("peer", "a:b"), ("name", "a\nb"),
+            for key, value in (("port", "0"), ("scope", "moon"), ("peer", "a:b"), ("bootstrap", "a"), ("name", "a\nb"),
                                ("log_level", "loud"), ("subnets", "10.0.0.0/33"), ("frob", "x"),
                                ("network", "a\tb"), ("network-secret-file", "secret")):
                 ends(USAGE, cli(lab, "--home", there, "config", "set", key, value))
