@@ -56,6 +56,7 @@ static void show_node(struct app *a, struct jout *o, uint64_t unread)
     show_network(a, o);
     jout_ku64(o, "requests", api_open_requests(a));
     jout_ku64(o, "transfers", api_open_transfers(a));
+    api_show_dht(a, o);
 }
 
 static void answer_status(struct app *a, struct api_req *r, uint64_t unread)

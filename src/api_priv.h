@@ -94,6 +94,14 @@ api_method_fn api_edit, api_react, api_redact;
 /* api_recv.c */
 api_method_fn api_recv, api_recv_ack;
 void api_recv_reset(struct app *a);
+/* api_dht.c */
+api_method_fn api_dht_announce, api_dht_find, api_dht_get, api_dht_peers, api_dht_ping,
+    api_dht_put, api_dht_stats;
+/* What the DHT has for who asked with that tag; the name that one gave is looked up. */
+void api_dht_told(struct app *a, uint64_t tag, const struct dht_event *e);
+void api_dht_resolved(struct app *a, uint64_t tag, const struct addr *v, size_t n);
+/* The member `dht`. */
+void api_show_dht(struct app *a, struct jout *o);
 /* api_event.c */
 api_method_fn api_events_since;
 

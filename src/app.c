@@ -436,7 +436,8 @@ static void node_events(struct app *a, uint64_t now_ms)
         case NODE_EV_TRANSFER:
             api_publish_transfer(a, ev.id);
             break;
-        case NODE_EV_DHT: /* nobody asks yet */
+        case NODE_EV_DHT:
+            api_dht_told(a, ev.tag, ev.dht);
             free(ev.dht);
             break;
         case NODE_EV_BROKEN:
@@ -584,6 +585,10 @@ static void on_resolved(void *ctx, uint64_t what, const struct addr *v, size_t n
                         uint64_t now_ms)
 {
     struct app *a = ctx;
+    if (what >= APP_WHAT_REQUEST) {
+        api_dht_resolved(a, what & ~APP_WHAT_REQUEST, v, n);
+        return;
+    }
     if (what >= APP_WHAT_BOOTSTRAP) {
         app_dht_resolved(a, (size_t)(what - APP_WHAT_BOOTSTRAP), v, n, now_ms);
         return;
