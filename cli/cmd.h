@@ -35,6 +35,7 @@ cli_run cmd_edit, cmd_react, cmd_redact;
 cli_run cmd_recv, cmd_history, cmd_search, cmd_export, cmd_events;
 
 cli_run cmd_transfers, cmd_contact_files;
+cli_run cmd_dht;
 
 /* send and recv with files: cmd_send and cmd_recv hand over to them. */
 cli_run cmd_send_files, cmd_recv_file;

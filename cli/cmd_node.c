@@ -68,6 +68,22 @@ static void print_network(const json_t *n)
     free(name);
 }
 
+static void print_dht(const json_t *d)
+{
+    if (!json_is_object(d)) {
+        return;
+    }
+    const json_t *v4 = json_object_get(d, "ip4"), *v6 = json_object_get(d, "ip6");
+    unsigned long long n4 = cli_int(v4, "estimate"), n6 = cli_int(v6, "estimate");
+    (void)printf("dht       %llu nodes over IPv4, %llu over IPv6",
+                 (unsigned long long)cli_int(v4, "nodes"),
+                 (unsigned long long)cli_int(v6, "nodes"));
+    if (n4 + n6 > 0) {
+        (void)printf(", of about %llu", n4 > n6 ? n4 : n6);
+    }
+    (void)puts(cli_true(d, "read_only") ? "; read-only" : "");
+}
+
 static void print_status(struct cli *c, const json_t *s)
 {
     char *name = cli_shown(cli_str(s, "name")), *home = cli_shown(cli_str(s, "home"));
@@ -88,6 +104,7 @@ static void print_status(struct cli *c, const json_t *s)
         (void)printf("careful   identities claim one name: linnet contacts\n");
     }
     print_network(json_object_get(s, "network"));
+    print_dht(json_object_get(s, "dht"));
     if (cli_int(s, "requests") > 0) {
         (void)printf("requests  %llu: linnet requests\n",
                      (unsigned long long)cli_int(s, "requests"));

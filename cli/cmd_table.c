@@ -51,6 +51,18 @@ static const struct args_option history_options[] = {
     {"--number", 'n', "N"}, {"--since", 0, "T"}, END};
 static const struct args_option export_options[] = {{"--format", 0, "jsonl|md"}, END};
 static const struct args_option search_options[] = {{"--number", 'n', "N"}, END};
+static const struct args_option dht_options[] = {{"--key", 0, "HEX"},
+                                                 {"--salt", 0, "S"},
+                                                 {"--hex", 0, NULL},
+                                                 {"--mutable", 0, NULL},
+                                                 {"--seed-fd", 0, "N"},
+                                                 {"--seq", 0, "N"},
+                                                 {"--cas", 0, "N"},
+                                                 {"--bencoded", 0, NULL},
+                                                 {"--port", 0, "N"},
+                                                 {"--listen", 0, "ADDR:PORT"},
+                                                 {"--bootstrap", 0, "HOST:PORT"},
+                                                 END};
 static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
 
 #define LATER(name, what)                                                                \
@@ -416,12 +428,46 @@ static const struct cmd table[] = {
      "    linnet config set name ann\n"
      "    linnet config set interfaces eth0,wlan0\n"
      "    linnet config path\n"},
+    {{"dht", dht_options, 1, 2,
+      "ping HOST:PORT | find HEX | peers HEX | announce HEX [--port N]\n"
+      "                  | get HEX | get --key HEX [--salt S] [--hex]\n"
+      "                  | put VALUE|- [--bencoded]\n"
+      "                        [--mutable --seed-fd N [--salt S] [--seq N] [--cas N]]\n"
+      "                  | stats | serve [--listen ADDR:PORT] [--bootstrap HOST:PORT]...",
+      ARGS_STRICT},
+     cmd_dht,
+     "look into the DHT, store in it, serve it",
+     "The DHT is that of BitTorrent (BEP 5, 44), or one of your own begun with "
+     "--bootstrap.\n"
+     "HEX is a target of 40 digits, with --key a public key of 64. put prints the target "
+     "to\n"
+     "get it by, or with --mutable the key; a value is a string of at most 1000 bytes, "
+     "or "
+     "with\n"
+     "--bencoded any bencoded value. The seed of an Ed25519 key is read from a "
+     "descriptor.\n"
+     "Without --seq it is one more than what is stored. Exits 1 when nothing is stored\n"
+     "there, 6 when nobody could be asked, 7 when nobody took it, 10 when a ping got no\n"
+     "answer. What is stored is public and lasts about two hours.\n"
+     "\n"
+     "    linnet dht put 'Hello!'\n"
+     "    linnet dht get e5f96f6f38320f0f33959cb4d3d656452117aadb\n"
+     "    linnet dht put --mutable --seed-fd 3 --salt news - 3< seed < news.txt\n"
+     "    linnet dht get --key KEY --salt news\n"
+     "    linnet dht ping router.bittorrent.com:6881\n"
+     "    linnet dht stats --json\n"
+     "\n"
+     "serve runs a bare node in the foreground that others can begin from: no identity, "
+     "no\n"
+     "home, port 6881 unless --listen says otherwise. It prints its address and id.\n"
+     "\n"
+     "    linnet dht serve --listen 192.0.2.1:6881\n"
+     "    linnet dht serve --bootstrap 192.0.2.7:6881\n"},
     LATER("chat", "the chat in the terminal"),
     LATER("doctor", "look for what is wrong, and say what helps"),
     LATER("group", "groups"),
     LATER("hook", "run programs on events"),
     LATER("backup", "back up and restore the home"),
-    LATER("dht", "look into the DHT"),
 };
 
 enum { COMMANDS = sizeof table / sizeof table[0] };

@@ -65,6 +65,8 @@ _linnet() {
         contact) options+=' --max --quota' ;;
         transfers) options+=' --all --output' ;;
         react) options+=' --remove' ;;
+        dht) options+=' --key --salt --hex --mutable --seed-fd --seq --cas --bencoded --port
+            --listen --bootstrap' ;;
         recv) options+=' --follow --from --file --output' ;;
         history) options+=' --number --since' ;;
         search) options+=' --number' ;;
@@ -78,7 +80,7 @@ _linnet() {
     fi
     case $command:$words in
     :*)
-        _linnet_words 'add away busy config contact contacts daemon edit events export history id
+        _linnet_words 'add away busy config contact contacts daemon dht edit events export history id
             invisible invite live nearby online passphrase react read recv redact requests search send
             status stop transfers verify visible' "$cur"
         ;;
@@ -92,6 +94,7 @@ _linnet() {
     invite:0) _linnet_words 'ls revoke' "$cur" ;;
     requests:0) _linnet_words 'accept deny unblock' "$cur" ;;
     visible:0) _linnet_words 'on off' "$cur" ;;
+    dht:0) _linnet_words 'announce find get peers ping put serve stats' "$cur" ;;
     config:0) _linnet_words 'get set path' "$cur" ;;
     config:1) _linnet_words 'name interfaces subnets peer bootstrap scope port log_level away_after network
         network-secret-file accept accept_max accept_quota downloads limit_rate' "$cur" ;;

@@ -22,10 +22,11 @@ from harness import (COMMAND_S, DONE, ERROR, LINNET, NO_NODE, REFUSED, SLOW,
 
 COMMANDS = ("daemon stop status id passphrase invite add contacts contact verify send read recv "
             "history export events config nearby visible requests edit react redact live search "
-            "away busy online invisible transfers").split()
-LATER = "chat doctor group hook backup dht".split()
+            "away busy online invisible transfers dht").split()
+LATER = "chat doctor group hook backup".split()
 VERBS = {"invite": ["ls", "revoke"], "config": ["get", "set", "path"],
          "contact": ["rename", "block", "unblock", "remove", "files"],
+         "dht": ["ping", "find", "get", "put", "announce", "peers", "stats", "serve"],
          "transfers": ["show", "accept", "decline", "pause", "resume", "cancel", "limit"]}
 INTERRUPTED = 130
 MESSAGE = {"v", "id", "conversation", "from", "device", "time_ms", "kind", "text", "reply_to",
@@ -145,7 +146,10 @@ def helps(lab):
                      ["transfers", "pause", "1", "--all"], ["transfers", "pause", "1", "-o", "x"],
                      ["transfers", "accept", "1", "2"], ["transfers", "accept", "1", "-o", "-"],
                      ["transfers", "limit", "fast"], ["contact", "files", "bob", "--max", "much"],
-                     ["contact", "block", "bob", "--max", "1"]):
+                     ["contact", "block", "bob", "--max", "1"], ["dht", "frob"],
+                     ["dht", "get"], ["dht", "put"], ["dht", "put", "x", "--mutable"],
+                     ["dht", "put", "x", "--seq", "1"], ["dht", "find", "x", "--port", "1"],
+                     ["dht", "announce", "x", "--port", "x"], ["dht", "serve", "x"]):
             ends(USAGE, cli(lab, *args), "Usage:")
         for args in (["--home"], ["--home", "", "id"], ["id", "x"], ["id", "--json=1"],
                      ["--frob"], ["send"], ["send", "bob"], ["send", "bob", "a", "b"],
@@ -160,7 +164,7 @@ def helps(lab):
                      ["daemon", "--scope", "moon"], ["daemon", "--name", ""],
                      ["daemon", "--peer", "host:99999"], ["daemon", "--peer", "a b"],
                      ["daemon", "--bootstrap", "host"], ["daemon", "--bootstrap", "1.2.3.4"],
-                     ["daemon", "--bootstrap", "a:1,b:2"], [b"\xff"],
+                     ["daemon", "--bootstrap", "a:1,b:2"], ["dht"], [b"\xff"],
                      ["send", b"\xff", "x"]):
             ends(USAGE, cli(lab, *args))
         check(not os.path.exists(os.path.join(lab.dir, ".local")), "a home was made")

@@ -267,7 +267,7 @@ def refusals(ann, bob, carol):
             check(ann.ok(command, "--help").out.count("linnet") > 0)
     with case("what is not there yet says so, and ends with 1"):
         for command in (["chat"], ["group", "create", "x"], ["hook", "ls"],
-                        ["backup", "create", "x"], ["dht", "stats"], ["doctor"]):
+                        ["backup", "create", "x"], ["doctor"]):
             ann.fails(ERROR, *command)
 
 
