@@ -445,7 +445,9 @@ static void check(bool ok, uint64_t seed, const char *what)
 static uint64_t fresh_seed(void)
 {
     uint32_t seed = 0;
-    (void)getrandom(&seed, sizeof seed, 0);
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        seed = (uint32_t)getpid();
+    }
     return seed;
 }
 
