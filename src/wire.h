@@ -20,6 +20,7 @@
 #include "base/addr.h"
 #include "base/bencode.h"
 #include "base/buf.h"
+#include "crypto/blind.h"
 #include "crypto/hashtree.h"
 #include "crypto/keys.h"
 #include "crypto/netkey.h"
@@ -73,6 +74,13 @@ enum {
     /* invites */
     WIRE_CODE_MAX = 200, /* characters of an invite code */
     WIRE_CODE_ADDRS_MAX = 2,
+
+    /* meeting through the DHT */
+    WIRE_WHERE_ADDRS_MAX = 8, /* of links, of the UDP socket */
+    WIRE_WHERE_RELAYS_MAX = 4,
+    WIRE_WHERE_MAX = BLIND_CONTENT_MAX,
+    WIRE_ITEM_VALUE = 4 + BLIND_VALUE, /* bencoded: "720:" and the sealed bytes */
+    WIRE_ITEM_SIGNED_MAX = 40 + WIRE_ITEM_VALUE,
 
     /* files */
     WIRE_FILE_NAME_MAX = 255,      /* bytes of a name: one component, UTF-8 */
@@ -631,5 +639,41 @@ int wire_code_put(const struct wire_code *v, char out[WIRE_CODE_MAX + 1]);
 /* Surrounding blanks are dropped. ERR_FORMAT (mistyped: checksum, characters, mixed case,
  * padding, trailing data), ERR_NEWER (version or flags). */
 int wire_code_get(const char *s, size_t len, struct wire_code *v);
+
+/* Where a device is: the content of whereabouts and of a knock, sealed with blind_seal().
+ * {l: [address …] where it takes links, n: what stands between it and the Internet, p: p
+ * and A of its presence secret (only for one contact), r: [[tag, address] …] its relays,
+ * t: when it was written, ms (absent: 0; knocks have it), u: [address …] of its UDP
+ * socket as others see it}. Decoding leaves out addresses that cannot be dialled and
+ * those of families that are not known here. */
+enum wire_nat {
+    WIRE_NAT_UNKNOWN = 0,
+    WIRE_NAT_NONE = 1, /* who dials comes through */
+    WIRE_NAT_EASY = 2, /* one outer port, whoever is sent to: can be punched */
+    WIRE_NAT_HARD = 3, /* another one for each destination */
+    WIRE_NAT_MAX = 7,  /* 4 to 7 are taken as unknown */
+};
+struct wire_relay {
+    uint8_t tag[BLIND_RELAY_TAG]; /* blind_relay_tag() */
+    struct addr addr;
+};
+struct wire_where {
+    struct addr links[WIRE_WHERE_ADDRS_MAX], udp[WIRE_WHERE_ADDRS_MAX];
+    size_t n_links, n_udp;
+    struct wire_relay relays[WIRE_WHERE_RELAYS_MAX];
+    size_t n_relays;
+    uint64_t nat; /* enum wire_nat */
+    uint64_t time_ms;
+    bool has_presence;
+    uint8_t presence_p[32], presence_a[32];
+};
+void wire_where_put(struct wr *w, const struct wire_where *v);
+bool wire_where_get(const uint8_t *p, size_t len, struct wire_where *v);
+/* A sealed value as a DHT item has it: a bencoded string. */
+void wire_item_put(struct wr *w, const uint8_t value[BLIND_VALUE]);
+/* The sealed bytes in it, or NULL when it is none of ours. */
+const uint8_t *wire_item_get(const uint8_t *p, size_t len);
+/* What is signed of a mutable item without salt (BEP 44); v is the bencoded value. */
+void wire_item_signed(struct wr *w, uint64_t seq, const uint8_t *v, size_t len);
 
 #endif
