@@ -6,7 +6,8 @@
  *
  *   own whereabouts   put under our presence secret while we are online, not hidden and
  *                     have an address: at once, when they change, and every 54 to 66 min;
- *                     for the next epoch, too, in the last 30 min of one. The same for
+ *                     for the next epoch, too, in the last 30 min of one. What is new is
+ *                     looked at once, and put again when it is not there. The same for
  *                     each open invite, and, under a key of the pair, for each contact
  *                     that has not acknowledged our newest presence secret.
  *   contacts          each that has no link is looked up once after we have come online
@@ -16,10 +17,10 @@
  *                     looked up at once and then, until it is reached, after 1 min
  *                     doubling to 4 h.
  *   knocks            who was found and is not reached is knocked at: at once when
- *                     address translation stands before it, else after 10 s, then 75 and
- *                     150 s later. Own slots are polled every 5 s for 2 min after we have
- *                     come online, the network has changed or an invite was made, else
- *                     every 60 s.
+ *                     address translation stands before it (within 20 s when it is not
+ *                     wanted), else 10 s later; then after 75 to 94 and 150 to 188 s. Own
+ * slots are polled every 5 s for 2 min after we have come online, the network has changed
+ * or an invite was made, else every 60 s.
  *
  * Epochs follow the wall clock. A reader near the beginning or end of an epoch looks at
  * the neighbour as well, and who knocks writes there as well, so that clocks may differ
@@ -47,7 +48,9 @@ enum {
     MEET_REFRESH_JITTER_MS = 360000, /* ± */
     MEET_SETTLE_MS = 2000,      /* a change of whereabouts waits for more changes … */
     MEET_CHANGE_GAP_MS = 30000, /* … and for so long after the last put */
-    MEET_PUBS_MAX = 4,          /* puts of whereabouts at one time */
+    MEET_LOOK_MS = 8000,        /* after a put it is looked whether it is there */
+    MEET_LOOKS_MAX = 3,         /* after so many in vain it is believed */
+    MEET_PUBS_MAX = 4,          /* puts of whereabouts, and looks, at one time */
     MEET_OTHER_BURST = 16,      /* puts for single contacts and invites at once … */
     MEET_OTHER_HOUR = 8,        /* … and each hour; beyond it they take turns */
 
@@ -64,7 +67,8 @@ enum {
     MEET_RETRY_MIN_MS = 15000, /* what could not be asked is asked again */
     MEET_RETRY_MAX_MS = 600000,
 
-    MEET_DIAL_MS = 10000, /* for dialling, before a knock */
+    MEET_DIAL_MS = 10000,         /* for dialling, before a knock */
+    MEET_KNOCK_SPREAD_MS = 20000, /* of knocks at who is not wanted */
     MEET_KNOCK_AGAIN_MS = 75000,
     MEET_KNOCKS = 3,        /* after each time somebody was found */
     MEET_KNOCKS_MAX = 4,    /* at one time */
@@ -73,6 +77,8 @@ enum {
 
     MEET_POLL_FAST_MS = 5000,
     MEET_POLL_FAST_FOR_MS = 120000,
+    MEET_POLL_MORE_BURST = 4, /* times that a knock makes it fast again … */
+    MEET_POLL_MORE_HOUR = 4,  /* … and each hour */
     MEET_POLL_MS = 60000,
     MEET_POLL_JITTER_MS = 6000, /* ± */
     MEET_POLL_INVITES = 4,      /* in one round; more take turns */

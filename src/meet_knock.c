@@ -8,15 +8,23 @@
 
 enum {
     MINUTE_MS = 60000,
+    HOUR_MS = 3600000,
     RATE_WAIT_MS = 30000,
     RETRIES = BLIND_KNOCK_SLOTS - 1,
-    SEQ_AHEAD_S = 2 * 86400, /* a seq that is believed */
+    SEQ_AHEAD_MS = 2 * 86400000, /* a seq that is believed */
 };
 
 static const struct bucket_rate knock_rate = {MEET_KNOCKS_BURST, MEET_KNOCKS_MIN,
                                               MINUTE_MS};
+static const struct bucket_rate more_rate = {MEET_POLL_MORE_BURST, MEET_POLL_MORE_HOUR,
+                                             HOUR_MS};
 
 /* ---- knocking ---- */
+
+static bool wanted(const struct party *p)
+{
+    return p->want || p->kind == MEET_ADDING;
+}
 
 void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool at_once,
                     uint64_t now_ms)
@@ -34,7 +42,9 @@ void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool
     k->done = k->retries = 0;
     k->floor = 0;
     k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
-    meet_timer(&m->knocks, &k->timer, at_once ? now_ms : now_ms + MEET_DIAL_MS);
+    /* Where many have come at one moment, one knock would cover the other. */
+    uint64_t spread = wanted(p) ? 0 : env_uniform(m->env, MEET_KNOCK_SPREAD_MS);
+    meet_timer(&m->knocks, &k->timer, now_ms + (at_once ? 0 : MEET_DIAL_MS) + spread);
 }
 
 void meet_knock_stop(struct meet *m, struct party *p)
@@ -50,7 +60,7 @@ static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t now_ms
     struct wire_where where = m->where;
     struct blind_slot s;
     struct req *r = meet_req(m, REQ_KNOCK, MEET_PUT, p, now_ms);
-    uint64_t wall_s = meet_wall_s(m);
+    uint64_t wall_ms = env_wall_ms(m->env);
     r->epoch = epoch;
     r->slot = k->slot;
     m->n_knocks++;
@@ -61,9 +71,9 @@ static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t now_ms
         blind_knock_seal(p->secret, m->device, p->device, s.seal);
     }
     memcpy(r->seal, s.seal, sizeof r->seal);
-    where.time_ms = env_wall_ms(m->env);
-    where.time_ms += where.time_ms == 0;
-    if (meet_req_put(m, r, &s.key, wall_s > k->floor ? wall_s : k->floor, &where) != 0) {
+    where.time_ms = wall_ms > 0 ? wall_ms : 1;
+    uint64_t seq = where.time_ms > k->floor ? where.time_ms : k->floor;
+    if (meet_req_put(m, r, &s.key, seq, &where) != 0) {
         meet_req_drop(m, r);
     } else {
         m->stats.knocks++;
@@ -73,9 +83,8 @@ static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t now_ms
 
 static bool may_knock(const struct meet *m, const struct party *p)
 {
-    bool wanted = p->want || p->kind == MEET_ADDING;
     return p->knock.on && m->online && m->has_self && m->has_where && !p->reached &&
-           (wanted || !m->hidden);
+           (wanted(p) || !m->hidden);
 }
 
 static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
@@ -97,10 +106,11 @@ static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
     for (size_t i = 0; i < n; i++) {
         put(m, p, epoch[i], now_ms);
     }
-    k->slot = (k->slot + 1) % BLIND_KNOCK_SLOTS;
+    k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
     if (++k->done < MEET_KNOCKS) {
         meet_timer(&m->knocks, &k->timer,
-                   now_ms + ((uint64_t)MEET_KNOCK_AGAIN_MS << (k->done - 1)));
+                   now_ms + meet_backoff(m, MEET_KNOCK_AGAIN_MS, k->done - 1,
+                                         MEET_AGAIN_MAX_MS));
     } else {
         k->on = false;
     }
@@ -134,7 +144,7 @@ void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t 
         meet_timer(&m->knocks, &k->timer, now_ms + MEET_RETRY_MIN_MS);
         return;
     }
-    if (newest < meet_wall_s(m) + SEQ_AHEAD_S) {
+    if (newest < env_wall_ms(m->env) + SEQ_AHEAD_MS) {
         k->floor = newest + 1;
     }
     bool was_on = k->on;
@@ -165,28 +175,35 @@ void meet_poll_fast(struct meet *m, uint64_t now_ms)
     m->poll_ms = now_ms;
 }
 
-/* seq is what is known of that slot in that epoch. */
-static uint64_t known_seq(struct newest *v, uint64_t epoch)
+/* Who comes is seldom alone, and of many who knock between two polls some are not seen:
+ * they knock again in a moment. */
+static void poll_more(struct meet *m, uint64_t now_ms)
 {
-    if (v->epoch != epoch) {
-        *v = (struct newest){epoch, 0};
+    if (now_ms + MEET_POLL_FAST_MS < m->poll_ms &&
+        bucket_take(&m->more_rate, &more_rate, 1, now_ms)) {
+        m->fast_until_ms = now_ms + MEET_POLL_FAST_FOR_MS;
+        m->poll_ms = now_ms + MEET_POLL_FAST_MS;
     }
-    return v->seq;
 }
 
 static void poll_slot(struct meet *m, unsigned slot, uint64_t epoch, uint64_t now_ms)
 {
-    struct blind_key key;
+    struct newest *v = &m->slots[slot].newest;
     if (m->slots[slot].req != 0) {
         return;
+    }
+    if (v->epoch != epoch) { /* its key serves for the whole of it */
+        struct blind_key key;
+        blind_knock_slot(m->p, epoch, slot, &key);
+        memcpy(m->slots[slot].pub, key.pub, sizeof key.pub);
+        blind_key_wipe(&key);
+        *v = (struct newest){epoch, 0};
     }
     struct req *r = meet_req(m, REQ_POLL, MEET_POLL, NULL, now_ms);
     r->epoch = epoch;
     r->slot = slot;
-    r->out.seq = known_seq(&m->slots[slot].newest, epoch);
-    blind_knock_slot(m->p, epoch, slot, &key);
-    memcpy(r->out.pub, key.pub, sizeof r->out.pub);
-    blind_key_wipe(&key);
+    r->out.seq = v->seq;
+    memcpy(r->out.pub, m->slots[slot].pub, sizeof r->out.pub);
     m->slots[slot].req = r->out.id;
 }
 
@@ -199,7 +216,8 @@ static void poll_invite(struct meet *m, struct party *p, uint64_t now_ms)
     }
     struct req *r = meet_req(m, REQ_POLL, MEET_POLL, p, now_ms);
     r->epoch = epoch;
-    r->out.seq = known_seq(&p->slot, epoch);
+    p->slot = p->slot.epoch == epoch ? p->slot : (struct newest){epoch, 0};
+    r->out.seq = p->slot.seq;
     blind_invite_knock(p->secret, epoch, &s);
     memcpy(r->out.pub, s.key.pub, sizeof r->out.pub);
     memcpy(r->seal, s.seal, sizeof r->seal);
@@ -253,7 +271,8 @@ static int open_knock(const uint8_t seal[BLIND_SEAL_KEY], const struct req *r,
 }
 
 /* The same knock may stand in two epochs. */
-static int told(struct meet *m, struct party *p, const struct wire_where *where)
+static int told(struct meet *m, struct party *p, const struct wire_where *where,
+                uint64_t now_ms)
 {
     if (where->time_ms == p->knocked_ms) {
         return ERR_STALE;
@@ -261,13 +280,14 @@ static int told(struct meet *m, struct party *p, const struct wire_where *where)
     p->knocked_ms = where->time_ms;
     if (!p->reached) {
         meet_emit(m, MEET_KNOCK, p, where);
+        poll_more(m, now_ms);
     }
     return 0;
 }
 
 /* Whose it is, only the seal tells. */
 static int try_contacts(struct meet *m, const struct req *r, uint64_t seq,
-                        const uint8_t *value)
+                        const uint8_t *value, uint64_t now_ms)
 {
     uint8_t seal[BLIND_SEAL_KEY];
     struct wire_where where;
@@ -280,7 +300,7 @@ static int try_contacts(struct meet *m, const struct req *r, uint64_t seq,
         blind_knock_seal(p->secret, p->device, m->device, seal);
         err = open_knock(seal, r, seq, value, &where);
         if (err == 0) {
-            err = told(m, p, &where);
+            err = told(m, p, &where, now_ms);
             break;
         }
     }
@@ -288,7 +308,8 @@ static int try_contacts(struct meet *m, const struct req *r, uint64_t seq,
     return err;
 }
 
-int meet_poll_value(struct meet *m, struct req *r, uint64_t seq, const uint8_t *value)
+int meet_poll_value(struct meet *m, struct req *r, uint64_t seq, const uint8_t *value,
+                    uint64_t now_ms)
 {
     struct newest *v = r->party != NULL ? &r->party->slot : &m->slots[r->slot].newest;
     struct wire_where where;
@@ -297,8 +318,8 @@ int meet_poll_value(struct meet *m, struct req *r, uint64_t seq, const uint8_t *
     }
     *v = (struct newest){r->epoch, seq};
     if (r->party == NULL) {
-        return try_contacts(m, r, seq, value);
+        return try_contacts(m, r, seq, value, now_ms);
     }
     int err = open_knock(r->seal, r, seq, value, &where);
-    return err != 0 ? err : told(m, r->party, &where);
+    return err != 0 ? err : told(m, r->party, &where, now_ms);
 }

@@ -36,12 +36,15 @@ struct place {
     bool also; /* looked at even when another was found: this one may be newer */
 };
 
-/* Own whereabouts of one epoch at one place. */
+/* Own whereabouts of one epoch at one place. What is new there is looked at once: real
+ * nodes say that they have stored what they have not. */
 struct print {
     bool set, stored;
+    bool looks;          /* what is due is that look */
+    bool confirmed;      /* it was seen there, or looked for in vain too often */
     uint64_t epoch, seq; /* seq: of the last put */
-    uint64_t at_ms;      /* when it is to be put */
-    unsigned fails;
+    uint64_t at_ms;      /* when it is to be put, or looked at */
+    unsigned fails, missed;
 };
 struct pub {
     struct deadline timer;
@@ -71,7 +74,7 @@ struct knocking {
     bool on;
     uint8_t p[32]; /* whose slots: the contact's newest p that we know */
     unsigned done, slot, retries;
-    uint64_t floor; /* of seq */
+    uint64_t floor; /* of seq, which is in milliseconds: many may write one slot */
 };
 
 struct newest {
@@ -98,12 +101,13 @@ struct party {
     struct knocking knock; /* the same */
 };
 
-enum req_kind { REQ_PUB = 1, REQ_FIND, REQ_KNOCK, REQ_POLL };
+enum req_kind { REQ_PUB = 1, REQ_LOOK, REQ_FIND, REQ_KNOCK, REQ_POLL };
 struct req {
     struct meet_out out; /* id 0: free */
     enum req_kind kind;
     bool sent;
-    struct party *party; /* NULL: our own PUB, POLL of an own slot */
+    bool there;          /* LOOK: it is */
+    struct party *party; /* NULL: our own PUB and LOOK, POLL of an own slot */
     enum place_kind place;
     uint64_t epoch;
     unsigned slot;
@@ -125,12 +129,13 @@ struct meet {
     struct pub pub; /* own */
     struct deadlines pubs, finds, knocks, asked;
     size_t n_pubs, n_finds, n_knocks, n_invite_polls; /* requests under way */
-    struct bucket pair_rate, invite_rate, get_rate, knock_rate;
+    struct bucket pair_rate, invite_rate, get_rate, knock_rate, more_rate;
     uint64_t round_ms; /* when everybody is looked up; MEET_NEVER: it was done */
 
     uint64_t poll_ms, fast_until_ms;
     struct {
         struct newest newest;
+        uint8_t pub[BLIND_PUB]; /* of newest.epoch; none while that is 0 */
         uint32_t req;
     } slots[BLIND_KNOCK_SLOTS];
     size_t invite_turn;
@@ -180,6 +185,9 @@ void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms);
 void meet_pubs_tick(struct meet *m, uint64_t now_ms);
 void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                    uint64_t now_ms);
+/* A value at a place of ours. */
+int meet_look_value(struct req *r, uint64_t seq);
+void meet_look_done(struct meet *m, struct req *r, enum meet_end end, uint64_t now_ms);
 
 /* ---- meet_find.c ---- */
 /* Whether it can be looked up at all. */
@@ -205,7 +213,8 @@ void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t 
 /* Polls fast for a while, from now on. */
 void meet_poll_fast(struct meet *m, uint64_t now_ms);
 void meet_poll_tick(struct meet *m, uint64_t now_ms);
-int meet_poll_value(struct meet *m, struct req *r, uint64_t seq, const uint8_t *value);
+int meet_poll_value(struct meet *m, struct req *r, uint64_t seq, const uint8_t *value,
+                    uint64_t now_ms);
 /* Our presence secret is another one. */
 void meet_slots_reset(struct meet *m);
 

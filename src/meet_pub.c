@@ -65,7 +65,10 @@ void meet_pub_start(struct meet *m, struct pub *u, uint64_t offset, bool other,
     }
     u->on = true;
     u->offset = offset;
-    u->v[0].at_ms = u->v[1].at_ms = now_ms;
+    for (size_t i = 0; i < 2; i++) {
+        u->v[i].at_ms = now_ms;
+        u->v[i].looks = u->v[i].confirmed = false;
+    }
     meet_pub_plan(m, u, now_ms);
 }
 
@@ -87,7 +90,10 @@ void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms)
         at_ms = u->put_ms + MEET_CHANGE_GAP_MS;
     }
     for (size_t i = 0; i < 2; i++) {
-        u->v[i].at_ms = at_ms < u->v[i].at_ms ? at_ms : u->v[i].at_ms;
+        struct print *v = &u->v[i];
+        v->at_ms = v->looks || at_ms < v->at_ms ? at_ms : v->at_ms;
+        v->looks = v->confirmed = false;
+        v->missed = 0;
     }
     meet_pub_plan(m, u, now_ms);
 }
@@ -111,6 +117,24 @@ static int make_key(const struct meet *m, const struct pub *u, struct req *r,
     memcpy(r->seal, s.seal, sizeof r->seal);
     blind_slot_wipe(&s);
     return 0;
+}
+
+/* Whether the last put is there. */
+static void look(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
+{
+    struct blind_key key = {{0}, {0}, {0}};
+    struct req *r = meet_req(m, REQ_LOOK, MEET_POLL, u->party, now_ms);
+    r->epoch = v->epoch;
+    r->there = false;
+    r->out.seq = v->seq - 1;
+    m->n_pubs++;
+    u->req = r->out.id;
+    int err = make_key(m, u, r, &key);
+    memcpy(r->out.pub, key.pub, sizeof r->out.pub);
+    blind_key_wipe(&key);
+    if (err != 0) {
+        meet_look_done(m, r, MEET_UNASKED, now_ms);
+    }
 }
 
 static void put(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
@@ -164,6 +188,8 @@ static void pub_due(struct meet *m, struct pub *u, uint64_t now_ms)
     struct print *v = next_print(m, u, now_ms, &wait_ms);
     if (v->at_ms > now_ms) {
         meet_pub_plan(m, u, now_ms);
+    } else if (v->looks) {
+        look(m, u, v, now_ms);
     } else if (!take_rate(m, u, now_ms)) {
         meet_timer(&m->pubs, &u->timer, now_ms + OTHER_WAIT_MS);
     } else {
@@ -179,38 +205,72 @@ void meet_pubs_tick(struct meet *m, uint64_t now_ms)
     }
 }
 
+static uint64_t refresh(const struct meet *m, uint64_t now_ms)
+{
+    return now_ms + MEET_REFRESH_MS - MEET_REFRESH_JITTER_MS +
+           env_uniform(m->env, 2 * MEET_REFRESH_JITTER_MS + 1);
+}
+
 static void stored(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
 {
     v->stored = true;
     v->fails = 0;
-    if (v->at_ms == MEET_NEVER) {
-        v->at_ms = now_ms + MEET_REFRESH_MS - MEET_REFRESH_JITTER_MS +
-                   env_uniform(m->env, 2 * MEET_REFRESH_JITTER_MS + 1);
+    if (v->at_ms == MEET_NEVER) { /* else there is something else to say */
+        v->looks = !v->confirmed;
+        v->at_ms = v->looks ? now_ms + MEET_LOOK_MS : refresh(m, now_ms);
     }
     if (u->party == NULL && m->round_ms != MEET_NEVER) {
         m->round_ms = now_ms;
     }
 }
 
+/* The print that a request was for, or NULL: its epoch is over. */
+static struct print *print_for(struct pub *u, const struct req *r)
+{
+    struct print *v = &u->v[r->epoch & 1];
+    return v->set && v->epoch == r->epoch ? v : NULL;
+}
+
 void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                    uint64_t now_ms)
 {
     struct pub *u = r->party != NULL ? &r->party->pub : &m->pub;
-    struct print *v = &u->v[r->epoch & 1];
-    uint64_t seq = r->out.seq, epoch = r->epoch;
+    struct print *v = print_for(u, r);
+    uint64_t seq = r->out.seq;
     meet_req_drop(m, r);
-    if (v->set && v->epoch == epoch) {
-        if (end == MEET_ANSWERED && newest > seq && newest < INT64_MAX &&
-            v->fails < AGAIN_AT_ONCE) {
-            v->seq = newest; /* written before our clock was set back */
-            v->fails++;
-            v->at_ms = now_ms;
-        } else if (end == MEET_ANSWERED) {
-            stored(m, u, v, now_ms);
-        } else {
-            v->at_ms = now_ms +
-                       meet_backoff(m, MEET_RETRY_MIN_MS, v->fails++, MEET_RETRY_MAX_MS);
-        }
+    if (v != NULL && end == MEET_UNASKED) {
+        v->at_ms =
+            now_ms + meet_backoff(m, MEET_RETRY_MIN_MS, v->fails++, MEET_RETRY_MAX_MS);
+    } else if (v != NULL && newest > seq && newest < INT64_MAX &&
+               v->fails < AGAIN_AT_ONCE) {
+        v->seq = newest; /* written before our clock was set back */
+        v->fails++;
+        v->at_ms = now_ms;
+    } else if (v != NULL) {
+        stored(m, u, v, now_ms);
+    }
+    meet_pub_plan(m, u, now_ms);
+}
+
+int meet_look_value(struct req *r, uint64_t seq)
+{
+    r->there = r->there || seq > r->out.seq;
+    return r->there ? 0 : ERR_STALE;
+}
+
+void meet_look_done(struct meet *m, struct req *r, enum meet_end end, uint64_t now_ms)
+{
+    struct pub *u = r->party != NULL ? &r->party->pub : &m->pub;
+    struct print *v = print_for(u, r);
+    bool there = r->there;
+    meet_req_drop(m, r);
+    if (v != NULL && v->looks) {
+        v->missed += !there;
+        v->confirmed = there || v->missed >= MEET_LOOKS_MAX;
+        /* Who could not be asked is asked again; what is not there is put again. */
+        v->looks = !v->confirmed && end == MEET_UNASKED;
+        v->at_ms =
+            v->confirmed ? refresh(m, now_ms) : now_ms + (v->looks ? MEET_LOOK_MS : 0);
     }
     meet_pub_plan(m, u, now_ms);
 }

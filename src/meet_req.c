@@ -50,6 +50,7 @@ void meet_req_drop(struct meet *m, struct req *r)
 {
     switch (r->kind) {
     case REQ_PUB:
+    case REQ_LOOK:
         (r->party != NULL ? &r->party->pub : &m->pub)->req = 0;
         m->n_pubs--;
         break;
@@ -163,14 +164,16 @@ int meet_value(struct meet *m, uint32_t id, uint64_t seq, const uint8_t *v, size
 {
     struct req *r = meet_req_get(m, id);
     const uint8_t *value;
-    if (r == NULL || (r->kind != REQ_FIND && r->kind != REQ_POLL)) {
+    if (r == NULL || r->out.kind == MEET_PUT) {
         return ERR_NOTFOUND;
     }
     int err = judge(r, seq, v, len, sig, &value);
     if (err == 0 && r->kind == REQ_FIND) {
         err = find_value(m, r, seq, value, now_ms);
+    } else if (err == 0 && r->kind == REQ_LOOK) {
+        err = meet_look_value(r, seq);
     } else if (err == 0) {
-        err = meet_poll_value(m, r, seq, value);
+        err = meet_poll_value(m, r, seq, value, now_ms);
     }
     m->stats.refused += err == ERR_AUTH || err == ERR_FORMAT;
     return err;
@@ -182,6 +185,9 @@ void meet_req_end(struct meet *m, struct req *r, enum meet_end end, uint64_t new
     switch (r->kind) {
     case REQ_PUB:
         meet_pub_done(m, r, end, newest, now_ms);
+        break;
+    case REQ_LOOK:
+        meet_look_done(m, r, end, now_ms);
         break;
     case REQ_FIND:
         meet_find_done(m, r, end, now_ms);
