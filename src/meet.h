@@ -59,6 +59,7 @@ enum {
     MEET_LOST_JITTER_MS = 10000, /* … so much more */
     MEET_FINDS_MAX = 4,          /* look-ups at one time */
     MEET_GETS_BURST = 96,        /* gets of look-ups at once … */
+    MEET_GETS_KEPT = 16,         /* … of which so many are for who is wanted … */
     MEET_GETS_MIN = 6,           /* … and each minute */
     MEET_AGAIN_MIN_MS = 60000,   /* who is wanted and absent is looked up again */
     MEET_AGAIN_MAX_MS = 4 * 3600000,

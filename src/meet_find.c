@@ -119,6 +119,14 @@ static void ask(struct meet *m, struct party *p, uint64_t now_ms)
     }
 }
 
+/* Those who are wanted have something left when all others wait. */
+static bool take_rate(struct meet *m, const struct party *p, uint64_t now_ms)
+{
+    return (wanted(p) ||
+            bucket_has(&m->get_rate, &get_rate, MEET_GETS_KEPT + 1, now_ms)) &&
+           bucket_take(&m->get_rate, &get_rate, 1, now_ms);
+}
+
 static void find_due(struct meet *m, struct party *p, uint64_t now_ms)
 {
     struct find *f = &p->find;
@@ -126,7 +134,7 @@ static void find_due(struct meet *m, struct party *p, uint64_t now_ms)
     if (!m->online || p->reached) {
         return;
     }
-    if (!bucket_take(&m->get_rate, &get_rate, 1, now_ms)) {
+    if (!take_rate(m, p, now_ms)) {
         meet_timer(&m->finds, &f->timer, now_ms + RATE_WAIT_MS);
         return;
     }
