@@ -11,7 +11,7 @@ enum {
     HOUR_MS = 3600000,
     RATE_WAIT_MS = 30000,
     RETRIES = BLIND_KNOCK_SLOTS - 1,
-    SEQ_AHEAD_MS = 2 * 86400000, /* a seq that is believed */
+    SEQ_AHEAD_MS = 2 * MEET_SKEW_S * 1000, /* a seq that is believed */
 };
 
 static const struct bucket_rate knock_rate = {MEET_KNOCKS_BURST, MEET_KNOCKS_MIN,

@@ -45,6 +45,7 @@ struct print {
     uint64_t epoch, seq; /* seq: of the last put */
     uint64_t at_ms;      /* when it is to be put, or looked at */
     unsigned fails, missed;
+    unsigned passed; /* how often nodes named a higher seq, which was passed */
 };
 struct pub {
     struct deadline timer;

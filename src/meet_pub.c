@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "meet_priv.h"
 
-enum { HOUR_MS = 3600000, OTHER_WAIT_MS = 60000, AGAIN_AT_ONCE = 3 };
+enum { HOUR_MS = 3600000, OTHER_WAIT_MS = 60000, PASSED_MAX = 3, SEQ_AHEAD_S = 86400 };
 
 static const struct bucket_rate other_rate = {MEET_OTHER_BURST, MEET_OTHER_HOUR, HOUR_MS};
 
@@ -231,6 +231,12 @@ static struct print *print_for(struct pub *u, const struct req *r)
     return v->set && v->epoch == r->epoch ? v : NULL;
 }
 
+/* No seq of ours in that epoch can be so high, whatever nodes say. */
+static uint64_t seq_limit(const struct pub *u, const struct print *v)
+{
+    return (v->epoch + 1) * BLIND_EPOCH_S - u->offset + SEQ_AHEAD_S;
+}
+
 void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                    uint64_t now_ms)
 {
@@ -241,10 +247,10 @@ void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t ne
     if (v != NULL && end == MEET_UNASKED) {
         v->at_ms =
             now_ms + meet_backoff(m, MEET_RETRY_MIN_MS, v->fails++, MEET_RETRY_MAX_MS);
-    } else if (v != NULL && newest > seq && newest < INT64_MAX &&
-               v->fails < AGAIN_AT_ONCE) {
-        v->seq = newest; /* written before our clock was set back */
-        v->fails++;
+    } else if (v != NULL && newest > seq && newest < seq_limit(u, v) &&
+               v->passed < PASSED_MAX) {
+        v->seq = newest; /* put before our clock was set back */
+        v->passed++;
         v->at_ms = now_ms;
     } else if (v != NULL) {
         stored(m, u, v, now_ms);

@@ -199,16 +199,27 @@ Test(meet, seq_goes_beyond_what_is_there)
     done(l);
 }
 
-Test(meet, a_seq_that_cannot_be_passed_does_not_make_a_storm)
+/* A node that names any seq it likes makes no storm of puts, and does not take us to
+ * where no seq is left. */
+Test(meet, a_seq_that_nobody_can_have_put_is_not_passed)
 {
     struct lone *l = lone();
+    uint8_t pub[32];
+    static const uint64_t lies[] = {INT64_MAX, INT64_MAX - 1, T0_S + 10 * 86400ull};
     online(l);
-    l->newest = INT64_MAX;
-    run(l, 30 * MINUTE);
+    own_pub(l, 0, pub);
+    for (size_t i = 0; i < 3; i++) {
+        l->newest = lies[i];
+        run(l, HOUR);
+    }
     cr_assert_leq(count(l, MEET_PUT), 4);
-    l->newest = INT64_MAX - 1;
-    run(l, 2 * HOUR);
-    cr_assert_leq(count(l, MEET_PUT), 14);
+    l->newest = wall_s(l) + 5 * 3600; /* one that is believed, again and again */
+    for (size_t i = 0; i < 3; i++) {
+        run(l, HOUR);
+        l->newest++;
+    }
+    cr_assert_leq(count(l, MEET_PUT), 4 + 3 + 4);
+    cr_assert_leq(last_put(l, pub)->seq, wall_s(l) + 5 * 3600);
     done(l);
 }
 
