@@ -19,7 +19,7 @@ struct meet *meet_new(const struct env *env)
         return NULL;
     }
     m->env = env;
-    m->round_ms = MEET_NEVER;
+    m->round_ms = m->arrive_ms = MEET_NEVER;
     map_init(&m->by_ref, env, REF_KEY, MEET_MAX);
     deadlines_init(&m->pubs, MEET_MAX + 1);
     deadlines_init(&m->finds, MEET_MAX);
@@ -200,6 +200,8 @@ void meet_set_where(struct meet *m, const struct wire_where *where, uint64_t now
  * whereabouts are stored. */
 static void arrive(struct meet *m, uint64_t now_ms)
 {
+    m->arrive_ms = MEET_NEVER;
+    m->arrived_ms = now_ms;
     m->round_ms = m->hidden ? now_ms : now_ms + MEET_ROUND_LATE_MS;
     for (size_t i = 0; i < m->n; i++) {
         struct party *p = m->v[i];
@@ -231,7 +233,7 @@ void meet_set_online(struct meet *m, bool online, uint64_t now_ms)
     for (size_t i = 0; i < m->n; i++) {
         meet_find_stop(m, m->v[i]);
     }
-    m->round_ms = MEET_NEVER;
+    m->round_ms = m->arrive_ms = MEET_NEVER;
     pubs_plan(m, now_ms);
 }
 
@@ -249,8 +251,10 @@ void meet_set_hidden(struct meet *m, bool hidden, uint64_t now_ms)
 
 void meet_network_changed(struct meet *m, uint64_t now_ms)
 {
-    if (m->online) {
+    if (m->online && now_ms - m->arrived_ms >= MEET_ARRIVE_GAP_MS) {
         arrive(m, now_ms);
+    } else if (m->online) {
+        m->arrive_ms = m->arrived_ms + MEET_ARRIVE_GAP_MS;
     }
 }
 
@@ -492,7 +496,10 @@ void meet_reached(struct meet *m, enum meet_kind kind, uint32_t ref, bool reache
 
 static void round_tick(struct meet *m, uint64_t now_ms)
 {
-    if (!m->online || now_ms < m->round_ms) {
+    if (now_ms >= m->arrive_ms) {
+        arrive(m, now_ms);
+    }
+    if (now_ms < m->round_ms) {
         return;
     }
     m->round_ms = MEET_NEVER;
@@ -529,7 +536,7 @@ uint64_t meet_deadline(const struct meet *m)
 {
     uint64_t at_ms = deadlines_next(&m->asked);
     if (m->online) {
-        at_ms = sooner(at_ms, m->round_ms);
+        at_ms = sooner(at_ms, sooner(m->round_ms, m->arrive_ms));
         if (m->n_pubs < MEET_PUBS_MAX) {
             at_ms = sooner(at_ms, deadlines_next(&m->pubs));
         }
@@ -539,7 +546,7 @@ uint64_t meet_deadline(const struct meet *m)
         if (m->n_knocks + 2 <= 2 * MEET_KNOCKS_MAX) {
             at_ms = sooner(at_ms, deadlines_next(&m->knocks));
         }
-        if (!m->hidden && m->has_self) {
+        if (meet_polls(m)) {
             at_ms = sooner(at_ms, m->poll_ms);
         }
     }

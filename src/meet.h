@@ -24,7 +24,8 @@
  *
  * Epochs follow the wall clock. A reader near the beginning or end of an epoch looks at
  * the neighbour as well, and who knocks writes there as well, so that clocks may differ
- * by MEET_SKEW_S; who is looked for again is looked for in both neighbours at any time.
+ * by MEET_SKEW_S; the first times that somebody is looked for again it is in both
+ * neighbours, whatever the time.
  *
  * Everything found is hostile until its signature and seal are right; then it is what a
  * contact says, who may lie about addresses. Memory is bounded by who is known, requests
@@ -54,15 +55,17 @@ enum {
     MEET_OTHER_BURST = 16,      /* puts for single contacts and invites at once … */
     MEET_OTHER_HOUR = 8,        /* … and each hour; beyond it they take turns */
 
+    MEET_ARRIVE_GAP_MS = 10000, /* between two changes of the network that count */
     MEET_ROUND_LATE_MS = 30000, /* everybody is looked up after so long all the same */
     MEET_LOST_MIN_MS = 5000, /* from the loss of a link to the look-up, and up to … */
     MEET_LOST_JITTER_MS = 10000, /* … so much more */
     MEET_FINDS_MAX = 4,          /* look-ups at one time */
     MEET_GETS_BURST = 96,        /* gets of look-ups at once … */
     MEET_GETS_KEPT = 16,         /* … of which so many are for who is wanted … */
-    MEET_GETS_MIN = 6,           /* … and each minute */
+    MEET_GETS_MIN = 20,          /* … and each minute */
     MEET_AGAIN_MIN_MS = 60000,   /* who is wanted and absent is looked up again */
     MEET_AGAIN_MAX_MS = 4 * 3600000,
+    MEET_WIDE_TRIES = 3,     /* the first times in both neighbours of the epoch, too */
     MEET_ADD_MIN_MS = 10000, /* the same of an inviter */
     MEET_ADD_MAX_MS = 3600000,
     MEET_RETRY_MIN_MS = 15000, /* what could not be asked is asked again */
@@ -124,7 +127,9 @@ struct meet_contact {
     uint8_t pair[KEYS_PAIR_SECRET];
     bool has_presence; /* one whose A is no key counts as none */
     uint8_t p[32], a[32];
-    bool acked; /* it has acknowledged our newest presence secret */
+    /* The contact has acknowledged our newest presence secret; of several devices of one
+     * account true for all but one: they read the same place. */
+    bool acked;
 };
 /* Adds it, or replaces what is known of it; then again looks once when it has got another
  * presence secret. 0, ERR_LIMIT, ERR_NOMEM. */

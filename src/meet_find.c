@@ -69,7 +69,7 @@ static void add_places(const struct meet *m, struct find *f, enum place_kind kin
 static void begin(const struct meet *m, struct party *p)
 {
     struct find *f = &p->find;
-    bool wide = f->tries > 0;
+    bool again = f->tries > 0, wide = again && f->tries <= MEET_WIDE_TRIES;
     f->n = f->at = 0;
     f->best = 0;
     f->unasked = f->again = false;
@@ -80,7 +80,7 @@ static void begin(const struct meet *m, struct party *p)
     if (p->has_presence) {
         add_places(m, f, PLACE_MAIN, p->p_offset, wide, false);
     }
-    add_places(m, f, PLACE_PAIR, p->offset, wide, wide);
+    add_places(m, f, PLACE_PAIR, p->offset, false, again);
 }
 
 static int make_keys(struct req *r, const struct party *p, const struct place *at)

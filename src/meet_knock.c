@@ -236,12 +236,23 @@ static void poll_invites(struct meet *m, uint64_t now_ms)
     }
 }
 
+/* Who is reached has no reason to knock. */
+static bool slots_count(const struct meet *m)
+{
+    return m->n_reached < m->n_contacts;
+}
+
+bool meet_polls(const struct meet *m)
+{
+    return m->online && !m->hidden && m->has_self && (slots_count(m) || m->n_invites > 0);
+}
+
 void meet_poll_tick(struct meet *m, uint64_t now_ms)
 {
-    if (!m->online || m->hidden || !m->has_self || now_ms < m->poll_ms) {
+    if (!meet_polls(m) || now_ms < m->poll_ms) {
         return;
     }
-    if (m->n_reached < m->n_contacts) { /* nobody else has reason to knock */
+    if (slots_count(m)) {
         uint64_t epoch = blind_epoch(m->offset, meet_wall_s(m));
         for (unsigned i = 0; i < BLIND_KNOCK_SLOTS; i++) {
             poll_slot(m, i, epoch, now_ms);

@@ -17,8 +17,8 @@
 #define MEET_NEVER (DEADLINE_NONE - 1)
 
 enum {
-    MEET_EPOCHS = 3, /* the present one and its neighbours */
-    MEET_PLACES_MAX = 2 * MEET_EPOCHS,
+    MEET_EPOCHS = 3,                   /* the present one and its neighbours */
+    MEET_PLACES_MAX = MEET_EPOCHS + 2, /* of the pair, one neighbour at most */
     MEET_REQS_MAX = MEET_PUBS_MAX + MEET_FINDS_MAX + 2 * MEET_KNOCKS_MAX +
                     BLIND_KNOCK_SLOTS + MEET_POLL_INVITES,
 };
@@ -131,6 +131,7 @@ struct meet {
     struct deadlines pubs, finds, knocks, asked;
     size_t n_pubs, n_finds, n_knocks, n_invite_polls; /* requests under way */
     struct bucket pair_rate, invite_rate, get_rate, knock_rate, more_rate;
+    uint64_t arrived_ms, arrive_ms; /* last, and to be done again */
     uint64_t round_ms; /* when everybody is looked up; MEET_NEVER: it was done */
 
     uint64_t poll_ms, fast_until_ms;
@@ -211,6 +212,8 @@ void meet_knock_stop(struct meet *m, struct party *p);
 void meet_knocks_tick(struct meet *m, uint64_t now_ms);
 void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                      uint64_t now_ms);
+/* Whether anything is to be polled. */
+bool meet_polls(const struct meet *m);
 /* Polls fast for a while, from now on. */
 void meet_poll_fast(struct meet *m, uint64_t now_ms);
 void meet_poll_tick(struct meet *m, uint64_t now_ms);
