@@ -5,8 +5,9 @@
  * What must hold, for each seed: all who come find each other, also when they come at one
  * moment, with clocks an hour apart, behind address translation, and after all have moved
  * at once; a change of presence secrets while others are away parts nobody who stays; who
- * was removed finds nobody any more; over days, through all ends of epochs, two who look
- * for each other meet; an idle day costs no more than it may. A table has the figures. */
+ * was removed finds nobody any more; a code is enough to meet; over days, through all
+ * ends of epochs, two who look for each other meet; an idle day costs no more than it
+ * may. A table has the figures. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,31 @@ static void days(uint64_t seed)
     mw_free(w);
 }
 
+/* ---- codes ---- */
+
+/* Two who know nothing of each other but a code, with clocks an hour apart. */
+static void codes(uint64_t seed)
+{
+    uint64_t worst = 0;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct mw_world *w = world(2, seed * 1000 + i, false);
+        w->v[1].skew_ms = mw_random(w, 2) == 0 ? HOUR : -HOUR;
+        w->now_ms += mw_random(w, 24 * HOUR);
+        mw_on(w, 0, true);
+        mw_on(w, 1, true);
+        mw_run(w, mw_random(w, 2) * mw_random(w, HOUR));
+        mw_invite(w, 0, 1);
+        uint64_t begin_ms = w->now_ms;
+        while (!w->v[0].met_code) {
+            check(w->now_ms - begin_ms < 3 * MINUTE, w, "a code has not led to anybody");
+            mw_run(w, 100);
+        }
+        worst = w->now_ms - begin_ms > worst ? w->now_ms - begin_ms : worst;
+        mw_free(w);
+    }
+    printf("  codes      20 of them: at most %.1f s\n", (double)worst / 1000);
+}
+
 /* ---- what it costs ---- */
 
 static size_t idle_day(uint64_t seed, int others)
@@ -208,6 +234,7 @@ static void run(uint64_t seed)
     rough(seed);
     rotation(seed);
     days(seed);
+    codes(seed);
     size_t bytes = idle_day(seed, 20);
     if (bytes > BUDGET - TABLE) {
         fprintf(stderr, "seed %" PRIu64 ": an idle day costs %zu bytes\n", seed, bytes);
