@@ -389,6 +389,10 @@ int meet_contact(struct meet *m, const struct meet_contact *c, uint64_t now_ms)
         return err;
     }
     paired = known && sodium_memcmp(p->secret, c->pair, sizeof p->secret) != 0;
+    if (paired) { /* anew: its places are others */
+        memset(p->seen[PLACE_PAIR], 0, sizeof p->seen[PLACE_PAIR]);
+        p->knocked_ms = 0;
+    }
     memcpy(p->device, c->device, sizeof p->device);
     set_secret(p, c->pair);
     bool moved = set_presence(p, c) && known;

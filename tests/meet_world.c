@@ -159,7 +159,7 @@ static void unlink_two(struct mw_world *w, int a, int b)
 static void link_two(struct mw_world *w, int a, int b)
 {
     if (w->v[a].linked[b] || w->v[a].known[b].ref == 0 || w->v[b].known[a].ref == 0 ||
-        !w->v[a].on || !w->v[b].on || w->v[a].away[b] || w->v[b].away[a]) {
+        !w->v[a].on || !w->v[b].on) {
         return;
     }
     w->v[a].linked[b] = w->v[b].linked[a] = true;
@@ -228,7 +228,6 @@ void mw_move(struct mw_world *w, int who)
 
 void mw_want(struct mw_world *w, int who, int whom, bool want)
 {
-    w->v[who].wants[whom] = want;
     meet_want(w->v[who].meet, (uint32_t)whom + 1, want, w->now_ms);
 }
 
@@ -325,9 +324,6 @@ static void ask(struct mw_world *w, int who, const struct meet_out *out)
     p->polls += out->kind == MEET_POLL;
     if (out->kind == MEET_PUT) {
         check_put(w, out);
-    }
-    if (w->seen != NULL) {
-        w->seen(w, who, out);
     }
 }
 

@@ -13,7 +13,7 @@
 #include "meet.h"
 
 enum {
-    MW_PEOPLE_MAX = 32,
+    MW_PEOPLE_MAX = 128,
     MW_ITEMS_MAX = 1 << 20,
     MW_PENDING_MAX = 1024,
     MW_EXPIRE_MS = 2 * 3600000,
@@ -35,14 +35,13 @@ struct mw_person {
     struct env env;
     struct meet *meet;
     int me;
-    bool on;                  /* has a DHT; else it is away */
-    bool nat;                 /* cannot be dialled */
-    bool away[MW_PEOPLE_MAX]; /* no link to that one can be made, whatever is known */
-    uint16_t place;           /* its address, changed by mw_move() */
+    bool on;        /* has a DHT; else it is away */
+    bool nat;       /* cannot be dialled */
+    uint16_t place; /* its address, changed by mw_move() */
     int64_t skew_ms;
     uint8_t device[32], p[32], seed[32];
     struct meet_contact known[MW_PEOPLE_MAX]; /* what it knows of others; ref 0: nobody */
-    bool linked[MW_PEOPLE_MAX], wants[MW_PEOPLE_MAX];
+    bool linked[MW_PEOPLE_MAX];
     /* counted since the last mw_count() */
     size_t puts, gets, polls, wheres, knocks, absents, unknowns;
     bool met_code; /* somebody with our code, or our inviter, was linked */
@@ -64,7 +63,6 @@ struct mw_world {
     struct mw_pending pending[MW_PENDING_MAX];
     uint32_t latency_ms;
     unsigned lost, silent; /* percent: puts that store nothing, requests not answered */
-    void (*seen)(struct mw_world *w, int who, const struct meet_out *out); /* or NULL */
 };
 
 /* Heap; everybody is off and knows nobody. */

@@ -351,3 +351,39 @@ Test(meet_find, a_new_presence_secret_is_learnt_from_the_pairs_place)
     cr_assert(knocked);
     done(l);
 }
+
+/* Gives a word at the pair's place, with that seq, as soon as it is looked at. */
+static int word_at_pair(struct lone *l, const struct other *o, uint64_t seq)
+{
+    struct wire_where there = where_of(88, WIRE_NAT_NONE);
+    uint8_t pair[32];
+    pair_pub(l, o, 0, pair);
+    l->hold = true;
+    for (;;) {
+        clear(l);
+        size_t i = wait_for(l, MEET_GET, NULL, 10 * MINUTE);
+        if (memcmp(l->log[i].out.pub, pair, 32) == 0) {
+            struct item it = pair_word_of(l, o, seq, &there);
+            int err = give(l, l->log[i].out.id, &it);
+            meet_done(l->m, l->log[i].out.id, MEET_ANSWERED, 0, l->now_ms);
+            return err;
+        }
+        meet_done(l->m, l->log[i].out.id, MEET_ANSWERED, 0, l->now_ms);
+    }
+}
+
+Test(meet_find, who_pairs_anew_has_new_places)
+{
+    struct lone *l = lone();
+    struct other o = other(l, 1);
+    o.c.has_presence = false;
+    cr_assert_eq(meet_contact(l->m, &o.c, l->now_ms), 0);
+    online(l);
+    meet_want(l->m, 1, true, l->now_ms);
+    cr_assert_eq(word_at_pair(l, &o, 100), 0);
+    cr_assert_eq(word_at_pair(l, &o, 99), ERR_STALE);
+    random_bytes(l, o.c.pair, 32);
+    cr_assert_eq(meet_contact(l->m, &o.c, l->now_ms), 0);
+    cr_assert_eq(word_at_pair(l, &o, 50), 0);
+    done(l);
+}
