@@ -277,11 +277,42 @@ static uint64_t store(struct mw_world *w, const struct meet_out *out)
         it = calloc(1, sizeof *it);
         need(w, it != NULL && map_put(&w->items, out->pub, it) == 0, "the store is full");
     }
+    if (it->seq != 0 && it->seq != out->seq) {
+        it->old_seq = it->seq;
+        memcpy(it->old_v, it->v, sizeof it->v);
+        memcpy(it->old_sig, it->sig, sizeof it->sig);
+    }
     it->seq = out->seq;
     it->expires_ms = w->now_ms + MW_EXPIRE_MS;
     memcpy(it->v, out->v, sizeof it->v);
     memcpy(it->sig, out->sig, sizeof it->sig);
     return 0;
+}
+
+/* Answers with lies. */
+static void lie(struct mw_world *w, struct mw_person *p, const struct meet_out *out)
+{
+    const struct mw_item *it = map_get(&w->items, out->pub);
+    uint8_t v[WIRE_ITEM_VALUE], sig[64];
+    uint64_t newest = out->seq + 1 + mw_random(w, 1 << (1 + mw_random(w, 30)));
+    if (out->kind == MEET_PUT) {
+        meet_done(p->meet, out->id, MEET_ANSWERED, newest, w->now_ms);
+        return;
+    }
+    env_bytes(p, v, sizeof v);
+    env_bytes(p, sig, sizeof sig);
+    memcpy(v, "720:", 4);
+    int err = meet_value(p->meet, out->id, newest, v, sizeof v, sig, w->now_ms);
+    need(w, err == ERR_AUTH || err == ERR_NOTFOUND, "a made-up value is taken");
+    if (it != NULL && it->old_seq != 0) {
+        (void)meet_value(p->meet, out->id, it->old_seq, it->old_v, sizeof it->old_v,
+                         it->old_sig, w->now_ms);
+        err = meet_value(p->meet, out->id, it->seq + 1, it->v, sizeof it->v, it->sig,
+                         w->now_ms);
+        need(w, err == ERR_AUTH || err == ERR_NOTFOUND,
+             "an item is taken with another seq");
+    }
+    meet_done(p->meet, out->id, MEET_ANSWERED, 0, w->now_ms);
 }
 
 static void answer(struct mw_world *w, const struct mw_pending *q)
@@ -290,6 +321,10 @@ static void answer(struct mw_world *w, const struct mw_pending *q)
     const struct meet_out *out = &q->out;
     if (!p->on || mw_random(w, 100) < w->silent) {
         meet_done(p->meet, out->id, MEET_UNASKED, 0, w->now_ms);
+        return;
+    }
+    if (mw_random(w, 100) < w->lying) {
+        lie(w, p, out);
         return;
     }
     uint64_t newest = 0;

@@ -28,6 +28,8 @@ enum {
 struct mw_item {
     uint8_t sig[64], v[WIRE_ITEM_VALUE];
     uint64_t seq, expires_ms;
+    uint8_t old_sig[64], old_v[WIRE_ITEM_VALUE]; /* the one before; old_seq 0: none */
+    uint64_t old_seq;
 };
 
 struct mw_person {
@@ -62,7 +64,10 @@ struct mw_world {
     struct map items; /* of struct mw_item, by key */
     struct mw_pending pending[MW_PENDING_MAX];
     uint32_t latency_ms;
-    unsigned lost, silent; /* percent: puts that store nothing, requests not answered */
+    /* Percent: puts that store nothing, requests not answered, and those answered by
+     * somebody who plays back what was there before, makes up values, and claims to know
+     * something newer. */
+    unsigned lost, silent, lying;
 };
 
 /* Heap; everybody is off and knows nobody. */

@@ -1,4 +1,5 @@
-/* People who find each other through a DHT that loses puts and does not always answer.
+/* People who find each other through a DHT that loses puts, lies, and does not always
+ * answer.
  *
  *   sim_meet [SEED]      fixed seeds and a fresh one
  *
@@ -44,6 +45,7 @@ static struct mw_world *world(int count, uint64_t seed, bool rough)
     }
     w->lost = rough ? 15 : 0;
     w->silent = rough ? 10 : 0;
+    w->lying = rough ? 10 : 0;
     return w;
 }
 
