@@ -72,6 +72,14 @@ static uint64_t until_met(struct mw_world *w, uint64_t most_ms, const char *what
     return w->now_ms - begin_ms;
 }
 
+/* Every other time at the same moment, else later. */
+static void pause_or_not(struct mw_world *w, uint32_t most_ms)
+{
+    if (mw_random(w, 2) == 1) {
+        mw_run(w, mw_random(w, most_ms));
+    }
+}
+
 /* ---- coming and moving ---- */
 
 static void arrive(uint64_t seed)
@@ -142,7 +150,7 @@ static void rotation(uint64_t seed)
         if (!w->v[i].on) {
             w->v[i].place++;
             mw_on(w, i, true);
-            mw_run(w, mw_random(w, 2) * mw_random(w, 10 * MINUTE));
+            pause_or_not(w, 10 * MINUTE);
         }
     }
     uint64_t met = until_met(w, 10 * MINUTE, "a rotation has parted two who stay");
@@ -198,7 +206,7 @@ static void codes(uint64_t seed)
         w->now_ms += mw_random(w, 24 * HOUR);
         mw_on(w, 0, true);
         mw_on(w, 1, true);
-        mw_run(w, mw_random(w, 2) * mw_random(w, HOUR));
+        pause_or_not(w, HOUR);
         mw_invite(w, 0, 1);
         uint64_t begin_ms = w->now_ms;
         while (!w->v[0].met_code) {
