@@ -18,7 +18,8 @@
  *                     doubling to 4 h.
  *   knocks            who was found and is not reached is knocked at: at once when
  *                     address translation stands before it (within 20 s when it is not
- *                     wanted), else 10 s later; then after 75 to 94 and 150 to 188 s. Own
+ *                     wanted), else 10 s later; then after 75 to 94 s, doubling, five
+ *                     times in all. Own
  * slots are polled every 5 s for 2 min after we have come online, the network has changed
  * or an invite was made, else every 60 s.
  *
@@ -53,7 +54,7 @@ enum {
     MEET_LOOKS_MAX = 3,         /* after so many in vain it is believed */
     MEET_PUBS_MAX = 4,          /* puts of whereabouts, and looks, at one time */
     MEET_OTHER_BURST = 16,      /* puts for single contacts and invites at once … */
-    MEET_OTHER_HOUR = 8,        /* … and each hour; beyond it they take turns */
+    MEET_OTHER_HOUR = 24,       /* … and each hour; beyond it they take turns */
 
     MEET_ARRIVE_GAP_MS = 10000, /* between two changes of the network that count */
     MEET_ROUND_LATE_MS = 30000, /* everybody is looked up after so long all the same */
@@ -74,7 +75,7 @@ enum {
     MEET_DIAL_MS = 10000,         /* for dialling, before a knock */
     MEET_KNOCK_SPREAD_MS = 20000, /* of knocks at who is not wanted */
     MEET_KNOCK_AGAIN_MS = 75000,
-    MEET_KNOCKS = 3,        /* after each time somebody was found */
+    MEET_KNOCKS = 5,        /* after each time somebody was found */
     MEET_KNOCKS_MAX = 4,    /* at one time */
     MEET_KNOCKS_BURST = 16, /* in all at once … */
     MEET_KNOCKS_MIN = 2,    /* … and each minute */

@@ -90,11 +90,11 @@ static void arrive(uint64_t seed)
         mw_on(w, i, true);
         mw_run(w, mw_random(w, 3) == 0 ? mw_random(w, 3 * MINUTE) : 0);
     }
-    uint64_t come = until_met(w, 8 * MINUTE, "not all have met who came");
+    uint64_t come = until_met(w, 25 * MINUTE, "not all have met who came");
     for (int i = 0; i < PEOPLE; i++) {
         mw_move(w, i);
     }
-    uint64_t moved = until_met(w, 8 * MINUTE, "not all have met who moved");
+    uint64_t moved = until_met(w, 25 * MINUTE, "not all have met who moved");
     printf("  arrive     met after %.0f s, after a move of all %.0f s\n",
            (double)come / 1000, (double)moved / 1000);
     mw_free(w);
@@ -109,11 +109,11 @@ static void rough(uint64_t seed)
         mw_on(w, i, true);
         mw_run(w, mw_random(w, MINUTE));
     }
-    uint64_t come = until_met(w, 30 * MINUTE, "rough: not all have met who came");
+    uint64_t come = until_met(w, 60 * MINUTE, "rough: not all have met who came");
     for (int i = 0; i < PEOPLE; i++) {
         mw_move(w, i);
     }
-    uint64_t moved = until_met(w, 30 * MINUTE, "rough: not all have met who moved");
+    uint64_t moved = until_met(w, 60 * MINUTE, "rough: not all have met who moved");
     printf("  rough      met after %.0f s, after a move of all %.0f s\n",
            (double)come / 1000, (double)moved / 1000);
     mw_free(w);
@@ -131,7 +131,7 @@ static void rotation(uint64_t seed)
     for (int i = 0; i < PEOPLE; i++) {
         mw_on(w, i, true);
     }
-    (void)until_met(w, 8 * MINUTE, "rotation: not all have met");
+    (void)until_met(w, 25 * MINUTE, "rotation: not all have met");
     for (int i = 1; i < gone; i++) {
         if (mw_random(w, 2) == 0) {
             mw_on(w, i, false);
@@ -153,7 +153,7 @@ static void rotation(uint64_t seed)
             pause_or_not(w, 10 * MINUTE);
         }
     }
-    uint64_t met = until_met(w, 10 * MINUTE, "a rotation has parted two who stay");
+    uint64_t met = until_met(w, 25 * MINUTE, "a rotation has parted two who stay");
     mw_move(w, gone); /* he looks everybody up once more */
     mw_count(w);
     mw_want(w, gone, 0, true);
