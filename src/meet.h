@@ -51,10 +51,10 @@ enum {
     MEET_SETTLE_MS = 2000,      /* a change of whereabouts waits for more changes … */
     MEET_CHANGE_GAP_MS = 30000, /* … and for so long after the last put */
     MEET_LOOK_MS = 8000,        /* after a put it is looked whether it is there */
-    MEET_LOOKS_MAX = 3,         /* after so many in vain it is believed */
-    MEET_PUBS_MAX = 4,          /* puts of whereabouts, and looks, at one time */
-    MEET_OTHER_BURST = 16,      /* puts for single contacts and invites at once … */
-    MEET_OTHER_HOUR = 24,       /* … and each hour; beyond it they take turns */
+    MEET_LOOKS_MAX = 3,    /* then it is put again more rarely: 10 min doubling to 1 h */
+    MEET_PUBS_MAX = 4,     /* puts of whereabouts, and looks, at one time */
+    MEET_OTHER_BURST = 16, /* puts for single contacts and invites at once … */
+    MEET_OTHER_HOUR = 24,  /* … and each hour; beyond it they take turns */
 
     MEET_ARRIVE_GAP_MS = 10000, /* between two changes of the network that count */
     MEET_ROUND_LATE_MS = 30000, /* everybody is looked up after so long all the same */

@@ -272,11 +272,19 @@ void meet_look_done(struct meet *m, struct req *r, enum meet_end end, uint64_t n
     meet_req_drop(m, r);
     if (v != NULL && v->looks) {
         v->missed += !there;
-        v->confirmed = there || v->missed >= MEET_LOOKS_MAX;
-        /* Who could not be asked is asked again; what is not there is put again. */
+        bool often = v->missed >= MEET_LOOKS_MAX;
+        /* Silence says nothing: it is looked again, and in the end believed. What is not
+         * there is put again, ever more rarely. */
+        v->confirmed = there || (often && end == MEET_UNASKED);
         v->looks = !v->confirmed && end == MEET_UNASKED;
-        v->at_ms =
-            v->confirmed ? refresh(m, now_ms) : now_ms + (v->looks ? MEET_LOOK_MS : 0);
+        if (v->confirmed) {
+            v->at_ms = refresh(m, now_ms);
+        } else if (often) {
+            v->at_ms = now_ms + meet_backoff(m, MEET_RETRY_MAX_MS,
+                                             v->missed - MEET_LOOKS_MAX, MEET_REFRESH_MS);
+        } else {
+            v->at_ms = now_ms + (v->looks ? MEET_LOOK_MS : 0);
+        }
     }
     meet_pub_plan(m, u, now_ms);
 }

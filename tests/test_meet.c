@@ -225,8 +225,10 @@ Test(meet, what_was_not_stored_after_all_is_put_again)
     struct lone *l = lone();
     l->there = false;
     online(l);
-    run(l, 30 * MINUTE);
+    run(l, 9 * MINUTE);
     cr_assert_eq(count(l, MEET_PUT), MEET_LOOKS_MAX);
+    run(l, 21 * MINUTE);
+    cr_assert_eq(count(l, MEET_PUT), MEET_LOOKS_MAX + 1);
     done(l);
     l = lone();
     l->there = false;
