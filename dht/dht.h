@@ -103,6 +103,11 @@ int dht_get(struct dht *d, const struct dht_id *target, bool repair, uint64_t no
  * of them that lack it. */
 int dht_get_mutable(struct dht *d, const uint8_t k[KRPC_KEY_LEN], const uint8_t *salt,
                     size_t salt_len, bool repair, uint64_t now_ms, uint32_t *op);
+/* The same, asking that node alone: DHT_NOT_FOUND says that it has none, DHT_NOT_ASKED
+ * that it did not answer. For who polls a key: nodes near it are in the result of a get
+ * or put. */
+int dht_get_mutable_at(struct dht *d, const struct krpc_node *at,
+                       const uint8_t k[KRPC_KEY_LEN], uint64_t now_ms, uint32_t *op);
 /* The item is copied. cas: NULL, or the sequence number that must be stored so far. A
  * mutable one should have a seq above 0: readers ask for what is newer than 0. ERR_AUTH:
  * the signature is wrong. */
@@ -155,7 +160,7 @@ struct dht_result {
     int64_t code;      /* of the last error that somebody sent; 0: none */
     int64_t seq;       /* the highest that anybody named, unproved; 0: none */
     uint32_t ms;       /* since it began to run; ping: the round trip */
-    uint8_t n_closest; /* find: */
+    uint8_t n_closest; /* that answered; of all but ping */
     struct krpc_node closest[LOOKUP_K];
 };
 

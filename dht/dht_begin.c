@@ -64,8 +64,17 @@ static uint8_t *copy(const struct krpc_view *v)
     return c;
 }
 
+static void set_at(struct op *o, const struct krpc_node *at)
+{
+    o->alone = true;
+    o->at = at->id;
+    o->addr = at->addr;
+    o->only_side = (uint8_t)(side_of(&at->addr) + 1);
+}
+
 static int begin_item(struct dht *d, enum op_kind kind, const struct item *it,
-                      const int64_t *cas, bool flag, uint64_t now_ms, uint32_t *op)
+                      const int64_t *cas, bool flag, const struct krpc_node *at,
+                      uint64_t now_ms, uint32_t *op)
 {
     struct op *o = op_new(d, kind, now_ms);
     if (o == NULL) {
@@ -95,6 +104,9 @@ static int begin_item(struct dht *d, enum op_kind kind, const struct item *it,
     item_target(it, &o->target);
     o->repair = kind == OP_GET && flag;
     o->keep = kind == OP_PUT && flag;
+    if (at != NULL) {
+        set_at(o, at);
+    }
     begin(d, o, now_ms, op);
     return 0;
 }
@@ -106,7 +118,17 @@ int dht_get_mutable(struct dht *d, const uint8_t k[KRPC_KEY_LEN], const uint8_t 
     if (salt_len > ITEM_SALT_MAX) {
         return ERR_ARG;
     }
-    return begin_item(d, OP_GET, &it, NULL, repair, now_ms, op);
+    return begin_item(d, OP_GET, &it, NULL, repair, NULL, now_ms, op);
+}
+
+int dht_get_mutable_at(struct dht *d, const struct krpc_node *at,
+                       const uint8_t k[KRPC_KEY_LEN], uint64_t now_ms, uint32_t *op)
+{
+    struct item it = {.k = k};
+    if (!dht_may_send(d, &at->addr)) {
+        return ERR_ARG;
+    }
+    return begin_item(d, OP_GET, &it, NULL, false, at, now_ms, op);
 }
 
 int dht_put(struct dht *d, const struct item *it, const int64_t *cas, bool keep,
@@ -116,7 +138,7 @@ int dht_put(struct dht *d, const struct item *it, const int64_t *cas, bool keep,
     if (code != 0 || (cas != NULL && *cas < 0)) {
         return code == KRPC_E_SIGNATURE ? ERR_AUTH : ERR_ARG;
     }
-    return begin_item(d, OP_PUT, it, cas, keep, now_ms, op);
+    return begin_item(d, OP_PUT, it, cas, keep, NULL, now_ms, op);
 }
 
 int dht_announce(struct dht *d, const struct dht_id *info_hash, uint16_t port, bool keep,

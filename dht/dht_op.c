@@ -143,7 +143,7 @@ static void count_side(struct dht_result *r, const struct op *op, const struct l
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     r->copies = (uint8_t)(r->copies + (stores ? lookup_copies(l) : have));
     size_t got = lookup_closest(l, closest, LOOKUP_K - r->n_closest);
-    for (size_t i = 0; i < got && op->kind == OP_FIND; i++) {
+    for (size_t i = 0; i < got; i++) {
         r->closest[r->n_closest++] = (struct krpc_node){closest[i].id, closest[i].addr};
     }
 }
@@ -375,7 +375,7 @@ static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
 
 void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot)
 {
-    if (op->l[side] != NULL) {
+    if (op->l[side] != NULL && !op->alone) {
         struct table_node t = {.id = n->id, .addr = n->addr};
         /* The teller's slot is one of its own side's lookup. */
         (void)lookup_add(op->l[side], &t, slot);
@@ -636,6 +636,11 @@ static void begin_side(struct dht *d, struct op *op, unsigned side, uint64_t now
     };
     op->l[side] = lookup_new(&c, now_ms);
     if (op->l[side] == NULL) {
+        return;
+    }
+    if (op->alone) {
+        struct table_node at = {.id = op->at, .addr = op->addr};
+        (void)lookup_add(op->l[side], &at, LOOKUP_TABLE);
         return;
     }
     struct table_node seeds[SEEDS];

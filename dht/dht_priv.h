@@ -90,11 +90,13 @@ struct op {
     enum op_phase phase;
     bool internal; /* no events */
     bool keep, repair, found;
+    bool alone;        /* only the node at is asked */
     uint8_t only_side; /* + 1; 0: all */
     uint16_t port;     /* of an announcement */
     uint16_t retries;
     struct dht_id target;
-    struct addr addr; /* to be pinged */
+    struct addr addr; /* to be pinged; of at */
+    struct dht_id at;
     struct lookup *l[SIDES];
     uint64_t begun_ms; /* this round; or created, while it waits */
     uint64_t next_ms;

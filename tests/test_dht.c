@@ -217,6 +217,51 @@ Test(dht, the_newest_mutable_value_wins)
     net_free(n);
 }
 
+static unsigned asked(const struct net *n)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < n->n; i++) {
+        sum += (unsigned)n->f[i].asked;
+    }
+    return sum;
+}
+
+Test(dht, one_node_alone_can_be_asked_for_a_mutable_value)
+{
+    struct net *n = net_joined(40);
+    struct item_key key = fake_key(1);
+    struct item any = {.k = key.public_key};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&any, &target);
+    fake_give(net_closest(n, &target, 1), &key, "3:new", 9);
+    cr_assert_eq(dht_get_mutable(n->d, key.public_key, NULL, 0, false, n->now_ms, &op),
+                 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.n_closest, 8, "it says who is near");
+    struct krpc_node near[2] = {n->done.u.done.closest[0], n->done.u.done.closest[1]};
+    unsigned before = asked(n);
+    n->n_values = 0;
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[1], key.public_key, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->n_values, 1);
+    cr_assert_eq(n->value.u.value.seq, 9);
+    cr_assert_eq(n->done.u.done.n.asked, 1);
+    cr_assert_leq(asked(n), before + 1, "the nodes that it names are not asked");
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[0], key.public_key, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+    net_closest(n, &target, 1)->silent = true;
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[1], key.public_key, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    near[0].addr.port = 0;
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[0], key.public_key, n->now_ms, &op),
+                 ERR_ARG);
+    net_free(n);
+}
+
 Test(dht, reading_repairs)
 {
     struct net *n = net_joined(40);
