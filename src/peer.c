@@ -43,6 +43,7 @@ struct peer {
     unsigned hold; /* enum peer_hold */
     bool seen;
     uint64_t seen_ms;
+    bool called;  /* one round is wanted, seen or not */
     bool unasked; /* its digest is not known since it was seen or cut */
 
     enum dial dial;
@@ -274,7 +275,7 @@ static bool wanted(const struct peers *p, const struct peer *q)
     if (q->link != 0) {
         return false;
     }
-    if (q->want || q->hold != 0 || (q->seen && q->unasked)) {
+    if (q->want || q->hold != 0 || q->called || (q->seen && q->unasked)) {
         return true;
     }
     /* Its own dial does not stand in its way. */
@@ -587,6 +588,24 @@ void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms)
     }
 }
 
+void peers_call(struct peers *p, uint32_t ref, uint64_t now_ms)
+{
+    struct peer *q = find(p, ref);
+    if (q == NULL || q->link != 0 || q->n_addrs == 0) {
+        return;
+    }
+    q->called = true;
+    q->failures = 0;
+    q->retry_ms = q->hold_ms = now_ms;
+    settle(p, q, now_ms);
+}
+
+bool peers_wanted(const struct peers *p, uint32_t ref)
+{
+    const struct peer *q = find(p, ref);
+    return q != NULL && (q->want || q->hold != 0);
+}
+
 void peers_hold(struct peers *p, uint32_t ref, enum peer_hold why, bool hold,
                 uint64_t now_ms)
 {
@@ -640,6 +659,7 @@ void peers_dial_failed(struct peers *p, uint32_t ref, uint32_t conn, uint64_t no
         push_out(p, q);
     } else if (q->dial == DIAL_DIALLING) {
         dial_idle(p, q);
+        q->called = false;
         if (q->link == 0) {
             failed(p, q, now_ms);
         }
@@ -680,7 +700,7 @@ uint32_t peers_link_up(struct peers *p, uint32_t ref, uint32_t conn, bool we_dia
         q->link = conn;
         q->link_ms = q->used_ms = now_ms;
         q->link_ours = we_dialled;
-        q->unasked = q->idle_due = q->let_go = false;
+        q->unasked = q->called = q->idle_due = q->let_go = false;
     }
     if (before <= PEER_LINKS_FREE && p->links > PEER_LINKS_FREE) {
         settle_all(p, now_ms); /* from now on the idle ones are looked for */

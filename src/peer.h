@@ -2,7 +2,8 @@
  * the one. Knows no bytes: links are named by their carrier's number (conn).
  *
  * Dialled are: a device that something waits for; one whose digest is unknown since it
- * was seen last (a beacon after silence); any seen one while fewer than PEER_LINKS_FREE
+ * was seen last (a beacon after silence); one that is called, until each address has been
+ * tried; any seen one while fewer than PEER_LINKS_FREE
  * links are up. Where PEER_LINKS_FREE or more are seen, one whose beacons begin is
  * dialled after a random part of PEER_SPREAD_MS for each of them, unless something waits
  * for it: all who are there see it begin at once. Failures back off, per device,
@@ -65,6 +66,9 @@ void peers_gone(struct peers *p, uint32_t ref, uint64_t now_ms);
 void peers_want(struct peers *p, uint32_t ref, bool want, uint64_t now_ms);
 /* A link is wanted once, while the device is seen: it has something to tell. */
 void peers_ask(struct peers *p, uint32_t ref, uint64_t now_ms);
+/* It is said to be at its addresses now, or was not long ago: each of them is tried once,
+ * also when it is not seen and nothing waits for it. */
+void peers_call(struct peers *p, uint32_t ref, uint64_t now_ms);
 /* Others wait for the device: as peers_want(), beside it, each for itself. */
 enum peer_hold {
     PEER_HOLD_PERSON = 1,
@@ -73,6 +77,8 @@ enum peer_hold {
 };
 void peers_hold(struct peers *p, uint32_t ref, enum peer_hold why, bool hold,
                 uint64_t now_ms);
+/* Something waits for it, by either of these. */
+bool peers_wanted(const struct peers *p, uint32_t ref);
 /* The network has changed: try all again. */
 void peers_network_changed(struct peers *p, uint64_t now_ms);
 

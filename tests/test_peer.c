@@ -174,6 +174,47 @@ Test(peer, an_address_alone_is_no_reason)
     peers_free(p);
 }
 
+Test(peer, who_is_called_is_dialled_once_seen_or_not)
+{
+    struct peers *p = start();
+    cr_assert_eq(peers_add(p, 1, larger), 0);
+    peers_call(p, 1, T0); /* it has no address */
+    tell(p, 1, 1, false, T0);
+    check_no_dial(p);
+    tell(p, 1, 2, false, T0);
+    peers_call(p, 1, T0);
+    check_dial(p, 1, 2, 10, 0);
+    peers_dial_failed(p, 1, 10, T0);
+    check_dial(p, 1, 1, 11, 0);
+    peers_dial_failed(p, 1, 11, T0);
+    check_no_dial(p);
+    check_no_event(p);
+    cr_assert_eq(peers_deadline(p), DEADLINE_NONE, "each address was tried once");
+    peers_call(p, 1, T0);
+    check_dial(p, 1, 2, 12, 0);
+    cr_assert_eq(peers_link_up(p, 1, 12, true, T0), 0);
+    peers_call(p, 1, T0); /* nothing to do */
+    peers_link_down(p, 1, 12, PEER_END_CUT, T0);
+    cr_assert_eq(peers_deadline(p), DEADLINE_NONE);
+    peers_free(p);
+}
+
+Test(peer, who_is_wanted_can_be_asked)
+{
+    struct peers *p = start();
+    cr_assert_eq(peers_add(p, 1, larger), 0);
+    cr_assert_not(peers_wanted(p, 1));
+    cr_assert_not(peers_wanted(p, 2));
+    peers_want(p, 1, true, T0);
+    cr_assert(peers_wanted(p, 1));
+    peers_hold(p, 1, PEER_HOLD_FILE, true, T0);
+    peers_want(p, 1, false, T0);
+    cr_assert(peers_wanted(p, 1));
+    peers_hold(p, 1, PEER_HOLD_FILE, false, T0);
+    cr_assert_not(peers_wanted(p, 1));
+    peers_free(p);
+}
+
 Test(peer, addresses_are_tried_one_at_a_time)
 {
     struct peers *p = start();
