@@ -363,13 +363,12 @@ static void set_secret(struct party *p, const uint8_t secret[32])
 static bool set_presence(struct party *p, const struct meet_contact *c)
 {
     uint8_t pub[BLIND_PUB];
-    bool has = c->has_presence && blind_pub(c->p, c->a, 0, pub) == 0;
-    if (!has) {
-        p->has_presence = false;
-        return false;
-    }
-    if (p->has_presence && sodium_memcmp(p->p, c->p, 32) == 0 &&
+    if (c->has_presence && p->has_presence && sodium_memcmp(p->p, c->p, 32) == 0 &&
         memcmp(p->a, c->a, 32) == 0) {
+        return false; /* judged before */
+    }
+    if (!c->has_presence || blind_pub(c->p, c->a, 0, pub) != 0) {
+        p->has_presence = false;
         return false;
     }
     p->has_presence = true;
