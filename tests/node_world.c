@@ -184,6 +184,7 @@ static void apply(struct nw_node *n, const struct rec *r)
     } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_CONTACT_REPAIRED) {
         n->repaired++;
     } else if (r->kind == REC_META && strcmp(r->u.meta.key, "dht_nodes") == 0) {
+        blob_release(&n->dht_nodes);
         bool ok = blob_set(&n->dht_nodes, r->u.meta.value.p, r->u.meta.value.n);
         assert(ok);
     } else if (r->kind == REC_CONTACT) {
