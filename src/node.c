@@ -135,6 +135,7 @@ void node_free(struct node *n)
     network_stop(n);
     presence_free(n->presence);
     xfer_free(n->xfer);
+    node_meet_free(n);
     node_dht_free(n);
     keyring_release(&n->ring);
     free(n->sizes);
@@ -391,6 +392,7 @@ static void on_feeds_event(struct node *n, const struct feeds_event *ev, uint64_
         break;
     case FEEDS_EV_WAITS:
         peers_want(n->peers, ev->device, ev->waits, now_ms);
+        node_meet_want(n, ev->device, now_ms);
         break;
     case FEEDS_EV_DEVICE:
         err = contacts_device_update(n->contacts, &n->txn, ev->device, ev->dict);
@@ -450,6 +452,7 @@ static bool route_events(struct node *n, uint64_t now_ms)
     any = nearby_route(n, now_ms) || any;
     any = network_route(n, now_ms) || any;
     any = node_dht_route(n, now_ms) || any;
+    any = node_meet_route(n, now_ms) || any;
     while (feeds_next_event(n->feeds, &fe)) {
         on_feeds_event(n, &fe, now_ms);
         any = true;
@@ -716,6 +719,7 @@ void node_tick(struct node *n, uint64_t now_ms)
     contacts_tick(n->contacts, &n->txn, now_ms);
     presence_tick(n->presence, now_ms);
     node_dht_tick(n, now_ms);
+    node_meet_tick(n, now_ms);
     node_file_tick(n, now_ms);
     attempts_tick(n, now_ms);
     askings_tick(n, now_ms);
@@ -747,6 +751,7 @@ uint64_t node_deadline(const struct node *n)
     at = earlier(at, presence_deadline(n->presence));
     at = earlier(at, xfer_deadline(n->xfer));
     at = earlier(at, node_dht_deadline(n));
+    at = earlier(at, node_meet_deadline(n));
     at = earlier(at, attempts_deadline(n));
     at = earlier(at, askings_deadline(n));
     at = earlier(at, verifies_deadline(n));
@@ -787,6 +792,7 @@ void node_shutdown(struct node *n, uint64_t now_ms)
     n->stopping = true;
     lan_leave(n->lan);
     nearby_hide(n->nearby, now_ms);
+    node_meet_free(n);
     node_dht_stop(n);
     for (struct conn *c = n->first; c != NULL; c = c->next) {
         conn_close(n, c, CLOSE_SHUTDOWN, now_ms);

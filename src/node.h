@@ -25,6 +25,7 @@
 #include "dht/dht.h"
 #include "feed.h"
 #include "lan.h"
+#include "meet.h"
 #include "nearby.h"
 #include "peer.h"
 #include "presence.h"
@@ -151,6 +152,13 @@ enum node_event_kind {
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
+/* What became of looking for an inviter in the DHT. */
+enum node_looked {
+    NODE_LOOKED_NOT,     /* we are not in it, or have not got so far */
+    NODE_LOOKED_UNASKED, /* it could not be asked */
+    NODE_LOOKED_ABSENT,  /* they have left no word there */
+    NODE_LOOKED_FOUND,   /* it is known where they are, or were within the hour */
+};
 enum node_presence_what { NODE_PRESENCE_STATE, NODE_PRESENCE_TYPING, NODE_PRESENCE_LIVE };
 struct node_event {
     enum node_event_kind kind;
@@ -163,6 +171,7 @@ struct node_event {
     int err;                      /* RESULT, BROKEN */
     unsigned close_code;          /* RESULT of add: enum close_code when ERR_REFUSED */
     uint32_t contact;             /* RESULT of add, PRESENCE */
+    enum node_looked looked;      /* RESULT of add when ERR_TIMEOUT */
     uint32_t id;                  /* RESULT of invite, send_file; TRANSFER */
     uint8_t mid[WIRE_MID];        /* RESULT of send, change, send_file */
     const struct xfer_job *job;   /* JOB; dies with the next call */
@@ -316,6 +325,9 @@ bool node_dht_alone(const struct node *n);
 bool node_dht_remembers(const struct node *n);
 /* False: it is not in the DHT. */
 bool node_dht_stats(const struct node *n, struct dht_stats *out);
+
+/* What meeting through the DHT has come to. False: it is not in the DHT. */
+bool node_meet_stats(const struct node *n, struct meet_stats *out);
 
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);

@@ -33,12 +33,14 @@ static void attempt_new(struct node *n, const struct contacts_adding *adding,
     n->attempts = a;
     wire_beacon_key_invite(a->code.secret, key[0]);
     (void)lan_watch(n->lan, LAN_ADDING, a->slot, key, 1, now_ms);
+    node_meet_adding(n, a, now_ms);
     sodium_memzero(key, sizeof(key));
 }
 
 static void attempt_free(struct node *n, struct attempt *a)
 {
     lan_unwatch(n->lan, LAN_ADDING, a->slot);
+    node_meet_added(n, a->slot);
     sodium_memzero(a, sizeof(*a));
     free(a);
 }
@@ -80,6 +82,11 @@ static bool attempt_addr(const struct node *n, const struct attempt *a, size_t i
         *out = a->found;
         return true;
     }
+    if (i < a->n_where) {
+        *out = a->where[i];
+        return true;
+    }
+    i -= a->n_where;
     if (i < a->code.n_addrs) {
         *out = a->code.addrs[i];
         return true;
@@ -105,7 +112,21 @@ static void attempt_dial(struct node *n, struct attempt *a, uint64_t now_ms)
         a->next_ms = now_ms + NODE_ADD_RETRY_MS;
     } else {
         a->next_ms = DEADLINE_NONE;
+        a->late_ms = now_ms + NODE_ADD_ADDR_MS;
     }
+}
+
+/* From the first address again: one that does not answer must not hold up a new one. */
+static void attempt_anew(struct node *n, struct attempt *a, uint64_t now_ms)
+{
+    struct conn *c = a->conn != 0 ? conn_get(n, a->conn) : NULL;
+
+    a->next_addr = 0;
+    if (c != NULL) {
+        a->conn = 0;
+        conn_close(n, c, CLOSE_NORMAL, now_ms);
+    }
+    attempt_dial(n, a, now_ms);
 }
 
 /* The inviter answered a beacon from there. */
@@ -124,13 +145,33 @@ void attempt_found(struct node *n, uint32_t slot, const struct addr *addr,
     if (c != NULL && (c->up || addr_eq(&c->addr, addr))) {
         return;
     }
-    a->next_addr = 0;
-    if (c != NULL) {
-        /* An address of the code that does not answer must not hold this one up. */
-        a->conn = 0;
-        conn_close(n, c, CLOSE_NORMAL, now_ms);
+    attempt_anew(n, a, now_ms);
+}
+
+void attempt_where(struct node *n, uint32_t slot, const struct addr *v, size_t count,
+                   uint64_t now_ms)
+{
+    struct attempt *a = attempt_get(n, slot);
+    struct conn *c = a != NULL && a->conn != 0 ? conn_get(n, a->conn) : NULL;
+
+    if (a == NULL) {
+        return;
     }
-    attempt_dial(n, a, now_ms);
+    memcpy(a->where, v, count * sizeof(v[0]));
+    a->n_where = count;
+    a->looked = NODE_LOOKED_FOUND;
+    if (c == NULL || !c->connected) {
+        attempt_anew(n, a, now_ms);
+    }
+}
+
+void attempt_looked(struct node *n, uint32_t slot, enum node_looked looked)
+{
+    struct attempt *a = attempt_get(n, slot);
+
+    if (a != NULL) {
+        a->looked = looked;
+    }
 }
 
 void attempt_conn_over(struct node *n, uint32_t conn, uint64_t now_ms)
@@ -143,11 +184,31 @@ void attempt_conn_over(struct node *n, uint32_t conn, uint64_t now_ms)
     }
 }
 
+/* Whether the address that is dialled does not answer, and there are others. */
+static bool is_slow(const struct node *n, const struct attempt *a)
+{
+    const struct conn *c = a->conn != 0 ? conn_get(n, a->conn) : NULL;
+    struct addr next;
+
+    return c != NULL && !c->connected && attempt_addr(n, a, a->next_addr, &next);
+}
+
+static void give_up_slow(struct node *n, struct attempt *a, uint64_t now_ms)
+{
+    struct conn *c = conn_get(n, a->conn);
+
+    a->conn = 0;
+    conn_close(n, c, CLOSE_NORMAL, now_ms);
+    attempt_dial(n, a, now_ms);
+}
+
 void attempts_tick(struct node *n, uint64_t now_ms)
 {
     for (struct attempt *a = n->attempts; a != NULL; a = a->next) {
         if (a->conn == 0 && a->next_ms <= now_ms) {
             attempt_dial(n, a, now_ms);
+        } else if (a->late_ms <= now_ms && is_slow(n, a)) {
+            give_up_slow(n, a, now_ms);
         }
     }
     for (struct waiter **at = &n->waiters; *at != NULL;) {
@@ -157,10 +218,13 @@ void attempts_tick(struct node *n, uint64_t now_ms)
             at = &w->next;
             continue;
         }
-        struct node_event ev = {.kind = NODE_EV_RESULT,
-                                .tag = w->tag,
-                                .err = ERR_TIMEOUT,
-                                .contact = w->contact};
+        const struct attempt *tried = attempt_get(n, w->slot);
+        struct node_event ev = {
+            .kind = NODE_EV_RESULT,
+            .tag = w->tag,
+            .err = ERR_TIMEOUT,
+            .contact = w->contact,
+            .looked = w->slot != 0 && tried != NULL ? tried->looked : NODE_LOOKED_NOT};
 
         node_result(n, &ev);
         *at = w->next;
@@ -176,6 +240,8 @@ uint64_t attempts_deadline(const struct node *n)
     for (const struct attempt *a = n->attempts; a != NULL; a = a->next) {
         if (a->conn == 0 && a->next_ms < at) {
             at = a->next_ms;
+        } else if (a->late_ms < at && is_slow(n, a)) {
+            at = a->late_ms;
         }
     }
     for (const struct waiter *w = n->waiters; w != NULL; w = w->next) {

@@ -359,6 +359,7 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
         conn_close(n, old, CLOSE_REPLACED, now_ms);
     }
     c->current = true;
+    node_meet_reached(n, c->ref, now_ms);
     keyring_met(&n->ring, LINK_CONTACT, c->ref, &c->addr);
     if (contacts_answered(n->contacts, &n->txn, contact_of(n, c->ref)) == 0) {
         waiters_answered(n, contact_of(n, c->ref));
@@ -560,6 +561,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
             peers_gone(n->peers, c->ref, now_ms);
         }
         peers_link_down(n->peers, c->ref, c->id, link_end(ev, code), now_ms);
+        node_meet_reached(n, c->ref, now_ms);
         if (current) {
             feeds_peer_down(n->feeds, c->ref, now_ms);
             xfer_peer_down(n->xfer, c->ref, now_ms);

@@ -178,6 +178,10 @@ void node_dht_moved(struct node *n, uint64_t now_ms)
     if (n->dht != NULL && known && !same) {
         dht_network_changed(n->dht, now_ms);
     }
+    node_meet_where(n, now_ms);
+    if (known && !same) {
+        node_meet_moved(n, now_ms);
+    }
 }
 
 /* ---- datagrams ---- */
@@ -257,17 +261,22 @@ bool node_dht_route(struct node *n, uint64_t now_ms)
             tag = asked_by(n, e.op, e.type == DHT_DONE);
             if (tag != 0) {
                 tell(n, tag, &e);
+            } else {
+                (void)node_meet_told(n, &e, now_ms);
             }
             break;
         case DHT_READY:
             n->dht_save_ms = now_ms + SAVE_FIRST_MS;
+            node_meet_ready(n, now_ms);
             break;
         case DHT_SELF:
             log_debug("the DHT sees us at %s", addr_str(&e.u.self.addr, s));
+            node_meet_where(n, now_ms);
             break;
         case DHT_OPEN:
             log_debug("nodes of the DHT %s",
                       e.u.open.open ? "reach us" : "do not reach us");
+            node_meet_where(n, now_ms);
             break;
         }
     }

@@ -134,10 +134,12 @@ static void on_waits(struct node *n, const struct xfer_event *ev, uint64_t now_m
 
     if (ev->device != 0) {
         peers_hold(n->peers, ev->device, PEER_HOLD_FILE, ev->waits, now_ms);
+        node_meet_want(n, ev->device, now_ms);
         return;
     }
     while ((d = contacts_device_next(n->contacts, ev->contact, &pos)) != NULL) {
         peers_hold(n->peers, d->id, PEER_HOLD_FILES, ev->waits, now_ms);
+        node_meet_want(n, d->id, now_ms);
     }
 }
 

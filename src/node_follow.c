@@ -261,6 +261,7 @@ void node_beacons_follow(struct node *n, uint64_t now_ms)
         n->broken = ERR_NOMEM;
     }
     network_show(n);
+    node_meet_follow(n, now_ms);
     sodium_memzero(main_key, sizeof(main_key));
     sodium_memzero(alt, (n->n_unacked + 1) * 32);
     free(alt);
@@ -379,6 +380,7 @@ void contact_unfollow(struct node *n, uint32_t id, uint64_t now_ms)
         keyring_del(&n->ring, LINK_CONTACT, d->id);
         lan_unwatch(n->lan, LAN_CONTACT, d->id);
         peers_del(n->peers, d->id);
+        node_meet_forget(n, d->id);
     }
     feeds_contact_del(n->feeds, id);
     presence_forget(n->presence, id);
@@ -413,6 +415,7 @@ void invites_follow(struct node *n, uint64_t now_ms)
                         now_ms);
         sodium_memzero(key, sizeof(key));
     }
+    node_meet_invites(n, now_ms);
     attempts_sync(n, now_ms);
 }
 
@@ -470,6 +473,9 @@ int node_start(struct node *n, uint64_t now_ms)
     err = xfer_start(n->xfer, &n->txn, now_ms);
     if (err == 0) {
         err = node_dht_start(n, now_ms);
+    }
+    if (err == 0) {
+        err = node_meet_start(n, now_ms);
     }
     if (err != 0) {
         return err;

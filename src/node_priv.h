@@ -5,6 +5,7 @@
  *   node_conn.c  carriers and their links
  *   node_add.c   codes being tried
  *   node_dht.c   the DHT
+ *   node_meet.c  meeting through the DHT
  *   node_file.c  files
  *   node_req.c   requests of front ends
  *   node_nearby.c  people nearby
@@ -29,6 +30,8 @@ enum {
     NODE_GATED_MAX = 64 * 1024 * 1024, /* bytes of frames held back; then links end */
     NODE_BOX_CHECK_MS = 3600000,
     NODE_ADD_RETRY_MS = 5000,
+    NODE_ADD_ADDR_MS =
+        3000, /* for an address that does not answer, while there are more */
     NODE_ASK_MS = 30 * 60 * 1000, /* somebody who does not answer is asked so long */
     NODE_OUT_BUF = 72 * 1024,
     NODE_METAS_MAX = 64,
@@ -112,8 +115,12 @@ struct attempt {
     size_t next_addr;
     uint64_t next_ms;
     bool has_found;
-    struct addr found; /* where the inviter answered */
-    bool gone;         /* mark while the list is compared */
+    struct addr found;                       /* where the inviter answered */
+    struct addr where[WIRE_WHERE_ADDRS_MAX]; /* … and has left word to be */
+    size_t n_where;
+    uint64_t late_ms;        /* the address that is dialled has had its time */
+    enum node_looked looked; /* what became of looking in the DHT */
+    bool gone;               /* mark while the list is compared */
 };
 
 /* Somebody nearby who is to be asked. */
@@ -175,6 +182,7 @@ struct node {
     struct asked *asked;
     size_t n_asked, cap_asked;
     uint64_t dht_save_ms;
+    struct meeting *meeting;               /* NULL: not in the DHT */
     struct addr dht_addrs[WIRE_ADDRS_MAX]; /* our own, when it was last told of them */
     size_t n_dht_addrs;
 
@@ -393,7 +401,35 @@ bool node_dht_route(struct node *n, uint64_t now_ms);
 void node_dht_tick(struct node *n, uint64_t now_ms);
 uint64_t node_dht_deadline(const struct node *n);
 
+/* ---- node_meet.c ---- */
+int node_meet_start(struct node *n, uint64_t now_ms);
+void node_meet_free(struct node *n);
+/* Presence, contacts, or who has acknowledged our device dictionary may have changed. */
+void node_meet_follow(struct node *n, uint64_t now_ms);
+void node_meet_invites(struct node *n, uint64_t now_ms);
+void node_meet_adding(struct node *n, const struct attempt *a, uint64_t now_ms);
+void node_meet_added(struct node *n, uint32_t slot);
+void node_meet_forget(struct node *n, uint32_t device);
+/* What waits for the device, or its link, may have changed. */
+void node_meet_want(struct node *n, uint32_t device, uint64_t now_ms);
+void node_meet_reached(struct node *n, uint32_t device, uint64_t now_ms);
+/* Our addresses, or what the DHT sees of them, may have changed. */
+void node_meet_where(struct node *n, uint64_t now_ms);
+/* They have: contacts are looked up again. */
+void node_meet_moved(struct node *n, uint64_t now_ms);
+/* The DHT can be asked. */
+void node_meet_ready(struct node *n, uint64_t now_ms);
+/* False: it is not for meet. */
+bool node_meet_told(struct node *n, const struct dht_event *e, uint64_t now_ms);
+bool node_meet_route(struct node *n, uint64_t now_ms);
+void node_meet_tick(struct node *n, uint64_t now_ms);
+uint64_t node_meet_deadline(const struct node *n);
+
 /* ---- node_add.c ---- */
+/* The inviter has left word of these; they are dialled at once. */
+void attempt_where(struct node *n, uint32_t slot, const struct addr *v, size_t count,
+                   uint64_t now_ms);
+void attempt_looked(struct node *n, uint32_t slot, enum node_looked looked);
 void attempts_sync(struct node *n, uint64_t now_ms);
 void attempt_found(struct node *n, uint32_t slot, const struct addr *a, uint64_t now_ms);
 struct attempt *attempt_get(struct node *n, uint32_t slot);

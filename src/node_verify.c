@@ -29,6 +29,7 @@ static void want(struct node *n, uint32_t contact, bool on, uint64_t now_ms)
 
     while ((d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
         peers_hold(n->peers, d->id, PEER_HOLD_PERSON, on, now_ms);
+        node_meet_want(n, d->id, now_ms);
     }
 }
 

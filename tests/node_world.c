@@ -115,6 +115,7 @@ static void out_dial(struct nw_world *w, int i, const struct node_out *out)
     int to = out->dst.ip[3] - 1;
     size_t c = carrier_new(w, i, to);
     carrier_open(w, c, 0, out->conn);
+    w->carriers[c].to = out->dst;
     bool there = out->dst.family == 4 && !w->n[i].refuse && to >= 0 && to < w->count &&
                  w->n[to].node != NULL && out->dst.ip[2] == w->n[to].vlan;
     push(w, there ? NW_CONNECT : NW_END, c, 0, NULL, NULL, 0);
@@ -421,6 +422,13 @@ void nw_run(struct nw_world *w, uint64_t ms)
 
 /* ---- life ---- */
 
+static void plug(struct nw_world *w, int i)
+{
+    struct lan_interface eth = {
+        .ifindex = 1, .addr = nw_addr_of(w, i), .bits = 24, .up = true};
+    node_interfaces(w->n[i].node, &eth, 1, w->now_ms);
+}
+
 void nw_start(struct nw_world *w, int i)
 {
     struct nw_node *n = &w->n[i];
@@ -433,8 +441,6 @@ void nw_start(struct nw_world *w, int i)
         .may_send = n->dht_may_send,
         .ctx = n,
     };
-    struct lan_interface eth = {
-        .ifindex = 1, .addr = nw_addr_of(w, i), .bits = 24, .up = true};
     static const char *const names[NW_NODES] = {"ada", "bob", "cy"};
     static const uint8_t cache[NETKEY_CACHE];
     uint8_t key[NETKEY];
@@ -467,7 +473,22 @@ void nw_start(struct nw_world *w, int i)
     }
     err = err != 0 ? err : node_start(n->node, w->now_ms);
     assert(err == 0);
-    node_interfaces(n->node, &eth, 1, w->now_ms);
+    plug(w, i);
+}
+
+void nw_move(struct nw_world *w, int i, uint8_t vlan)
+{
+    w->n[i].vlan = vlan;
+    plug(w, i);
+    nw_drain(w, i);
+    for (size_t c = 0; c < w->n_carriers; c++) {
+        if (w->carriers[c].node[0] == i || w->carriers[c].node[1] == i) {
+            push(w, NW_END, c, 0, NULL, NULL, 0);
+            push(w, NW_END, c, 1, NULL, NULL, 0);
+        }
+    }
+    while (nw_step(w)) {
+    }
 }
 
 void nw_init_of(struct nw_world *w, int count)

@@ -29,7 +29,8 @@ struct nw_event {
 };
 
 struct nw_carrier {
-    int node[2]; /* dialler, listener */
+    int node[2];    /* dialler, listener */
+    struct addr to; /* that was dialled */
     uint32_t id[2];
     bool open[2];
     size_t sent[2]; /* bytes by that side */
@@ -102,6 +103,8 @@ void nw_start(struct nw_world *w, int i);
 void nw_lose(struct nw_world *w, int i);
 /* The address of a node, in its VLAN. */
 struct addr nw_addr_of(const struct nw_world *w, int i);
+/* It moves to another network, and so to another address; its links are lost. */
+void nw_move(struct nw_world *w, int i, uint8_t vlan);
 void nw_release(struct nw_world *w);
 struct addr nw_addr(int i);
 /* Everything a node has to give. */

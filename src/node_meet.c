@@ -1,0 +1,548 @@
+/* Meeting through the DHT: tells meet who and where we are and whom we know, carries its
+ * requests to the DHT, and what is found to who dials. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/log.h"
+#include "dht/dht.h"
+#include "meet.h"
+#include "node_priv.h"
+
+enum {
+    OPS_MAX = 64,      /* requests of meet that run; it has fewer */
+    NEAR_MAX = 24,     /* keys whose nearest nodes are remembered … */
+    NEAR_MS = 1800000, /* … for so long: then they are looked for again */
+    SWEEP_INVITES_MS = 3600000,
+    MS_PER_S = 1000,
+    US_PER_S = 1000000,
+};
+
+struct running {
+    uint32_t op, id; /* of the DHT; of meet. op 0: free */
+    enum meet_out_kind kind;
+    uint64_t seq;
+    struct addr at; /* the one node that is asked; family 0: a look-up */
+    uint8_t pub[BLIND_PUB];
+};
+
+/* The nodes that are nearest to a key, for who polls it. */
+struct near {
+    uint8_t pub[BLIND_PUB];
+    struct krpc_node v[LOOKUP_K];
+    size_t n, next;
+    uint64_t used_ms, until_ms;
+};
+
+struct meeting {
+    struct meet *meet;
+    struct running ops[OPS_MAX];
+    struct near near[NEAR_MAX];
+    uint64_t invites_ms; /* when an open one expires, or to look at them again */
+};
+
+/* ---- who and where we are ---- */
+
+static bool is_ours(const struct node *n, const struct addr *a)
+{
+    for (size_t i = 0; i < n->n_addrs; i++) {
+        if (addr_eq(&n->addrs[i], a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_link(struct wire_where *w, const struct addr *a)
+{
+    for (size_t i = 0; i < w->n_links; i++) {
+        if (addr_eq(&w->links[i], a)) {
+            return;
+        }
+    }
+    if (w->n_links < WIRE_WHERE_ADDRS_MAX && addr_is_dialable(a)) {
+        w->links[w->n_links++] = *a;
+    }
+}
+
+static void add_interfaces(const struct node *n, struct wire_where *w, bool private)
+{
+    for (size_t i = 0; i < n->n_addrs; i++) {
+        if (addr_is_private(&n->addrs[i]) == private) {
+            add_link(w, &n->addrs[i]);
+        }
+    }
+}
+
+/* Public addresses of our own first, then what others see of us (somebody may have opened
+ * the port there), then private ones: contacts may be behind the same translation. */
+void node_meet_where(struct node *n, uint64_t now_ms)
+{
+    struct wire_where w = {.nat = WIRE_NAT_UNKNOWN};
+    struct dht_stats s;
+    bool translated = false;
+
+    if (n->meeting == NULL || !node_dht_stats(n, &s)) {
+        return;
+    }
+    add_interfaces(n, &w, false);
+    translated = w.n_links == 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct addr a = s.seen[i];
+
+        if (a.family == 0) {
+            continue;
+        }
+        w.udp[w.n_udp++] = a;
+        a.port = n->link_port;
+        translated = translated || !is_ours(n, &a);
+        add_link(&w, &a);
+    }
+    add_interfaces(n, &w, true);
+    if (!translated && !s.read_only) {
+        w.nat = WIRE_NAT_NONE;
+    }
+    meet_set_where(n->meeting->meet, &w, now_ms);
+}
+
+void node_meet_moved(struct node *n, uint64_t now_ms)
+{
+    if (n->meeting != NULL) {
+        meet_network_changed(n->meeting->meet, now_ms);
+    }
+}
+
+void node_meet_ready(struct node *n, uint64_t now_ms)
+{
+    if (n->meeting != NULL) {
+        node_meet_where(n, now_ms);
+        meet_set_online(n->meeting->meet, true, now_ms);
+    }
+}
+
+/* ---- whom we know ---- */
+
+static void failed(struct node *n, int err)
+{
+    if (err == ERR_NOMEM) {
+        n->broken = err;
+    } else if (err != 0) {
+        log_warn("somebody cannot be looked for in the DHT: %s", err_str(err));
+    }
+}
+
+/* Devices of one account read the same place: one of them stands for all. */
+static void follow_contact(struct node *n, const struct rec_contact *c, bool acked,
+                           uint64_t now_ms)
+{
+    const struct rec_device *d;
+    size_t pos = 0;
+
+    while ((d = contacts_device_next(n->contacts, c->id, &pos)) != NULL) {
+        struct meet_contact m = {
+            .ref = d->id, .has_presence = d->has_presence, .acked = acked};
+
+        memcpy(m.device, d->device, sizeof(m.device));
+        memcpy(m.pair, c->pair, sizeof(m.pair));
+        if (d->has_presence) {
+            memcpy(m.p, d->presence_p, sizeof(m.p));
+            memcpy(m.a, d->presence_a, sizeof(m.a));
+        }
+        failed(n, meet_contact(n->meeting->meet, &m, now_ms));
+        sodium_memzero(&m, sizeof(m));
+        node_meet_want(n, d->id, now_ms);
+        node_meet_reached(n, d->id, now_ms);
+        acked = true;
+    }
+}
+
+/* n_unacked is in the order of contacts. */
+void node_meet_follow(struct node *n, uint64_t now_ms)
+{
+    const struct rec_contact *c;
+    size_t pos = 0, at = 0;
+
+    if (n->meeting == NULL) {
+        return;
+    }
+    meet_set_self(n->meeting->meet, n->device, n->presence_p, n->presence_seed, now_ms);
+    meet_set_hidden(n->meeting->meet, node_hidden(n), now_ms);
+    while ((c = contacts_next(n->contacts, &pos)) != NULL) {
+        bool unacked = at < n->n_unacked && n->unacked[at] == c->id;
+
+        at += unacked ? 1 : 0;
+        if ((c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) == 0) {
+            follow_contact(n, c, !unacked, now_ms);
+        }
+    }
+}
+
+void node_meet_forget(struct node *n, uint32_t device)
+{
+    if (n->meeting != NULL) {
+        meet_forget(n->meeting->meet, MEET_CONTACT, device);
+    }
+}
+
+void node_meet_want(struct node *n, uint32_t device, uint64_t now_ms)
+{
+    if (n->meeting != NULL) {
+        meet_want(n->meeting->meet, device, peers_wanted(n->peers, device), now_ms);
+    }
+}
+
+void node_meet_reached(struct node *n, uint32_t device, uint64_t now_ms)
+{
+    if (n->meeting != NULL) {
+        meet_reached(n->meeting->meet, MEET_CONTACT, device,
+                     peers_link(n->peers, device) != 0, now_ms);
+    }
+}
+
+/* Only an open invite is left word for; its inviter's clock says when it is over. */
+void node_meet_invites(struct node *n, uint64_t now_ms)
+{
+    const struct rec_invite *inv;
+    uint64_t wall_s = env_wall_us(n->env) / US_PER_S, next_ms = SWEEP_INVITES_MS;
+    size_t pos = 0;
+
+    if (n->meeting == NULL) {
+        return;
+    }
+    while ((inv = contacts_invite_next(n->contacts, &pos)) != NULL) {
+        if (inv->ended_s != 0 || inv->expiry_s <= wall_s) {
+            meet_forget(n->meeting->meet, MEET_INVITE, inv->id);
+            continue;
+        }
+        failed(n, meet_invite(n->meeting->meet, inv->id, inv->secret, now_ms));
+        if (inv->expiry_s - wall_s < next_ms / MS_PER_S) {
+            next_ms = (inv->expiry_s - wall_s) * MS_PER_S;
+        }
+    }
+    n->meeting->invites_ms = now_ms + next_ms;
+}
+
+void node_meet_adding(struct node *n, const struct attempt *a, uint64_t now_ms)
+{
+    if (n->meeting != NULL) {
+        failed(n, meet_adding(n->meeting->meet, a->slot, a->code.secret, now_ms));
+    }
+}
+
+void node_meet_added(struct node *n, uint32_t slot)
+{
+    if (n->meeting != NULL) {
+        meet_forget(n->meeting->meet, MEET_ADDING, slot);
+    }
+}
+
+/* ---- life ---- */
+
+int node_meet_start(struct node *n, uint64_t now_ms)
+{
+    if (n->dht == NULL) {
+        return 0;
+    }
+    n->meeting = calloc(1, sizeof(*n->meeting));
+    if (n->meeting == NULL || (n->meeting->meet = meet_new(n->env)) == NULL) {
+        node_meet_free(n);
+        return ERR_NOMEM;
+    }
+    node_meet_invites(n, now_ms);
+    for (const struct attempt *a = n->attempts; a != NULL; a = a->next) {
+        node_meet_adding(n, a, now_ms);
+    }
+    return 0;
+}
+
+void node_meet_free(struct node *n)
+{
+    if (n->meeting != NULL) {
+        meet_free(n->meeting->meet);
+        free(n->meeting);
+        n->meeting = NULL;
+    }
+}
+
+/* ---- the nodes near a key ---- */
+
+static struct near *near_get(struct meeting *m, const uint8_t pub[BLIND_PUB])
+{
+    for (size_t i = 0; i < NEAR_MAX; i++) {
+        if (m->near[i].n > 0 && memcmp(m->near[i].pub, pub, BLIND_PUB) == 0) {
+            return &m->near[i];
+        }
+    }
+    return NULL;
+}
+
+/* A free one, or the one that was of no use for longest. */
+static struct near *near_oldest(struct meeting *m)
+{
+    struct near *at = &m->near[0];
+
+    for (size_t i = 1; i < NEAR_MAX && at->n > 0; i++) {
+        if (m->near[i].n == 0 || m->near[i].used_ms < at->used_ms) {
+            at = &m->near[i];
+        }
+    }
+    return at;
+}
+
+static void near_learn(struct meeting *m, const uint8_t pub[BLIND_PUB],
+                       const struct dht_result *r, uint64_t now_ms)
+{
+    struct near *at = near_get(m, pub);
+
+    if (r->n_closest == 0) {
+        return;
+    }
+    at = at != NULL ? at : near_oldest(m);
+    memcpy(at->pub, pub, BLIND_PUB);
+    memcpy(at->v, r->closest, r->n_closest * sizeof(at->v[0]));
+    at->n = r->n_closest;
+    at->next = 0;
+    at->used_ms = now_ms;
+    at->until_ms = now_ms + NEAR_MS;
+}
+
+/* Another one each time, or NULL: none is known, or what is known is old. */
+static const struct krpc_node *near_next(struct meeting *m, const uint8_t pub[BLIND_PUB],
+                                         uint64_t now_ms)
+{
+    struct near *at = near_get(m, pub);
+
+    if (at == NULL || now_ms >= at->until_ms) {
+        return NULL;
+    }
+    at->used_ms = now_ms;
+    at->next = (at->next + 1) % at->n;
+    return &at->v[at->next];
+}
+
+/* It does not answer. */
+static void near_drop(struct meeting *m, const struct running *r)
+{
+    struct near *at = near_get(m, r->pub);
+
+    for (size_t i = 0; at != NULL && i < at->n; i++) {
+        if (addr_eq(&at->v[i].addr, &r->at)) {
+            at->v[i] = at->v[--at->n];
+            at->next = 0;
+        }
+    }
+}
+
+/* ---- the DHT ---- */
+
+static int begin_put(struct node *n, const struct meet_out *o, uint64_t now_ms,
+                     uint32_t *op)
+{
+    const struct item it = {
+        .v = {o->v, sizeof(o->v)}, .k = o->pub, .sig = o->sig, .seq = (int64_t)o->seq};
+
+    return dht_put(n->dht, &it, NULL, false, now_ms, op);
+}
+
+static int begin(struct node *n, const struct meet_out *o, uint64_t now_ms,
+                 struct running *r)
+{
+    const struct krpc_node *at = NULL;
+
+    switch (o->kind) {
+    case MEET_PUT:
+        return begin_put(n, o, now_ms, &r->op);
+    case MEET_POLL:
+        at = near_next(n->meeting, o->pub, now_ms);
+        break;
+    case MEET_GET:
+        break;
+    }
+    if (at == NULL) {
+        return dht_get_mutable(n->dht, o->pub, NULL, 0, false, now_ms, &r->op);
+    }
+    r->at = at->addr;
+    return dht_get_mutable_at(n->dht, at, o->pub, now_ms, &r->op);
+}
+
+static void ask(struct node *n, const struct meet_out *o, uint64_t now_ms)
+{
+    struct running *r = NULL;
+    int err = n->dht == NULL ? ERR_STATE : ERR_LIMIT;
+
+    for (size_t i = 0; i < OPS_MAX && r == NULL; i++) {
+        r = n->meeting->ops[i].op == 0 ? &n->meeting->ops[i] : NULL;
+    }
+    if (n->dht != NULL && r != NULL) {
+        *r = (struct running){.id = o->id, .kind = o->kind, .seq = o->seq};
+        memcpy(r->pub, o->pub, sizeof(r->pub));
+        err = begin(n, o, now_ms, r);
+    }
+    if (err != 0) {
+        if (r != NULL) {
+            r->op = 0;
+        }
+        meet_done(n->meeting->meet, o->id, MEET_UNASKED, 0, now_ms);
+    }
+}
+
+/* A put that is refused because something newer stands there has reached its nodes. */
+static enum meet_end end_of(const struct running *r, const struct dht_result *d)
+{
+    switch (d->outcome) {
+    case DHT_OK:
+    case DHT_NOT_FOUND:
+        return MEET_ANSWERED;
+    case DHT_REFUSED:
+        return d->code == KRPC_E_SEQ || d->seq > (int64_t)r->seq ? MEET_ANSWERED
+                                                                 : MEET_UNASKED;
+    case DHT_NOT_ASKED:
+        return MEET_UNASKED;
+    }
+    return MEET_UNASKED;
+}
+
+static void done(struct node *n, struct running *r, const struct dht_result *d,
+                 uint64_t now_ms)
+{
+    struct running was = *r;
+    enum meet_end end = end_of(r, d);
+    uint64_t newest = was.kind == MEET_PUT && d->seq > 0 ? (uint64_t)d->seq : 0;
+
+    r->op = 0;
+    if (was.at.family == 0) {
+        near_learn(n->meeting, was.pub, d, now_ms);
+    } else if (d->outcome == DHT_NOT_ASKED) {
+        near_drop(n->meeting, &was);
+    }
+    meet_done(n->meeting->meet, was.id, end, newest, now_ms);
+}
+
+bool node_meet_told(struct node *n, const struct dht_event *e, uint64_t now_ms)
+{
+    struct running *r = NULL;
+
+    for (size_t i = 0; n->meeting != NULL && i < OPS_MAX && e->op != 0; i++) {
+        if (n->meeting->ops[i].op == e->op) {
+            r = &n->meeting->ops[i];
+            break;
+        }
+    }
+    if (r == NULL) {
+        return false;
+    }
+    if (e->type == DHT_VALUE && e->u.value.seq > 0) {
+        (void)meet_value(n->meeting->meet, r->id, (uint64_t)e->u.value.seq, e->u.value.v,
+                         e->u.value.len, e->u.value.sig, now_ms);
+    } else if (e->type == DHT_DONE) {
+        done(n, r, &e->u.done, now_ms);
+    }
+    return true;
+}
+
+/* ---- what is found ---- */
+
+/* Peers try what was told last first. */
+static void call(struct node *n, const struct meet_event *e, uint64_t now_ms)
+{
+    for (size_t i = e->where.n_links; i-- > 0;) {
+        if (!is_ours(n, &e->where.links[i])) {
+            peers_addr(n->peers, e->ref, &e->where.links[i], false, now_ms);
+        }
+    }
+    peers_call(n->peers, e->ref, now_ms);
+}
+
+static void on_adding(struct node *n, const struct meet_event *e, uint64_t now_ms)
+{
+    struct addr v[WIRE_WHERE_ADDRS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < e->where.n_links; i++) {
+        if (!is_ours(n, &e->where.links[i])) {
+            v[count++] = e->where.links[i];
+        }
+    }
+    switch (e->type) {
+    case MEET_WHERE:
+        attempt_where(n, e->ref, v, count, now_ms);
+        break;
+    case MEET_ABSENT:
+        attempt_looked(n, e->ref, NODE_LOOKED_ABSENT);
+        break;
+    case MEET_UNKNOWN:
+        attempt_looked(n, e->ref, NODE_LOOKED_UNASKED);
+        break;
+    case MEET_KNOCK: /* nobody knocks with a code of ours but at us */
+        break;
+    }
+}
+
+static void on_event(struct node *n, const struct meet_event *e, uint64_t now_ms)
+{
+    switch (e->kind) {
+    case MEET_CONTACT:
+        if (e->type == MEET_WHERE || e->type == MEET_KNOCK) {
+            call(n, e, now_ms);
+        }
+        break;
+    case MEET_ADDING:
+        on_adding(n, e, now_ms);
+        break;
+    case MEET_INVITE:
+        break; /* who knocks with a code dials: a way through to them is not opened yet */
+    }
+}
+
+bool node_meet_route(struct node *n, uint64_t now_ms)
+{
+    struct meet_out o;
+    struct meet_event e;
+    bool any = false;
+
+    while (n->meeting != NULL && meet_next_out(n->meeting->meet, &o)) {
+        ask(n, &o, now_ms);
+        any = true;
+    }
+    while (n->meeting != NULL && meet_next_event(n->meeting->meet, &e)) {
+        on_event(n, &e, now_ms);
+        any = true;
+    }
+    return any;
+}
+
+bool node_meet_stats(const struct node *n, struct meet_stats *out)
+{
+    if (n->meeting == NULL) {
+        return false;
+    }
+    meet_stats(n->meeting->meet, out);
+    return true;
+}
+
+/* ---- time ---- */
+
+void node_meet_tick(struct node *n, uint64_t now_ms)
+{
+    if (n->meeting == NULL) {
+        return;
+    }
+    if (now_ms >= n->meeting->invites_ms) {
+        node_meet_invites(n, now_ms);
+    }
+    if (meet_deadline(n->meeting->meet) <= now_ms) {
+        meet_tick(n->meeting->meet, now_ms);
+    }
+}
+
+uint64_t node_meet_deadline(const struct node *n)
+{
+    uint64_t at;
+
+    if (n->meeting == NULL) {
+        return DEADLINE_NONE;
+    }
+    at = meet_deadline(n->meeting->meet);
+    return n->meeting->invites_ms < at ? n->meeting->invites_ms : at;
+}

@@ -1,0 +1,248 @@
+/* Whole nodes that share no network find each other through the DHT: by an invite, after
+ * they have moved, and not after they were removed. */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "node_world.h"
+
+enum {
+    ADA = 0,
+    BOB = 1,
+    CY = 2,
+    SERVER = 3,
+    NODES = 8,
+    TAG = 5,
+    SETTLED_MS = 60000,
+    ADD_MS = 15000, /* NODE_ADD_WAIT_MS */
+    SOON_MS = 30000,
+    LATER_MS = 240000,
+};
+
+static struct nw_world *w;
+
+static void down(void)
+{
+    nw_release(w);
+    free(w);
+}
+
+/* Each in a network of its own, without multicast. They know one node of the DHT. */
+static void up(void)
+{
+    struct addr a;
+    w = malloc(sizeof *w);
+    cr_assert_not_null(w);
+    nw_init_of(w, NODES);
+    for (int i = 0; i < NODES; i++) {
+        w->n[i].no_multicast = w->n[i].dht = true;
+        w->n[i].vlan = (uint8_t)(10 + i);
+    }
+    a = nw_addr_of(w, SERVER);
+    for (int i = NODES - 1; i >= 0; i--) {
+        nw_start(w, i);
+        if (i != SERVER) {
+            cr_assert_eq(node_dht_router(w->n[i].node, &a, w->now_ms), 0);
+        }
+        nw_drain(w, i);
+    }
+    nw_run(w, SETTLED_MS);
+}
+
+TestSuite(node_meet, .init = up, .fini = down);
+
+static struct node *node(int i)
+{
+    return w->n[i].node;
+}
+
+static void begin_add(int i, const char *code)
+{
+    w->n[i].results[TAG] = 0;
+    cr_assert_eq(node_add(node(i), TAG, code, strlen(code), NULL, w->now_ms), 0);
+    nw_drain(w, i);
+}
+
+/* The contact's id at either. */
+static void pair(int inviter, int adder, uint32_t *at_inviter, uint32_t *at_adder)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    nw_invite(w, inviter, code, &id);
+    nw_run(w, 1000);
+    begin_add(adder, code);
+    nw_run(w, ADD_MS - 1000);
+    cr_assert_eq(w->n[adder].results[TAG], 1, "they have not met");
+    cr_assert_eq(w->n[adder].result[TAG].err, 0);
+    *at_adder = w->n[adder].result[TAG].contact;
+    const struct rec_contact *c =
+        contacts_by_root(node_contacts(node(inviter)), node_root(node(adder)));
+    cr_assert_not_null(c);
+    *at_inviter = c->id;
+}
+
+static void talk(int from, uint32_t contact, int to, const char *text)
+{
+    nw_say(w, from, TAG, contact, text);
+    nw_run(w, 2000);
+    cr_assert_str_eq(w->n[to].text, text);
+}
+
+/* Whether one has dialled the other where it is now, since there were so many carriers.
+ */
+static bool found(int who, int whom, size_t since)
+{
+    struct addr a = nw_addr_of(w, whom);
+    for (size_t c = since; c < w->n_carriers; c++) {
+        if (w->carriers[c].node[0] == who && addr_eq(&w->carriers[c].to, &a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* At one moment, so that neither hears from the other where it has gone. */
+static void both_move(void)
+{
+    w->n[ADA].vlan = 110;
+    w->n[BOB].vlan = 111;
+    nw_move(w, ADA, 110);
+    nw_move(w, BOB, 111);
+}
+
+static void remove_contact(int i, uint32_t contact)
+{
+    cr_assert_eq(node_contact_remove(node(i), TAG, contact, w->now_ms), 0);
+    nw_drain(w, i);
+}
+
+static void hide(int i)
+{
+    int err = node_presence_set(node(i), TAG, PRESENCE_INVISIBLE, NULL, 0, w->now_ms);
+    cr_assert_eq(err, 0);
+    nw_drain(w, i);
+}
+
+Test(node_meet, an_invite_alone_brings_two_together)
+{
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    talk(ADA, bob, BOB, "hello");
+    talk(BOB, ada, ADA, "hello yourself");
+}
+
+Test(node_meet, who_has_not_heard_of_the_inviter_says_why)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    nw_invite(w, ADA, code, &id);
+    nw_lose(w, ADA);
+    begin_add(BOB, code);
+    nw_run(w, ADD_MS + 1000);
+    cr_assert_eq(w->n[BOB].result[TAG].err, ERR_TIMEOUT);
+    cr_assert_eq(w->n[BOB].result[TAG].looked, NODE_LOOKED_ABSENT);
+}
+
+Test(node_meet, nobody_to_ask_is_another_answer_than_nothing_there)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    nw_invite(w, ADA, code, &id);
+    for (int i = 0; i < NODES; i++) {
+        if (i != BOB) {
+            nw_lose(w, i);
+        }
+    }
+    begin_add(BOB, code);
+    nw_run(w, ADD_MS + 1000);
+    cr_assert_eq(w->n[BOB].result[TAG].err, ERR_TIMEOUT);
+    cr_assert_eq(w->n[BOB].result[TAG].looked, NODE_LOOKED_UNASKED);
+}
+
+Test(node_meet, two_who_move_find_each_other_again)
+{
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    both_move();
+    cr_assert_not(node_linked(node(ADA), bob));
+    nw_run(w, SOON_MS);
+    cr_assert(node_linked(node(ADA), bob));
+    talk(ADA, bob, BOB, "here");
+    talk(BOB, ada, ADA, "and here");
+}
+
+Test(node_meet, who_was_removed_does_not_find_us_who_stays_does)
+{
+    uint32_t bob, ada, cy, ada_of_cy;
+    pair(ADA, BOB, &bob, &ada);
+    pair(ADA, CY, &cy, &ada_of_cy);
+    nw_run(w, SETTLED_MS);
+    remove_contact(ADA, cy);
+    nw_run(w, SETTLED_MS);
+    size_t since = w->n_carriers;
+    w->n[ADA].refuse = true; /* the others have to find her */
+    both_move();
+    nw_say(w, BOB, TAG, ada, "still there?");
+    nw_say(w, CY, TAG, ada_of_cy, "come back");
+    nw_run(w, LATER_MS);
+    cr_assert(found(BOB, ADA, since));
+    cr_assert_str_eq(w->n[ADA].text, "still there?");
+    cr_assert_not(found(CY, ADA, since));
+}
+
+Test(node_meet, who_did_not_hear_that_our_secret_is_another_finds_us_all_the_same)
+{
+    uint32_t bob, ada, cy, ada_of_cy;
+    pair(ADA, BOB, &bob, &ada);
+    pair(ADA, CY, &cy, &ada_of_cy);
+    nw_run(w, SETTLED_MS);
+    w->n[ADA].refuse = w->n[BOB].refuse = true;
+    hide(BOB); /* or he would be found, and knocked at */
+    nw_cut(w);
+    remove_contact(ADA, cy);
+    nw_run(w, SETTLED_MS);
+    size_t since = w->n_carriers;
+    both_move();
+    w->n[BOB].refuse = false;
+    nw_say(w, BOB, TAG, ada, "still there?");
+    nw_say(w, CY, TAG, ada_of_cy, "come back");
+    nw_run(w, LATER_MS);
+    cr_assert(found(BOB, ADA, since));
+    cr_assert_str_eq(w->n[ADA].text, "still there?");
+    cr_assert_not(found(CY, ADA, since));
+}
+
+/* 240 rounds of 4 polls: each asks one node, where a look-up would ask all seven. */
+Test(node_meet, polling_costs_one_query_each)
+{
+    enum { HOUR_MS = 3600000, POLLS = 4 * 60, POLL_BYTES = 200, OTHER_BYTES = 100000 };
+    uint32_t bob, ada;
+    struct meet_stats before, after;
+    pair(ADA, BOB, &bob, &ada);
+    nw_lose(w, ADA);
+    nw_run(w, HOUR_MS / 6);
+    cr_assert(node_meet_stats(node(BOB), &before));
+    size_t bytes = w->n[BOB].udp_out;
+    nw_run(w, HOUR_MS);
+    cr_assert(node_meet_stats(node(BOB), &after));
+    bytes = w->n[BOB].udp_out - bytes;
+    cr_assert_geq(after.polls - before.polls, POLLS / 2);
+    cr_assert_leq(bytes, POLLS * POLL_BYTES + OTHER_BYTES);
+}
+
+Test(node_meet, an_invisible_node_leaves_no_word)
+{
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    hide(ADA);
+    size_t since = w->n_carriers;
+    w->n[ADA].refuse = true;
+    both_move();
+    nw_say(w, BOB, TAG, ada, "are you there?");
+    nw_run(w, LATER_MS);
+    cr_assert_not(found(BOB, ADA, since));
+}
