@@ -349,7 +349,7 @@ static uint64_t settle_dial(struct peers *p, struct peer *q, uint64_t now_ms)
     case DIAL_QUEUED:
         break;
     case DIAL_DIALLING:
-        if (q->link != 0 || untried(q) == NULL) {
+        if (untried(q) == NULL || !wanted(p, q)) {
             break;
         }
         next_ms = q->dial_ms + PEER_ADDR_MS;

@@ -254,6 +254,24 @@ Test(peer, addresses_are_tried_one_at_a_time)
     peers_free(p);
 }
 
+Test(peer, a_dial_that_nobody_wants_any_more_goes_on_alone, .timeout = 20)
+{
+    struct peers *p = start();
+    uint64_t late = T0 + PEER_ADDR_MS;
+    cr_assert_eq(peers_add(p, 1, larger), 0);
+    tell(p, 1, 1, false, T0);
+    tell(p, 1, 2, false, T0);
+    peers_want(p, 1, true, T0);
+    check_dial(p, 1, 2, 10, 0);
+    peers_want(p, 1, false, T0);
+    peers_tick(p, late);
+    check_no_dial(p); /* the next address is for nobody */
+    cr_assert_eq(peers_deadline(p), DEADLINE_NONE);
+    peers_want(p, 1, true, late);
+    check_dial(p, 1, 1, 11, 10);
+    peers_free(p);
+}
+
 Test(peer, failures_back_off)
 {
     struct peers *p = start();
