@@ -255,6 +255,32 @@ static void fail_closed(struct api_req *r, unsigned code)
                                      : "The other side refused. Ask for a new code.");
 }
 
+static void fail_nobody(struct api_req *r, enum node_looked looked)
+{
+    const char *why = "";
+    switch (looked) {
+    case NODE_LOOKED_NOT:
+        break;
+    case NODE_LOOKED_UNASKED:
+        why = " The DHT could not be asked where they are: `linnet status` shows whether "
+              "this node knows others there.";
+        break;
+    case NODE_LOOKED_ABSENT:
+        why = " Nothing in the DHT says where they are: perhaps their node does not run.";
+        break;
+    case NODE_LOOKED_FOUND:
+        why = " The DHT says where they were not long ago, but nobody answers there: "
+              "perhaps their node does not run any more, or a firewall or address "
+              "translation is in between.";
+        break;
+    }
+    api_fail(
+        r, CODE_NOBODY,
+        "Nobody has answered to that code yet.%s The node goes on trying: the contact "
+        "appears when both are reachable.",
+        why);
+}
+
 static void added(struct app *a, struct api_req *r, const struct node_event *ev)
 {
     if (ev->err == 0) {
@@ -274,9 +300,7 @@ static void added(struct app *a, struct api_req *r, const struct node_event *ev)
                      "hour.");
         }
     } else if (ev->err == ERR_TIMEOUT) {
-        api_fail(r, CODE_NOBODY,
-                 "Nobody has answered to that code yet. The node goes on trying: the "
-                 "contact appears when both are reachable.");
+        fail_nobody(r, ev->looked);
     } else if (ev->err == ERR_REFUSED) {
         fail_closed(r, ev->close_code);
     } else {

@@ -673,6 +673,7 @@ static void show_stats(struct jout *o, const struct dht_stats *s)
 void api_show_dht(struct app *a, struct jout *o)
 {
     struct dht_stats s;
+    struct meet_stats m;
     jout_key(o, "dht");
     if (!node_dht_stats(a->node, &s)) {
         jout_null(o);
@@ -680,6 +681,7 @@ void api_show_dht(struct app *a, struct jout *o)
     }
     jout_open(o, '{');
     show_stats(o, &s);
+    jout_kbool(o, "published", node_meet_stats(a->node, &m) && m.published);
     jout_close(o, '}');
 }
 

@@ -260,8 +260,9 @@ class Node:
 
     def spawn(self, *options, **more):
         """The node in the foreground, not waited for."""
+        scope = [] if "--scope" in self.options else ["--scope", "lan"]
         with open(self.log, "ab") as log:
-            self.process = self.popen("daemon", "--scope", "lan", "--name", self.name,
+            self.process = self.popen("daemon", *scope, "--name", self.name,
                                       *self.options, *options, stdin=subprocess.DEVNULL,
                                       stdout=log, stderr=log, **more)
         return self
