@@ -81,7 +81,8 @@ static void print_dht(const json_t *d)
     if (n4 + n6 > 0) {
         (void)printf(", of about %llu", n4 > n6 ? n4 : n6);
     }
-    (void)puts(cli_true(d, "read_only") ? "; read-only" : "");
+    (void)printf("%s%s\n", cli_true(d, "read_only") ? "; read-only" : "",
+                 cli_true(d, "published") ? "; contacts find this node" : "");
 }
 
 static void print_status(struct cli *c, const json_t *s)

@@ -211,6 +211,26 @@ const struct rec_contact *api_rival(const struct app *a, const struct rec_contac
                : contacts_rival(node_contacts(a->node), c->id);
 }
 
+/* What the DHT said when the contact was looked for last; null: it was not. */
+static void show_looked(struct jout *o, enum node_looked looked)
+{
+    jout_key(o, "dht");
+    switch (looked) {
+    case NODE_LOOKED_NOT:
+        jout_null(o);
+        break;
+    case NODE_LOOKED_UNASKED:
+        jout_str(o, "unasked");
+        break;
+    case NODE_LOOKED_ABSENT:
+        jout_str(o, "absent");
+        break;
+    case NODE_LOOKED_FOUND:
+        jout_str(o, "found");
+        break;
+    }
+}
+
 void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c,
                       uint64_t unread)
 {
@@ -227,6 +247,7 @@ void api_show_contact(struct app *a, struct jout *o, const struct rec_contact *c
     jout_kbool(o, "asked", (c->flags & CONTACT_ASKED) != 0);
     show_name(o, "rival", api_rival(a, c));
     show_name(o, "like", node_contact_like(a->node, c->id));
+    show_looked(o, node_looked(a->node, c->id));
     jout_ku64(o, "unread", unread);
     jout_ku64(o, "created_ms", c->created_ms);
     jout_key(o, "network");

@@ -89,9 +89,11 @@ uint64_t meet_backoff(const struct meet *m, uint64_t min_ms, unsigned n, uint64_
     return ms + env_uniform(m->env, (uint32_t)(ms / JITTER) + 1);
 }
 
-void meet_emit(struct meet *m, enum meet_event_type type, const struct party *p,
+void meet_emit(struct meet *m, enum meet_event_type type, struct party *p,
                const struct wire_where *where)
 {
+    p->told = true;
+    p->last = type;
     if (m->events_len == MEET_EVENTS_MAX) {
         return; /* nobody takes them */
     }
@@ -272,6 +274,17 @@ static struct party *party_get(const struct meet *m, enum meet_kind kind, uint32
     uint8_t key[REF_KEY];
     ref_key(key, kind, ref);
     return map_get(&m->by_ref, key);
+}
+
+bool meet_last(const struct meet *m, enum meet_kind kind, uint32_t ref,
+               enum meet_event_type *out)
+{
+    const struct party *p = party_get(m, kind, ref);
+    if (p == NULL || !p->told) {
+        return false;
+    }
+    *out = p->last;
+    return true;
 }
 
 static bool make_room(struct meet *m)

@@ -191,6 +191,9 @@ struct meet_event {
     struct wire_where where; /* WHERE, KNOCK; without presence secret */
 };
 bool meet_next_event(struct meet *m, struct meet_event *e);
+/* Of what type the last event of that one was; false: there was none. */
+bool meet_last(const struct meet *m, enum meet_kind kind, uint32_t ref,
+               enum meet_event_type *out);
 
 void meet_tick(struct meet *m, uint64_t now_ms);
 uint64_t meet_deadline(const struct meet *m);

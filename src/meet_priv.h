@@ -93,6 +93,8 @@ struct party {
     uint8_t p[32], a[32];
     uint64_t p_offset;
     bool want, reached;
+    bool told;                          /* something of it … */
+    enum meet_event_type last;          /* … this the last time */
     struct newest seen[PLACE_KINDS][2]; /* by the epoch's last bit */
     uint64_t knocked_ms;                /* its newest knock, by its clock */
     struct newest slot;                 /* INVITE: its knock slot */
@@ -154,7 +156,7 @@ uint64_t meet_wall_s(const struct meet *m);
 void meet_timer(struct deadlines *h, struct deadline *d, uint64_t at_ms);
 /* min_ms doubled n times, at most max_ms, and up to a quarter more. */
 uint64_t meet_backoff(const struct meet *m, uint64_t min_ms, unsigned n, uint64_t max_ms);
-void meet_emit(struct meet *m, enum meet_event_type type, const struct party *p,
+void meet_emit(struct meet *m, enum meet_event_type type, struct party *p,
                const struct wire_where *where);
 /* The present epoch and those neighbours that somebody whose clock differs may be in;
  * wide: both. also[i]: the other may have gone on to it. Returns how many. */

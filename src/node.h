@@ -152,7 +152,7 @@ enum node_event_kind {
     NODE_EV_BROKEN, /* memory is exhausted (err): the last event. Nothing leaves the node
                      * any more; as after a failed commit it is to be made anew. */
 };
-/* What became of looking for an inviter in the DHT. */
+/* What became of looking for somebody in the DHT, an inviter or a contact. */
 enum node_looked {
     NODE_LOOKED_NOT,     /* we are not in it, or have not got so far */
     NODE_LOOKED_UNASKED, /* it could not be asked */
@@ -328,6 +328,8 @@ bool node_dht_stats(const struct node *n, struct dht_stats *out);
 
 /* What meeting through the DHT has come to. False: it is not in the DHT. */
 bool node_meet_stats(const struct node *n, struct meet_stats *out);
+/* The best of the contact's devices, when it was looked for last. */
+enum node_looked node_looked(const struct node *n, uint32_t contact);
 
 /* CLOSE on every link; outputs follow. */
 void node_shutdown(struct node *n, uint64_t now_ms);

@@ -159,18 +159,8 @@ void attempt_where(struct node *n, uint32_t slot, const struct addr *v, size_t c
     }
     memcpy(a->where, v, count * sizeof(v[0]));
     a->n_where = count;
-    a->looked = NODE_LOOKED_FOUND;
     if (c == NULL || !c->connected) {
         attempt_anew(n, a, now_ms);
-    }
-}
-
-void attempt_looked(struct node *n, uint32_t slot, enum node_looked looked)
-{
-    struct attempt *a = attempt_get(n, slot);
-
-    if (a != NULL) {
-        a->looked = looked;
     }
 }
 
@@ -218,13 +208,11 @@ void attempts_tick(struct node *n, uint64_t now_ms)
             at = &w->next;
             continue;
         }
-        const struct attempt *tried = attempt_get(n, w->slot);
-        struct node_event ev = {
-            .kind = NODE_EV_RESULT,
-            .tag = w->tag,
-            .err = ERR_TIMEOUT,
-            .contact = w->contact,
-            .looked = w->slot != 0 && tried != NULL ? tried->looked : NODE_LOOKED_NOT};
+        struct node_event ev = {.kind = NODE_EV_RESULT,
+                                .tag = w->tag,
+                                .err = ERR_TIMEOUT,
+                                .contact = w->contact,
+                                .looked = node_meet_looked(n, w->slot)};
 
         node_result(n, &ev);
         *at = w->next;

@@ -454,7 +454,7 @@ static void call(struct node *n, const struct meet_event *e, uint64_t now_ms)
     peers_call(n->peers, e->ref, now_ms);
 }
 
-static void on_adding(struct node *n, const struct meet_event *e, uint64_t now_ms)
+static void found_inviter(struct node *n, const struct meet_event *e, uint64_t now_ms)
 {
     struct addr v[WIRE_WHERE_ADDRS_MAX];
     size_t count = 0;
@@ -464,31 +464,20 @@ static void on_adding(struct node *n, const struct meet_event *e, uint64_t now_m
             v[count++] = e->where.links[i];
         }
     }
-    switch (e->type) {
-    case MEET_WHERE:
-        attempt_where(n, e->ref, v, count, now_ms);
-        break;
-    case MEET_ABSENT:
-        attempt_looked(n, e->ref, NODE_LOOKED_ABSENT);
-        break;
-    case MEET_UNKNOWN:
-        attempt_looked(n, e->ref, NODE_LOOKED_UNASKED);
-        break;
-    case MEET_KNOCK: /* nobody knocks with a code of ours but at us */
-        break;
-    }
+    attempt_where(n, e->ref, v, count, now_ms);
 }
 
 static void on_event(struct node *n, const struct meet_event *e, uint64_t now_ms)
 {
+    if (e->type != MEET_WHERE && e->type != MEET_KNOCK) {
+        return; /* meet remembers it, for who asks */
+    }
     switch (e->kind) {
     case MEET_CONTACT:
-        if (e->type == MEET_WHERE || e->type == MEET_KNOCK) {
-            call(n, e, now_ms);
-        }
+        call(n, e, now_ms);
         break;
     case MEET_ADDING:
-        on_adding(n, e, now_ms);
+        found_inviter(n, e, now_ms);
         break;
     case MEET_INVITE:
         break; /* who knocks with a code dials: a way through to them is not opened yet */
@@ -510,6 +499,44 @@ bool node_meet_route(struct node *n, uint64_t now_ms)
         any = true;
     }
     return any;
+}
+
+static enum node_looked looked(const struct node *n, enum meet_kind kind, uint32_t ref)
+{
+    enum meet_event_type last;
+
+    if (n->meeting == NULL || !meet_last(n->meeting->meet, kind, ref, &last)) {
+        return NODE_LOOKED_NOT;
+    }
+    switch (last) {
+    case MEET_WHERE:
+    case MEET_KNOCK:
+        return NODE_LOOKED_FOUND;
+    case MEET_ABSENT:
+        return NODE_LOOKED_ABSENT;
+    case MEET_UNKNOWN:
+        return NODE_LOOKED_UNASKED;
+    }
+    return NODE_LOOKED_NOT;
+}
+
+enum node_looked node_meet_looked(const struct node *n, uint32_t slot)
+{
+    return looked(n, MEET_ADDING, slot);
+}
+
+enum node_looked node_looked(const struct node *n, uint32_t contact)
+{
+    enum node_looked most = NODE_LOOKED_NOT;
+    const struct rec_device *d;
+    size_t pos = 0;
+
+    while ((d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
+        enum node_looked v = looked(n, MEET_CONTACT, d->id);
+
+        most = v > most ? v : most;
+    }
+    return most;
 }
 
 bool node_meet_stats(const struct node *n, struct meet_stats *out)

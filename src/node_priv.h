@@ -118,9 +118,8 @@ struct attempt {
     struct addr found;                       /* where the inviter answered */
     struct addr where[WIRE_WHERE_ADDRS_MAX]; /* … and has left word to be */
     size_t n_where;
-    uint64_t late_ms;        /* the address that is dialled has had its time */
-    enum node_looked looked; /* what became of looking in the DHT */
-    bool gone;               /* mark while the list is compared */
+    uint64_t late_ms; /* the address that is dialled has had its time */
+    bool gone;        /* mark while the list is compared */
 };
 
 /* Somebody nearby who is to be asked. */
@@ -410,6 +409,8 @@ void node_meet_invites(struct node *n, uint64_t now_ms);
 void node_meet_adding(struct node *n, const struct attempt *a, uint64_t now_ms);
 void node_meet_added(struct node *n, uint32_t slot);
 void node_meet_forget(struct node *n, uint32_t device);
+/* What became of looking for the inviter of a code. */
+enum node_looked node_meet_looked(const struct node *n, uint32_t slot);
 /* What waits for the device, or its link, may have changed. */
 void node_meet_want(struct node *n, uint32_t device, uint64_t now_ms);
 void node_meet_reached(struct node *n, uint32_t device, uint64_t now_ms);
@@ -429,7 +430,6 @@ uint64_t node_meet_deadline(const struct node *n);
 /* The inviter has left word of these; they are dialled at once. */
 void attempt_where(struct node *n, uint32_t slot, const struct addr *v, size_t count,
                    uint64_t now_ms);
-void attempt_looked(struct node *n, uint32_t slot, enum node_looked looked);
 void attempts_sync(struct node *n, uint64_t now_ms);
 void attempt_found(struct node *n, uint32_t slot, const struct addr *a, uint64_t now_ms);
 struct attempt *attempt_get(struct node *n, uint32_t slot);

@@ -166,12 +166,15 @@ Test(node_meet, two_who_move_find_each_other_again)
     uint32_t bob, ada;
     pair(ADA, BOB, &bob, &ada);
     nw_run(w, SETTLED_MS);
+    cr_assert_eq(node_looked(node(ADA), bob), NODE_LOOKED_NOT);
     both_move();
     cr_assert_not(node_linked(node(ADA), bob));
     nw_run(w, SOON_MS);
     cr_assert(node_linked(node(ADA), bob));
     talk(ADA, bob, BOB, "here");
     talk(BOB, ada, ADA, "and here");
+    cr_assert(node_looked(node(ADA), bob) == NODE_LOOKED_FOUND ||
+              node_looked(node(BOB), ada) == NODE_LOOKED_FOUND);
 }
 
 Test(node_meet, who_was_removed_does_not_find_us_who_stays_does)
