@@ -64,7 +64,11 @@ def main():
             code = invite(ann)
             ann.stop()
             failed = cy.fails(NOBODY, "add", code)
-            check("nobody answers there" in failed.err, failed.err)
+            # Whether word of the code was left, and who still answers there after the moves,
+            # is a matter of moments; that it says which it was, is not.
+            check(any(said in failed.err for said in
+                      ("nobody answers there", "Nothing in the DHT", "could not be asked")),
+                  failed.err)
             ann.start()
             until(lambda: cy.contact("ann"), "they have met", timeout=GONE_S)
             talk(cy, ann, "hello")
