@@ -210,7 +210,7 @@ static void hear(struct dht *d, const struct addr *from, struct krpc_view nodes,
                  unsigned side, struct op *op, uint16_t slot)
 {
     struct krpc_node n;
-    bool same_side = side == side_of(from);
+    uint16_t teller = side == side_of(from) ? slot : (uint16_t)(slot | LOOKUP_OTHER);
     if (d->side[side].table == NULL) {
         return;
     }
@@ -220,7 +220,7 @@ static void hear(struct dht *d, const struct addr *from, struct krpc_view nodes,
         }
         table_heard(d->side[side].table, &n.id, &n.addr);
         if (op != NULL) {
-            op_add_node(op, side, &n, same_side ? slot : LOOKUP_TABLE);
+            op_add_node(op, side, &n, teller);
         }
     }
 }

@@ -103,8 +103,9 @@ static bool is_sure(const struct lookup *l, uint64_t now_ms)
 {
     struct lookup_counts n;
     lookup_count(l, &n);
-    return lookup_state(l, now_ms) == LOOKUP_COMPLETE ||
-           (n.closest > 0 && n.closest > n.silent);
+    /* Where as many are silent as have answered, the silent ones may have it. */
+    return lookup_state(l, now_ms) == LOOKUP_COMPLETE ? n.closest > n.silent_near
+                                                      : n.closest > n.silent;
 }
 
 static enum dht_outcome judge(const struct op *op, uint64_t now_ms)
@@ -335,6 +336,17 @@ static bool begin_store(struct op *op, uint64_t now_ms)
     return any;
 }
 
+/* Whether the side's part of the phase is not over. */
+static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
+{
+    if (op->phase == OP_LOOKS) {
+        pump_look(d, op, side, now_ms);
+        return lookup_state(op->l[side], now_ms) == LOOKUP_RUNNING;
+    }
+    pump_store(d, op, side, now_ms);
+    return !lookup_store_done(op->l[side], now_ms);
+}
+
 /* Sends what can be sent; goes on to the next phase when this one is over. op may be
  * freed when this returns. */
 static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
@@ -350,15 +362,11 @@ static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
             if (l == NULL) {
                 continue;
             }
-            if (op->phase == OP_LOOKS) {
-                pump_look(d, op, i, now_ms);
-                runs = runs || lookup_state(l, now_ms) == LOOKUP_RUNNING;
-            } else {
-                pump_store(d, op, i, now_ms);
-                runs = runs || !lookup_store_done(l, now_ms);
+            if (pump_side(d, op, i, now_ms)) {
+                uint64_t at = lookup_deadline(l, now_ms);
+                next = at < next ? at : next;
+                runs = true;
             }
-            uint64_t at = lookup_deadline(l, now_ms);
-            next = at < next ? at : next;
         }
         if (runs) {
             wake(d, op, next);
@@ -377,7 +385,6 @@ void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16
 {
     if (op->l[side] != NULL && !op->alone) {
         struct table_node t = {.id = n->id, .addr = n->addr};
-        /* The teller's slot is one of its own side's lookup. */
         (void)lookup_add(op->l[side], &t, slot);
     }
 }

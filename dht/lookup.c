@@ -1,10 +1,19 @@
 #include "dht/lookup.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUBNET4_LEN = 3, SUBNET6_LEN = 6, STORE_MAX = LOOKUP_K + LOOKUP_SPARES };
+enum {
+    SUBNET4_LEN = 3,
+    SUBNET6_LEN = 6,
+    STORE_MAX = LOOKUP_K + LOOKUP_SPARES,
+    /* A slot: the index, above it how often that place was taken anew. */
+    INDEX_BITS = 6,
+    GENERATIONS = 511,
+    NOBODY = LOOKUP_NODES_MAX,
+};
+_Static_assert(1 << INDEX_BITS == LOOKUP_NODES_MAX, "an index fits exactly");
+_Static_assert((GENERATIONS << INDEX_BITS) <= LOOKUP_OTHER, "the bits are apart");
 
 enum node_state {
     NODE_NEW,
@@ -12,6 +21,7 @@ enum node_state {
     NODE_SLOW,
     NODE_ANSWERED,
     NODE_FAILED,
+    NODE_MOOT, /* another one has answered with this id, or at this address */
 };
 
 enum store_state {
@@ -26,7 +36,9 @@ struct node {
     struct table_node n;
     uint8_t state, store; /* enum node_state, store_state */
     uint8_t depth, tries, token_len;
-    bool has_copy;
+    bool has_copy, spare;
+    bool fits; /* the id fits the address (BEP 42) */
+    uint16_t gen, teller;
     uint8_t *token; /* ours; NULL: none */
     uint64_t not_before_ms;
 };
@@ -34,8 +46,8 @@ struct node {
 struct lookup {
     struct lookup_config c;
     uint64_t end_ms, store_end_ms;
-    struct node node[LOOKUP_NODES_MAX]; /* the index is the slot */
-    uint8_t order[LOOKUP_NODES_MAX];    /* slots, the closest first */
+    struct node node[LOOKUP_NODES_MAX];
+    uint8_t order[LOOKUP_NODES_MAX]; /* indices, the closest first */
     uint8_t n;
     uint8_t asked_now, slow_now;
     uint16_t asked;
@@ -67,10 +79,22 @@ size_t lookup_memory(void)
     return sizeof(struct lookup);
 }
 
+static uint16_t slot_of(const struct lookup *l, const struct node *node)
+{
+    return (uint16_t)(node->gen << INDEX_BITS | (node - l->node));
+}
+
+static const struct node *node_const(const struct lookup *l, uint16_t slot)
+{
+    size_t i = slot & (LOOKUP_NODES_MAX - 1);
+    return i < l->n && slot_of(l, &l->node[i]) == slot ? &l->node[i] : NULL;
+}
+
+/* NULL: it has made room for another. */
 static struct node *node_at(struct lookup *l, uint16_t slot)
 {
-    assert(slot < l->n);
-    return &l->node[slot];
+    const struct node *node = node_const(l, slot);
+    return node == NULL ? NULL : &l->node[node - l->node];
 }
 
 static bool same_subnet(const struct lookup *l, const struct addr *a,
@@ -83,15 +107,22 @@ static bool same_subnet(const struct lookup *l, const struct addr *a,
 
 /* ---- candidates ---- */
 
-static bool is_welcome(const struct lookup *l, const struct table_node *n)
+/* What is told proves nothing: neither a wrong address for an id nor a wrong id for an
+ * address keeps away who is really there, and what one teller says of a subnet is no
+ * limit to another. */
+static bool is_welcome(const struct lookup *l, const struct table_node *n,
+                       uint16_t teller)
 {
     unsigned near = 0;
     for (size_t i = 0; i < l->n; i++) {
         const struct node *other = &l->node[i];
-        if (dht_id_eq(&other->n.id, &n->id) || addr_eq(&other->n.addr, &n->addr)) {
+        bool id = dht_id_eq(&other->n.id, &n->id);
+        bool addr = addr_eq(&other->n.addr, &n->addr);
+        if ((id && addr) || ((id || addr) && other->state == NODE_ANSWERED)) {
             return false;
         }
-        near += other->state != NODE_FAILED && same_subnet(l, &other->n.addr, &n->addr);
+        near += other->teller == teller && other->state != NODE_FAILED &&
+                same_subnet(l, &other->n.addr, &n->addr);
     }
     return near < LOOKUP_SUBNET_MAX;
 }
@@ -106,58 +137,115 @@ static size_t rank(const struct lookup *l, const struct dht_id *id)
     return i;
 }
 
-/* Takes the farthest that nobody waits for out of the order, when it stands behind place;
- * its slot, or LOOKUP_NODES_MAX. */
-static size_t make_room(struct lookup *l, size_t place)
+static bool is_spent(const struct lookup *l, uint16_t teller)
+{
+    unsigned told = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        told += l->node[i].teller == teller;
+    }
+    return teller != LOOKUP_TABLE && told >= LOOKUP_K;
+}
+
+/* The place in the order, behind place, of the farthest that a teller has named and
+ * nobody has asked; or NOBODY. */
+static size_t last_told(const struct lookup *l, uint16_t teller, size_t place)
 {
     for (size_t i = l->n; i-- > place;) {
-        size_t slot = l->order[i];
-        struct node *gone = &l->node[slot];
-        if (gone->state == NODE_NEW || gone->state == NODE_FAILED) {
-            memmove(l->order + i, l->order + i + 1, (size_t)l->n - i - 1);
-            free(gone->token);
-            return slot;
+        const struct node *node = &l->node[l->order[i]];
+        if (node->teller == teller && node->state == NODE_NEW) {
+            return i;
         }
     }
-    return LOOKUP_NODES_MAX;
+    return NOBODY;
+}
+
+static bool is_idle(const struct node *node)
+{
+    return node->state == NODE_SLOW || node->state == NODE_FAILED ||
+           node->state == NODE_MOOT;
+}
+
+/* The place in the order of who makes room for another at place: the farthest behind it
+ * that is not asked yet; of those who gave no answer the farthest, when there is none or
+ * when most are of that kind; or NOBODY. */
+static size_t last_needed(const struct lookup *l, size_t place)
+{
+    size_t idle = NOBODY, fresh = NOBODY, n_idle = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct node *node = &l->node[l->order[i]];
+        if (is_idle(node)) {
+            idle = i;
+            n_idle++;
+        } else if (node->state == NODE_NEW && i >= place) {
+            fresh = i;
+        }
+    }
+    return fresh == NOBODY || n_idle > LOOKUP_NODES_MAX / 2 ? idle : fresh;
+}
+
+/* Takes out who stands at this place of the order; his index. What he answers later is
+ * nobody's: the slot has changed. */
+static size_t take_out(struct lookup *l, size_t place)
+{
+    size_t index = l->order[place];
+    struct node *gone = &l->node[index];
+    memmove(l->order + place, l->order + place + 1, (size_t)l->n - place - 1);
+    l->n--;
+    l->slow_now = (uint8_t)(l->slow_now - (gone->state == NODE_SLOW ? 1 : 0));
+    free(gone->token);
+    *gone = (struct node){.gen = (uint16_t)((gone->gen + 1) % GENERATIONS)};
+    return index;
+}
+
+static uint8_t depth_below(const struct lookup *l, uint16_t teller)
+{
+    if (teller == LOOKUP_TABLE) {
+        return 0;
+    }
+    const struct node *node = (teller & LOOKUP_OTHER) != 0 ? NULL : node_const(l, teller);
+    return node == NULL ? 1 : (uint8_t)(node->depth + 1);
 }
 
 bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller)
 {
-    if (!is_welcome(l, n)) {
+    if (!is_welcome(l, n, teller)) {
         return false;
     }
-    size_t place = rank(l, &n->id), slot = l->n;
-    if (l->n == LOOKUP_NODES_MAX) {
-        slot = make_room(l, place);
-        if (slot == LOOKUP_NODES_MAX) {
+    size_t place = rank(l, &n->id), index = l->n;
+    bool spent = is_spent(l, teller);
+    uint8_t depth = depth_below(l, teller);
+    if (spent || l->n == LOOKUP_NODES_MAX) {
+        size_t goes = spent ? last_told(l, teller, place) : last_needed(l, place);
+        if (goes == NOBODY) {
             return false;
         }
-        l->n--;
+        place -= goes < place ? 1 : 0;
+        index = take_out(l, goes);
     }
     memmove(l->order + place + 1, l->order + place, l->n - place);
-    l->order[place] = (uint8_t)slot;
+    l->order[place] = (uint8_t)index;
     l->n++;
-    uint8_t depth = teller == LOOKUP_TABLE ? 0 : (uint8_t)(node_at(l, teller)->depth + 1);
-    l->node[slot] = (struct node){.n = *n, .depth = depth};
+    l->node[index] = (struct node){.n = *n,
+                                   .depth = depth,
+                                   .fits = dht_id_fits(&n->id, &n->addr),
+                                   .gen = l->node[index].gen,
+                                   .teller = teller};
     return true;
 }
 
 /* ---- asking ---- */
 
-/* A walk over the candidates that may count among the closest k: who has failed, is slow,
- * or has answered without the token that is wanted is passed over, and so is who shares
- * its subnet with a closer one. */
-struct walk {
+/* The candidates that may count among the closest, the closest first. */
+struct set {
     const struct node *met[STORE_MAX];
-    size_t i, n;
+    size_t n;
 };
 
-static bool shares_subnet(const struct lookup *l, const struct walk *w,
+static bool shares_subnet(const struct lookup *l, const struct set *s,
                           const struct node *node)
 {
-    for (size_t i = 0; i < w->n; i++) {
-        if (same_subnet(l, &w->met[i]->n.addr, &node->n.addr)) {
+    for (size_t i = 0; i < s->n; i++) {
+        if (same_subnet(l, &s->met[i]->n.addr, &node->n.addr)) {
             return true;
         }
     }
@@ -174,21 +262,52 @@ static bool counts(const struct lookup *l, const struct node *node)
         return !l->c.tokens || node->token != NULL;
     case NODE_SLOW:
     case NODE_FAILED:
+    case NODE_MOOT:
         return false;
     }
     return false;
 }
 
-static const struct node *walk_next(const struct lookup *l, struct walk *w)
+static bool has_answered(const struct lookup *l, const struct node *node)
 {
-    while (w->i < l->n && w->n < LOOKUP_K) {
-        const struct node *node = &l->node[l->order[w->i++]];
-        if (counts(l, node) && !shares_subnet(l, w, node)) {
-            w->met[w->n++] = node;
-            return node;
+    return node->state == NODE_ANSWERED && counts(l, node);
+}
+
+/* Takes the closest for whom which() is true until there are max; at most odd of them
+ * may have an id that does not fit. */
+static void take(const struct lookup *l,
+                 bool (*which)(const struct lookup *, const struct node *), size_t max,
+                 size_t odd, bool taken[LOOKUP_NODES_MAX], struct set *s)
+{
+    for (size_t i = 0; i < l->n && s->n < max; i++) {
+        const struct node *node = &l->node[l->order[i]];
+        if (taken[i] || !which(l, node) || (!node->fits && odd == 0) ||
+            shares_subnet(l, s, node)) {
+            continue;
+        }
+        odd -= node->fits ? 0 : 1;
+        taken[i] = true;
+        s->met[s->n++] = node;
+    }
+}
+
+/* At most max of those for whom which() is true. Who shares its subnet with a closer one
+ * is passed over, and so is, while others are there, whose id does not fit its address,
+ * once there are k / 2 of the kind: who chooses his ids does not choose all of k. */
+static void choose(const struct lookup *l,
+                   bool (*which)(const struct lookup *, const struct node *), size_t max,
+                   struct set *out)
+{
+    bool taken[LOOKUP_NODES_MAX] = {false};
+    out->n = 0;
+    take(l, which, max, LOOKUP_K / 2, taken, out);
+    take(l, which, max, LOOKUP_NODES_MAX, taken, out);
+    out->n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (taken[i]) {
+            out->met[out->n++] = &l->node[l->order[i]];
         }
     }
-    return NULL;
 }
 
 bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
@@ -199,13 +318,14 @@ bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
         l->asked >= LOOKUP_ASKED_MAX || now_ms >= l->end_ms) {
         return false;
     }
-    struct walk w = {.i = 0};
-    const struct node *node;
-    while ((node = walk_next(l, &w)) != NULL) {
+    struct set s;
+    choose(l, counts, LOOKUP_K, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        const struct node *node = s.met[i];
         if (node->state == NODE_NEW && node->not_before_ms <= now_ms) {
-            *slot = (uint16_t)(node - l->node);
+            *slot = slot_of(l, node);
             *who = node->n;
-            l->node[*slot].state = NODE_ASKED;
+            l->node[node - l->node].state = NODE_ASKED;
             l->asked_now++;
             l->asked++;
             return true;
@@ -231,6 +351,9 @@ static bool stop_waiting(struct lookup *l, struct node *node)
 void lookup_postpone(struct lookup *l, uint16_t slot, uint64_t at_ms)
 {
     struct node *node = node_at(l, slot);
+    if (node == NULL) {
+        return;
+    }
     if (node->store == STORE_ASKED) {
         node->store = STORE_WAITS;
         node->tries--;
@@ -255,13 +378,27 @@ static void keep_token(struct node *node, const struct krpc_view *token)
     }
 }
 
+/* Now that it has shown who is there: whoever else was named with its id or address and
+ * was not asked need not be. */
+static void settle(struct lookup *l, const struct node *node)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct node *other = &l->node[i];
+        if (other->state == NODE_NEW && (dht_id_eq(&other->n.id, &node->n.id) ||
+                                         addr_eq(&other->n.addr, &node->n.addr))) {
+            other->state = NODE_MOOT;
+        }
+    }
+}
+
 bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *token)
 {
     struct node *node = node_at(l, slot);
-    if (!stop_waiting(l, node)) {
+    if (node == NULL || !stop_waiting(l, node)) {
         return false;
     }
     node->state = NODE_ANSWERED;
+    settle(l, node);
     keep_token(node, token);
     return true;
 }
@@ -269,7 +406,7 @@ bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *to
 void lookup_slow(struct lookup *l, uint16_t slot)
 {
     struct node *node = node_at(l, slot);
-    if (node->state == NODE_ASKED) {
+    if (node != NULL && node->state == NODE_ASKED) {
         node->state = NODE_SLOW;
         l->asked_now--;
         l->slow_now++;
@@ -279,21 +416,21 @@ void lookup_slow(struct lookup *l, uint16_t slot)
 void lookup_failed(struct lookup *l, uint16_t slot)
 {
     struct node *node = node_at(l, slot);
-    if (stop_waiting(l, node)) {
+    if (node != NULL && stop_waiting(l, node)) {
         node->state = NODE_FAILED;
     }
 }
 
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
-    struct walk w = {.i = 0};
-    const struct node *node;
+    struct set s;
     bool waits = false;
-    while ((node = walk_next(l, &w)) != NULL) {
-        waits = waits || node->state != NODE_ANSWERED;
+    choose(l, counts, LOOKUP_K, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        waits = waits || s.met[i]->state != NODE_ANSWERED;
     }
     bool out_of_queries = l->asked >= LOOKUP_ASKED_MAX && l->asked_now == 0;
-    if (w.n == LOOKUP_K && !waits) {
+    if (s.n == LOOKUP_K && !waits) {
         return LOOKUP_COMPLETE;
     }
     if (now_ms >= l->end_ms) {
@@ -317,72 +454,79 @@ uint64_t lookup_deadline(const struct lookup *l, uint64_t now_ms)
     return at;
 }
 
+/* Whether it has not answered, and nobody else has with its id or at its address. */
+static bool is_silent(const struct lookup *l, const struct node *node)
+{
+    if (node->state != NODE_SLOW && node->state != NODE_FAILED) {
+        return false;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        const struct node *other = &l->node[i];
+        if (other->state == NODE_ANSWERED && (dht_id_eq(&other->n.id, &node->n.id) ||
+                                              addr_eq(&other->n.addr, &node->n.addr))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void lookup_count(const struct lookup *l, struct lookup_counts *out)
 {
+    struct set s;
     *out = (struct lookup_counts){.asked = l->asked};
+    choose(l, has_answered, LOOKUP_K, &s);
+    out->closest = (uint16_t)s.n;
+    const struct node *last = s.n == LOOKUP_K ? s.met[s.n - 1] : NULL;
+    bool nearer = true;
     for (size_t i = 0; i < l->n; i++) {
-        const struct node *node = &l->node[i];
+        const struct node *node = &l->node[l->order[i]];
         if (node->state == NODE_ANSWERED) {
             out->answered++;
             out->depth = node->depth > out->depth ? node->depth : out->depth;
         }
-        if (node->state == NODE_SLOW || node->state == NODE_FAILED) {
-            out->silent++;
-        }
-    }
-    struct walk w = {.i = 0};
-    const struct node *node;
-    while ((node = walk_next(l, &w)) != NULL) {
-        if (node->state == NODE_ANSWERED) {
-            out->closest++;
-        }
+        bool silent = is_silent(l, node);
+        out->silent = (uint16_t)(out->silent + (silent ? 1 : 0));
+        out->silent_near = (uint16_t)(out->silent_near + (silent && nearer ? 1 : 0));
+        nearer = nearer && node != last;
     }
 }
 
 uint8_t lookup_depth(const struct lookup *l, uint16_t slot)
 {
-    assert(slot < l->n);
-    return l->node[slot].depth;
-}
-
-/* The next in the order that has answered as wanted; subnets count as in walk_next(). */
-static const struct node *answered_next(const struct lookup *l, struct walk *w)
-{
-    while (w->i < l->n && w->n < STORE_MAX) {
-        const struct node *node = &l->node[l->order[w->i++]];
-        if (node->state == NODE_ANSWERED && counts(l, node) &&
-            !shares_subnet(l, w, node)) {
-            w->met[w->n++] = node;
-            return node;
-        }
-    }
-    return NULL;
+    const struct node *node = node_const(l, slot);
+    return node == NULL ? 0 : node->depth;
 }
 
 size_t lookup_closest(const struct lookup *l, struct table_node *out, size_t max)
 {
-    struct walk w = {.i = 0};
-    const struct node *node;
-    size_t n = 0;
-    while (n < max && (node = answered_next(l, &w)) != NULL) {
-        out[n++] = node->n;
+    struct set s;
+    choose(l, has_answered, max < STORE_MAX ? max : STORE_MAX, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        out[i] = s.met[i]->n;
     }
-    return n;
+    return s.n;
 }
 
 /* ---- storing ---- */
 
-void lookup_store(struct lookup *l, uint64_t now_ms)
+static void store_at(struct lookup *l, size_t max, bool spare)
 {
-    struct walk w = {.i = 0};
-    const struct node *node;
-    l->store_end_ms = now_ms + LOOKUP_STORE_MS;
-    while ((node = answered_next(l, &w)) != NULL) {
-        if (node->token != NULL) {
-            struct node *chosen = &l->node[node - l->node];
+    struct set s;
+    choose(l, has_answered, max, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        struct node *chosen = &l->node[s.met[i] - l->node];
+        if (chosen->token != NULL && chosen->store == STORE_NONE) {
             chosen->store = chosen->has_copy ? STORE_DONE : STORE_WAITS;
+            chosen->spare = spare;
         }
     }
+}
+
+void lookup_store(struct lookup *l, uint64_t now_ms)
+{
+    l->store_end_ms = now_ms + LOOKUP_STORE_MS;
+    store_at(l, LOOKUP_K, false);
+    store_at(l, STORE_MAX, true);
 }
 
 static size_t store_count(const struct lookup *l, enum store_state state)
@@ -400,25 +544,30 @@ bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who
     if (store_count(l, STORE_ASKED) + store_count(l, STORE_DONE) >= LOOKUP_K) {
         return false;
     }
-    for (size_t i = 0; i < l->n; i++) {
+    struct node *next = NULL;
+    for (size_t i = 0; i < l->n && (next == NULL || next->spare); i++) {
         struct node *node = &l->node[l->order[i]];
-        if (node->store == STORE_WAITS && node->not_before_ms <= now_ms) {
-            node->store = STORE_ASKED;
-            node->tries++;
-            l->asked++;
-            *who = node->n;
-            *slot = l->order[i];
-            *token = (struct krpc_view){node->token, node->token_len};
-            return true;
+        bool waits = node->store == STORE_WAITS && node->not_before_ms <= now_ms;
+        if (waits && (next == NULL || !node->spare)) {
+            next = node;
         }
     }
-    return false;
+    if (next == NULL) {
+        return false;
+    }
+    next->store = STORE_ASKED;
+    next->tries++;
+    l->asked++;
+    *who = next->n;
+    *slot = slot_of(l, next);
+    *token = (struct krpc_view){next->token, next->token_len};
+    return true;
 }
 
 void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored result)
 {
     struct node *node = node_at(l, slot);
-    if (node->store == STORE_NONE || node->store == STORE_DONE) {
+    if (node == NULL || node->store == STORE_NONE || node->store == STORE_DONE) {
         return;
     }
     switch (result) {
@@ -452,7 +601,10 @@ size_t lookup_copies(const struct lookup *l)
 
 void lookup_has_copy(struct lookup *l, uint16_t slot)
 {
-    node_at(l, slot)->has_copy = true;
+    struct node *node = node_at(l, slot);
+    if (node != NULL) {
+        node->has_copy = true;
+    }
 }
 
 void lookup_no_copies(struct lookup *l)
@@ -464,11 +616,11 @@ void lookup_no_copies(struct lookup *l)
 
 void lookup_count_copies(const struct lookup *l, size_t *have, size_t *lack)
 {
-    struct walk w = {.i = 0};
-    const struct node *node;
+    struct set s;
     *have = *lack = 0;
-    while (w.n < LOOKUP_K && (node = answered_next(l, &w)) != NULL) {
-        *have += node->has_copy ? 1 : 0;
-        *lack += node->has_copy ? 0 : 1;
+    choose(l, has_answered, LOOKUP_K, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        *have += s.met[i]->has_copy ? 1 : 0;
+        *lack += s.met[i]->has_copy ? 0 : 1;
     }
 }

@@ -10,7 +10,12 @@
  * query), and over when nobody is left to ask or LOOKUP_MS have passed.
  *
  * Of one /24 (IPv6: /48) one node counts among the closest, so that an owner of few
- * addresses cannot surround a target. */
+ * addresses cannot surround a target; and at most k / 2 whose id does not fit their
+ * address (BEP 42), as long as there are others.
+ *
+ * What a node says of others is hearsay: it never keeps away anybody else, and at most k
+ * of what one node says is looked at. A slot names a candidate for as long as it is
+ * remembered; once it has made room for a closer one, what is said of it is ignored. */
 #ifndef LINNET_DHT_LOOKUP_H
 #define LINNET_DHT_LOOKUP_H
 
@@ -29,7 +34,7 @@ enum {
     LOOKUP_ALPHA_MAX = 8,
     LOOKUP_SPARES = 4,      /* more than k that a value may be stored at */
     LOOKUP_NODES_MAX = 64,  /* candidates that are remembered */
-    LOOKUP_SUBNET_MAX = 2,  /* … of one subnet */
+    LOOKUP_SUBNET_MAX = 2,  /* … of one subnet, that one teller has named */
     LOOKUP_ASKED_MAX = 160, /* queries of one lookup */
     LOOKUP_STORE_TRIES = 2, /* queries to one node to store there */
     LOOKUP_MS = 8000,
@@ -50,11 +55,12 @@ enum lookup_state {
 };
 
 struct lookup_counts {
-    uint16_t asked;    /* queries sent */
-    uint16_t answered; /* nodes */
-    uint16_t closest;  /* nodes that count among the closest k */
-    uint16_t silent;   /* nodes that have not answered */
-    uint8_t depth;     /* of the deepest node that answered; those we knew have 0 */
+    uint16_t asked;       /* queries sent */
+    uint16_t answered;    /* nodes */
+    uint16_t closest;     /* nodes that count among the closest k */
+    uint16_t silent;      /* nodes that have not answered */
+    uint16_t silent_near; /* … and are closer than the last of the closest */
+    uint8_t depth;        /* of the deepest node that answered; those we knew have 0 */
 };
 
 struct lookup;
@@ -65,10 +71,11 @@ void lookup_free(struct lookup *l);
 /* Bytes that one holds. */
 size_t lookup_memory(void);
 
-/* A candidate. teller: the slot of who named it, or LOOKUP_TABLE. False: it is known, or
- * too far away, or there are too many of its subnet. The caller has judged the address.
- */
-enum { LOOKUP_TABLE = 0xffff };
+/* A candidate. teller: the slot of who named it, with LOOKUP_OTHER when that is one of
+ * the other family's lookup, or LOOKUP_TABLE. Of one teller the closest LOOKUP_K are
+ * taken. False: it is known, or too far away, or the teller has named too many of its
+ * subnet. The caller has judged the address. */
+enum { LOOKUP_TABLE = 0xffff, LOOKUP_OTHER = 0x8000 };
 bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller);
 
 /* Whom to ask now, if anybody. The slot names the node in the calls below. */

@@ -232,12 +232,130 @@ Test(lookup, the_farthest_make_room)
     cr_assert_not(lookup_add(l, &far, LOOKUP_TABLE));
     cr_assert(lookup_add(l, &near, LOOKUP_TABLE));
     cr_assert_not(lookup_add(l, &near, LOOKUP_TABLE), "known");
-    struct table_node same_addr = node(1001, 21);
-    cr_assert_not(lookup_add(l, &same_addr, LOOKUP_TABLE), "another id at its address");
     uint16_t slot;
     struct table_node who;
     cr_assert(lookup_next(l, 0, &who, &slot));
     cr_assert(dht_id_eq(&who.id, &near.id));
+    lookup_free(l);
+}
+
+Test(lookup, who_is_silent_makes_room)
+{
+    struct lookup *l = start(false, false);
+    uint16_t slots[16];
+    add(l, 0, LOOKUP_NODES_MAX, 9);
+    unsigned lost = 0;
+    for (unsigned n; lost < LOOKUP_NODES_MAX && (n = ask(l, 0, slots)) > 0; lost += n) {
+        for (unsigned i = 0; i < n; i++) {
+            lookup_slow(l, slots[i]);
+        }
+    }
+    cr_assert_eq(lost, LOOKUP_NODES_MAX);
+    add(l, 200, 16, 3);
+    answer_all(l, NULL);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    for (uint16_t i = 0; i < LOOKUP_NODES_MAX; i++) {
+        (void)lookup_answered(l, i, NULL); /* the first that had these places */
+    }
+    struct lookup_counts n;
+    lookup_count(l, &n);
+    cr_assert_leq(n.answered, LOOKUP_NODES_MAX - 8);
+    lookup_free(l);
+}
+
+Test(lookup, the_closest_eight_of_one_teller)
+{
+    struct lookup *l = start(false, false);
+    uint16_t teller, slot;
+    struct table_node who;
+    unsigned asked = 0;
+    add(l, 0, 1, 3);
+    cr_assert(lookup_next(l, 0, &who, &teller));
+    cr_assert(lookup_answered(l, teller, NULL));
+    for (unsigned i = 0; i < 20; i++) {
+        struct table_node n = node(100 + i, 5 + i);
+        cr_assert(lookup_add(l, &n, teller), "each is closer");
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        struct table_node n = node(200 + i, 4);
+        cr_assert_not(lookup_add(l, &n, teller));
+    }
+    while (lookup_next(l, 0, &who, &slot)) {
+        cr_assert_geq(dht_id_shared(&target, &who.id), 17);
+        lookup_failed(l, slot);
+        asked++;
+    }
+    cr_assert_eq(asked, LOOKUP_K);
+    lookup_free(l);
+}
+
+Test(lookup, what_is_told_keeps_nobody_away)
+{
+    struct lookup *l = start(false, false);
+    struct table_node closest[16];
+    struct lookup_counts n;
+    uint16_t slots[16];
+    struct table_node real = node(7, 20), wrong_addr = real, wrong_id = node(7, 21);
+    wrong_addr.addr.ip[1] = 9;
+    cr_assert(lookup_add(l, &wrong_addr, 1));
+    cr_assert(lookup_add(l, &wrong_id, 1));
+    for (uint8_t i = 0; i < 4; i++) {
+        struct table_node near = node(7, 30);
+        near.addr.ip[3] = (uint8_t)(9 + i);
+        cr_assert_eq(lookup_add(l, &near, 2), i < LOOKUP_SUBNET_MAX);
+    }
+    cr_assert(lookup_add(l, &real, 3));
+    cr_assert_not(lookup_add(l, &real, 4), "known");
+    for (unsigned i = 0, k; (k = ask(l, 0, slots)) > 0 && i < 9; i++) {
+        struct table_node who;
+        for (unsigned j = 0; j < k; j++) {
+            (void)lookup_closest(l, &who, 1);
+            lookup_slow(l, slots[j]);
+        }
+    }
+    /* Whatever slot it has: only the real one answers. */
+    for (uint16_t i = 0; i < 5; i++) {
+        lookup_failed(l, i == 4 ? 15 : i);
+    }
+    cr_assert(lookup_answered(l, 4, NULL));
+    cr_assert_eq(lookup_closest(l, closest, 16), 1);
+    cr_assert(dht_id_eq(&closest[0].id, &real.id));
+    cr_assert(addr_eq(&closest[0].addr, &real.addr));
+    lookup_count(l, &n);
+    cr_assert_eq(n.silent, 2, "of the others, two were never there");
+    cr_assert_not(lookup_add(l, &(struct table_node){.id = real.id}, 5), "it is known");
+    lookup_free(l);
+}
+
+Test(lookup, half_of_the_closest_have_fitting_ids)
+{
+    struct lookup *l = start(true, false);
+    struct table_node closest[16], far[6];
+    unsigned fit = 0;
+    add(l, 0, 12, 40); /* chosen ids */
+    for (unsigned i = 0; i < 6; i++) {
+        far[i] = node(100 + i, 1);
+        dht_id_for_addr(&env, &far[i].addr, &far[i].id);
+        cr_assert(lookup_add(l, &far[i], LOOKUP_TABLE));
+    }
+    answer_all(l, &token);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    cr_assert_eq(lookup_closest(l, closest, 8), 8);
+    for (unsigned i = 0; i < 8; i++) {
+        fit += dht_id_fits(&closest[i].id, &closest[i].addr);
+    }
+    cr_assert_eq(fit, 4);
+    lookup_store(l, 0);
+    for (fit = 0; fit < 20;) {
+        struct table_node who;
+        struct krpc_view t;
+        uint16_t slot;
+        if (!lookup_store_next(l, 0, &who, &slot, &t)) {
+            break;
+        }
+        fit += dht_id_fits(&who.id, &who.addr) ? 1 : 0;
+    }
+    cr_assert_eq(fit, 4);
     lookup_free(l);
 }
 

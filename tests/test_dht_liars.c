@@ -1,0 +1,181 @@
+/* The DHT node among nodes that lie to keep others from being found. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "dht_fakes.h"
+
+enum { NEAR = 8, LIES_MAX = 32 };
+
+static const struct item immutable = {.v = {(const uint8_t *)"2:hi", 4}};
+
+/* Nodes nearer to target than all before; the first of them. */
+static unsigned add_near(struct net *n, const struct dht_id *target)
+{
+    unsigned first = n->n;
+    for (unsigned i = 0; i < NEAR; i++) {
+        struct fake *f = &n->f[n->n++];
+        dht_id_random_near(&net_env, target, 12 + i % 4, &f->n.id);
+        f->n.addr =
+            (struct addr){.family = 4, .ip = {21, (uint8_t)(10 + i), 7, 1}, .port = 6881};
+    }
+    return first;
+}
+
+static void near_target(const struct dht_id *target, struct dht_id *id)
+{
+    dht_id_random(&net_env, id);
+    memcpy(id->b, target->b, 6);
+}
+
+enum lie { WRONG_ADDR, WRONG_ID, DEAD_NEIGHBOURS };
+
+/* What the liar says instead of a true node. */
+static size_t distort(const struct krpc_node *true_node, const struct dht_id *target,
+                      enum lie lie, uint8_t *out)
+{
+    struct krpc_node l = *true_node;
+    size_t len = 0;
+    switch (lie) {
+    case WRONG_ADDR:
+        l.addr.ip[0] = 33;
+        break;
+    case WRONG_ID:
+        l.id.b[DHT_ID_LEN - 1] ^= 1;
+        break;
+    case DEAD_NEIGHBOURS:
+        l.addr.ip[3] = 50;
+        near_target(target, &l.id);
+        len = krpc_pack_node(&l, out);
+        l.addr.ip[3] = 51;
+        near_target(target, &l.id);
+        break;
+    }
+    return len + krpc_pack_node(&l, out + len);
+}
+
+static void expect_found(enum lie lie)
+{
+    struct net *n = net_joined(40);
+    struct item_key key = fake_key(1);
+    struct item any = {.k = key.public_key};
+    struct dht_id target;
+    uint8_t lies[2 * NEAR * KRPC_NODE4_LEN];
+    uint32_t op;
+    item_target(&any, &target);
+    net_run(n, 60 * MIN); /* so that the liar is asked first */
+    struct fake *liar = net_closest(n, &target, 0);
+    unsigned first = add_near(n, &target);
+    size_t len = 0;
+    for (unsigned i = 0; i < NEAR; i++) {
+        fake_give(&n->f[first + i], &key, "3:new", 9);
+        len += distort(&n->f[first + i].n, &target, lie, lies + len);
+    }
+    liar->lies = (struct krpc_view){lies, len};
+    cr_assert_eq(dht_get_mutable(n->d, key.public_key, NULL, 0, false, n->now_ms, &op),
+                 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK, "lie %d", lie);
+    cr_assert_eq(n->value.u.value.seq, 9);
+    net_free(n);
+}
+
+Test(dht_liars, wrong_addresses_of_true_ids)
+{
+    expect_found(WRONG_ADDR);
+}
+
+Test(dht_liars, wrong_ids_at_true_addresses)
+{
+    expect_found(WRONG_ID);
+}
+
+Test(dht_liars, dead_nodes_in_true_subnets)
+{
+    expect_found(DEAD_NEIGHBOURS);
+}
+
+static size_t dead_nodes(const struct dht_id *target, uint8_t who, uint8_t *out)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < LIES_MAX; i++) {
+        struct krpc_node l = {
+            .addr = {.family = 4, .ip = {40, who, (uint8_t)i, 1}, .port = 9}};
+        near_target(target, &l.id);
+        len += krpc_pack_node(&l, out + len);
+    }
+    return len;
+}
+
+Test(dht_liars, a_crowd_of_dead_nodes)
+{
+    struct net *n = net_joined(40);
+    struct dht_id target;
+    uint8_t lies[3][LIES_MAX * KRPC_NODE4_LEN];
+    struct fake *liars[3];
+    uint32_t op;
+    item_target(&immutable, &target);
+    for (uint8_t i = 0; i < 3; i++) {
+        liars[i] = net_closest(n, &target, 2 * i);
+        liars[i]->lies = (struct krpc_view){lies[i], dead_nodes(&target, i, lies[i])};
+    }
+    unsigned first = add_near(n, &target);
+    for (unsigned i = 0; i < NEAR; i++) {
+        n->f[first + i].it = immutable;
+    }
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    net_free(n);
+}
+
+Test(dht_liars, silence_near_the_target_is_not_an_absence)
+{
+    struct net *n = net_joined(40);
+    struct dht_id target;
+    uint32_t op;
+    item_target(&immutable, &target);
+    unsigned first = add_near(n, &target); /* who may have it */
+    for (unsigned i = 0; i < NEAR; i++) {
+        n->f[first + i].silent = true;
+    }
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.n.closest, 8);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    net_free(n);
+}
+
+/* Two lookups of one operation: one that is over has no say in when to wake up. */
+Test(dht_liars, storing_beside_an_empty_family_does_not_spin)
+{
+    struct dht_config c = {.family = {true, true}, .open = true};
+    struct net *n = net_new(40, &c);
+    uint32_t op;
+    unsigned ticks = 0;
+    net_run(n, 20 * MIN);
+    for (unsigned i = 0; i < 36; i++) {
+        n->f[i].silent = true; /* with less than 8, the lookup waits for them */
+    }
+    cr_assert_eq(dht_put(n->d, &immutable, NULL, false, n->now_ms, &op), 0);
+    for (uint64_t end = n->now_ms + 20 * S; n->now_ms < end && n->n_done == 0;) {
+        net_drain(n);
+        while (n->w_n > 0 && n->w[n->w_first].at_ms <= n->now_ms) {
+            struct waiting *w = &n->w[n->w_first];
+            n->w_first = (n->w_first + 1) % WAITING_MAX;
+            n->w_n--;
+            if (n->f[39].stored == 0) { /* then nobody answers any more */
+                (void)dht_recv(n->d, &w->from, w->bytes, w->len, n->now_ms);
+            }
+            net_drain(n);
+        }
+        while (dht_deadline(n->d) <= n->now_ms) {
+            dht_tick(n->d, n->now_ms);
+            net_drain(n);
+            cr_assert_lt(ticks++, 1000, "it spins");
+        }
+        n->now_ms++;
+    }
+    cr_assert_eq(n->n_done, 1);
+    cr_assert_gt(n->f[39].stored, 0);
+    net_free(n);
+}
