@@ -190,20 +190,23 @@ void keep_self_done(struct dht *d, const struct op *op, uint64_t now_ms)
 
 /* ---- what answers bring ---- */
 
-/* Nodes are hearsay. One at our own or a local address is not worth a packet, unless who
- * names it is local himself. */
+bool keep_may_name(const struct dht *d, const struct addr *from, const struct addr *a)
+{
+    if (addr_eq(a, &d->side[side_of(a)].seen)) {
+        return false;
+    }
+    if (addr_is_loopback(a)) {
+        return addr_is_loopback(from);
+    }
+    return !addr_is_private(a) || addr_is_private(from);
+}
+
+/* Nodes are hearsay; some are not worth a packet. */
 static bool is_usable(const struct dht *d, const struct addr *from,
                       const struct krpc_node *n)
 {
-    const struct side *s = &d->side[side_of(&n->addr)];
-    if (!dht_may_send(d, &n->addr) || dht_id_eq(&n->id, &s->id) ||
-        addr_eq(&n->addr, &s->seen)) {
-        return false;
-    }
-    if (addr_is_loopback(&n->addr)) {
-        return addr_is_loopback(from);
-    }
-    return !addr_is_private(&n->addr) || addr_is_private(from);
+    return dht_may_send(d, &n->addr) && keep_may_name(d, from, &n->addr) &&
+           !dht_id_eq(&n->id, &d->side[side_of(&n->addr)].id);
 }
 
 static void hear(struct dht *d, const struct addr *from, struct krpc_view nodes,

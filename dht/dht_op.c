@@ -10,6 +10,8 @@ enum {
     BUSY_MS = 100, /* before another try when too much is under way */
     KEEP_RETRIES_MAX = 6,
     OP_PEERS_MAX = 512,
+    OP_PEERS_ONE = 64, /* … of one answer */
+    SURE_ANSWERS = 3,  /* without which only who knows nobody else is sure */
 };
 
 /* ---- the list of operations ---- */
@@ -108,7 +110,28 @@ static bool is_sure(const struct lookup *l, uint64_t now_ms)
                                                       : n.closest > n.silent;
 }
 
-static enum dht_outcome judge(const struct op *op, uint64_t now_ms)
+/* Whether nothing was found because there is nothing: every family in which nodes are
+ * known is sure, and it is not one liar or two who say so. */
+static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
+{
+    bool any = false, all = true;
+    for (unsigned i = 0; i < SIDES; i++) {
+        const struct table *t = d->side[i].table;
+        if (t == NULL || table_count(t) == 0) {
+            continue;
+        }
+        if (op->l[i] == NULL || !is_sure(op->l[i], now_ms)) {
+            return false;
+        }
+        struct lookup_counts n;
+        lookup_count(op->l[i], &n);
+        any = true;
+        all = all && n.asked >= table_count(t);
+    }
+    return any && (all || op->result.n.answered >= SURE_ANSWERS);
+}
+
+static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t now_ms)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     const struct dht_result *r = &op->result;
@@ -121,12 +144,7 @@ static enum dht_outcome judge(const struct op *op, uint64_t now_ms)
     if (op->found) {
         return DHT_OK;
     }
-    for (unsigned i = 0; i < SIDES; i++) {
-        if (op->l[i] != NULL && is_sure(op->l[i], now_ms)) {
-            return DHT_NOT_FOUND;
-        }
-    }
-    return DHT_NOT_ASKED;
+    return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
 static void count_side(struct dht_result *r, const struct op *op, const struct lookup *l)
@@ -183,7 +201,7 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     if (op->kind != OP_PING) {
         r->ms = (uint32_t)(now_ms - op->begun_ms);
     }
-    r->outcome = judge(op, now_ms);
+    r->outcome = judge(d, op, now_ms);
     if (op->internal) {
         keep_self_done(d, op, now_ms);
     } else {
@@ -198,6 +216,9 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
         return;
     }
     bool reached = r->outcome == DHT_OK;
+    if (reached) {
+        op->item.has_cas = false; /* what it replaced is replaced */
+    }
     uint64_t gap = keep_gap_ms(d, op, reached);
     op->retries = reached ? 0 : (uint16_t)(op->retries + 1);
     end_round(d, op);
@@ -237,7 +258,7 @@ static void look_query(const struct dht *d, const struct op *op, unsigned side,
 }
 
 static void store_query(const struct dht *d, const struct op *op, unsigned side,
-                        const struct krpc_view *token, struct krpc_msg *m)
+                        const struct krpc_view *token, bool confirm, struct krpc_msg *m)
 {
     const struct op_item *item = &op->item;
     dht_query_init(d, m, op->kind == OP_ANNOUNCE ? KRPC_ANNOUNCE_PEER : KRPC_PUT, side);
@@ -260,7 +281,7 @@ static void store_query(const struct dht *d, const struct op *op, unsigned side,
         m->has |= KRPC_K | KRPC_SIG | KRPC_SEQ;
         m->salt = (struct krpc_view){item->salt, item->salt_len};
         m->has |= item->salt_len > 0 ? KRPC_SALT : 0;
-        m->cas = item->cas;
+        m->cas = confirm ? item->seq : item->cas;
         m->has |= item->has_cas ? KRPC_CAS : 0;
     }
 }
@@ -308,7 +329,7 @@ static void pump_store(struct dht *d, struct op *op, unsigned side, uint64_t now
     uint16_t slot;
     while (lookup_store_next(l, now_ms, &who, &slot, &token)) {
         struct krpc_msg m;
-        store_query(d, op, side, &token, &m);
+        store_query(d, op, side, &token, lookup_store_confirms(l, slot), &m);
         if (op_query(d, op, CALL_STORE, &who, slot, &m, now_ms) != 0) {
             lookup_postpone(l, slot, retry_at(d, &who.addr, now_ms));
         }
@@ -491,16 +512,23 @@ static bool is_new_peer(struct op *op, const struct addr *a)
     return true;
 }
 
-static void found_peers(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+static bool is_peer(const struct dht *d, const struct addr *from, const struct addr *a)
+{
+    return addr_is_dialable(a) && keep_may_name(d, from, a) &&
+           (d->c.may_send == NULL || d->c.may_send(d->c.ctx, a));
+}
+
+static void found_peers(struct dht *d, struct op *op, const struct rpc_call *call,
                         const struct krpc_view *values)
 {
     struct dht_event *e = NULL;
     struct addr a;
-    for (size_t pos = 0; krpc_peer_next(values, &pos, &a);) {
-        if (!addr_is_dialable(&a)) {
+    size_t pos = 0;
+    for (int i = 0; i < OP_PEERS_ONE && krpc_peer_next(values, &pos, &a); i++) {
+        if (!is_peer(d, &call->addr, &a)) {
             continue;
         }
-        lookup_has_copy(op->l[side], slot);
+        lookup_has_copy(op->l[side_of(&call->addr)], call->slot);
         op->found = true;
         if (!is_new_peer(op, &a)) {
             continue;
@@ -514,9 +542,11 @@ static void found_peers(struct dht *d, struct op *op, unsigned side, uint16_t sl
     }
 }
 
-static void found(struct dht *d, struct op *op, unsigned side, uint16_t slot,
+static void found(struct dht *d, struct op *op, const struct rpc_call *call,
                   const struct krpc_msg *m)
 {
+    unsigned side = side_of(&call->addr);
+    uint16_t slot = call->slot;
     switch (op->kind) {
     case OP_GET:
         if (op->item.is_mutable) {
@@ -527,7 +557,7 @@ static void found(struct dht *d, struct op *op, unsigned side, uint16_t slot,
         break;
     case OP_PEERS:
         if ((m->has & KRPC_VALUES) != 0) {
-            found_peers(d, op, side, slot, &m->values);
+            found_peers(d, op, call, &m->values);
         }
         break;
     case OP_PUT:
@@ -552,7 +582,7 @@ static void look_answered(struct dht *d, struct op *op, const struct rpc_call *c
     } else if (lookup_answered(l, call->slot,
                                (m->has & KRPC_TOKEN) != 0 ? &m->token : NULL)) {
         keep_heard(d, &call->addr, m, op, call->slot);
-        found(d, op, side, call->slot, m);
+        found(d, op, call, m);
         if (op->found && op->kind == OP_GET && !op->item.is_mutable && !op->repair) {
             op_finish(d, op, now_ms);
             return;
@@ -575,6 +605,19 @@ static struct op *op_of_call(const struct dht *d, const struct rpc_call *call)
     return call->kind == CALL_PING || op->l[side_of(&call->addr)] != NULL ? op : NULL;
 }
 
+static void store_answered(struct op *op, const struct rpc_call *call,
+                           const struct krpc_msg *m)
+{
+    struct lookup *l = op->l[side_of(&call->addr)];
+    if (m->kind != KRPC_ERROR) {
+        lookup_store_result(l, call->slot, LOOKUP_STORED);
+    } else if (m->code != KRPC_E_CAS || !op->item.has_cas ||
+               !lookup_store_confirm(l, call->slot)) {
+        lookup_store_result(l, call->slot, LOOKUP_REFUSED);
+        op->result.code = m->code;
+    }
+}
+
 void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
                  bool other, uint64_t now_ms)
 {
@@ -582,16 +625,12 @@ void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_m
     if (op == NULL) {
         return;
     }
-    if (m->kind == KRPC_ERROR) {
-        op->result.code = m->code;
-    }
     if (call->kind == CALL_PING) {
         op->result.n.answered = 1;
         op->result.ms = call->rtt_ms;
         op_finish(d, op, now_ms);
     } else if (call->kind == CALL_STORE) {
-        lookup_store_result(op->l[side_of(&call->addr)], call->slot,
-                            m->kind == KRPC_ERROR ? LOOKUP_REFUSED : LOOKUP_STORED);
+        store_answered(op, call, m);
         op_pump(d, op, now_ms);
     } else if (op->phase == OP_LOOKS) {
         look_answered(d, op, call, m, other || m->kind == KRPC_ERROR, now_ms);

@@ -201,6 +201,9 @@ void keep_self_look(struct dht *d, unsigned side, uint64_t now_ms);
 void keep_release(struct dht *d);
 /* Passes the usable nodes that an answer names to the table, and to op if it isn't NULL.
  */
+/* Whether from may name this address, of a node or a peer: not our own, and a local one
+ * only when he is local himself. */
+bool keep_may_name(const struct dht *d, const struct addr *from, const struct addr *a);
 void keep_heard(struct dht *d, const struct addr *from, const struct krpc_msg *m,
                 struct op *op, uint16_t slot);
 

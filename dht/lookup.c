@@ -36,7 +36,7 @@ struct node {
     struct table_node n;
     uint8_t state, store; /* enum node_state, store_state */
     uint8_t depth, tries, token_len;
-    bool has_copy, spare;
+    bool has_copy, spare, confirm;
     bool fits; /* the id fits the address (BEP 42) */
     uint16_t gen, teller;
     uint8_t *token; /* ours; NULL: none */
@@ -584,6 +584,24 @@ void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored res
         }
         break;
     }
+}
+
+bool lookup_store_confirm(struct lookup *l, uint16_t slot)
+{
+    struct node *node = node_at(l, slot);
+    if (node == NULL || node->confirm || node->tries < LOOKUP_STORE_TRIES ||
+        (node->store != STORE_ASKED && node->store != STORE_FAILED)) {
+        return false;
+    }
+    node->confirm = true;
+    node->store = STORE_WAITS;
+    return true;
+}
+
+bool lookup_store_confirms(const struct lookup *l, uint16_t slot)
+{
+    const struct node *node = node_const(l, slot);
+    return node != NULL && node->confirm;
 }
 
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms)

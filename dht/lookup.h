@@ -115,6 +115,12 @@ enum lookup_stored {
     LOOKUP_LOST,
 };
 void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored result);
+/* A node says that what it has is not what was to be replaced. Where an earlier query got
+ * no answer, that may be because it was obeyed: true, and one more is sent, which asks
+ * for the replacing of what we store by itself. */
+bool lookup_store_confirm(struct lookup *l, uint16_t slot);
+/* Whether the query to be sent is such a one. */
+bool lookup_store_confirms(const struct lookup *l, uint16_t slot);
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms);
 size_t lookup_copies(const struct lookup *l); /* that were stored */
 /* A node that gave back the value that is to be stored needs no other copy. */

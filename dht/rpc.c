@@ -113,17 +113,41 @@ static struct rpc_call *find(const struct rpc *r, uint32_t tid)
     return NULL;
 }
 
+/* Room for one more: nodes that never answer must not keep others from being asked. */
+static bool make_room(struct rpc *r, uint64_t now_ms)
+{
+    if (r->n < RPC_CALLS_MAX) {
+        return true;
+    }
+    struct rpc_call *oldest = NULL;
+    for (size_t i = 0; i < r->n; i++) {
+        struct rpc_call *c = &r->calls[i];
+        bool waits = c->slow && c->next_ms > now_ms;
+        if (waits && (oldest == NULL || c->sent_ms < oldest->sent_ms)) {
+            oldest = c;
+        }
+    }
+    if (oldest == NULL || r->n >= RPC_CALLS_MAX + RPC_DROPPED_MAX) {
+        return false;
+    }
+    oldest->next_ms = r->next_ms = now_ms;
+    return true;
+}
+
 int rpc_begin(struct rpc *r, const struct rpc_call *want, uint64_t now_ms,
               uint8_t tid[RPC_TID_LEN])
 {
-    if (r->n >= RPC_CALLS_MAX) {
-        return ERR_LIMIT;
-    }
-    if (!reserve_call(r) || !rate_ready(r, now_ms)) {
+    if (!rate_ready(r, now_ms)) {
         return ERR_NOMEM;
     }
     if (rpc_wait_ms(r, &want->addr, now_ms) > 0) {
         return ERR_BUSY;
+    }
+    if (!make_room(r, now_ms)) {
+        return ERR_LIMIT;
+    }
+    if (!reserve_call(r)) {
+        return ERR_NOMEM;
     }
     struct rpc_call c = *want;
     do {

@@ -22,6 +22,7 @@
 enum {
     RPC_TID_LEN = 4,
     RPC_CALLS_MAX = 512,
+    RPC_DROPPED_MAX = 64, /* slow ones that made room and were not reported yet */
     RPC_SLOW_MIN_MS = 250,
     RPC_SLOW_MAX_MS = 1500,
     RPC_SLOW_RTTS = 3,
@@ -62,7 +63,8 @@ void rpc_release(struct rpc *r);
 
 /* In how many milliseconds a query may be sent to this address; 0: now. */
 uint64_t rpc_wait_ms(const struct rpc *r, const struct addr *a, uint64_t now_ms);
-/* A query is sent: want says to whom (id, addr, rtt_ms) and whose it is. The transaction
+/* A query is sent; where there are too many, the slow one that has waited longest is lost
+ * for it. want says to whom (id, addr, rtt_ms) and whose it is. The transaction
  * id's bytes go to tid. 0, ERR_LIMIT, ERR_BUSY (rpc_wait_ms is not 0), ERR_NOMEM. */
 int rpc_begin(struct rpc *r, const struct rpc_call *want, uint64_t now_ms,
               uint8_t tid[RPC_TID_LEN]);

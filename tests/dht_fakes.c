@@ -78,8 +78,20 @@ static void answer(struct net *n, struct fake *f, const struct krpc_msg *q,
         cr_assert(q->token.n == 3 && memcmp(q->token.p, "tok", 3) == 0);
         f->stored++;
     }
+    bool asks = q->method == KRPC_GET || q->method == KRPC_GET_PEERS;
     if (stores && f->refuses) {
         krpc_error_init(&r, q, us, KRPC_E_SEQ, "no");
+    } else if (asks && f->error != 0) {
+        krpc_error_init(&r, q, us, f->error, "what?");
+    } else if (stores && f->cas) {
+        if ((q->has & KRPC_CAS) != 0 && q->cas != f->it.seq) {
+            krpc_error_init(&r, q, us, KRPC_E_CAS, "no");
+        }
+        f->it.seq = r.kind == KRPC_ERROR ? f->it.seq : q->seq;
+        if (f->swallows) {
+            f->swallows = false;
+            return;
+        }
     } else if ((q->has & (KRPC_TARGET | KRPC_INFO_HASH)) != 0 && !stores) {
         const struct dht_id *target = (q->has & KRPC_TARGET) ? &q->target : &q->info_hash;
         r.nodes = (struct krpc_view){nodes, nodes_of(n, 4, target, nodes)};
@@ -92,6 +104,10 @@ static void answer(struct net *n, struct fake *f, const struct krpc_msg *q,
             r.has |= KRPC_TOKEN;
         }
         reply_value(f, q, &r);
+        if (f->peers.p != NULL && q->method == KRPC_GET_PEERS) {
+            r.values = f->peers;
+            r.has |= KRPC_VALUES;
+        }
     }
     cr_assert_lt(n->w_n, WAITING_MAX);
     struct waiting *w = &n->w[(n->w_first + n->w_n++) % WAITING_MAX];
@@ -135,6 +151,10 @@ void net_drain(struct net *n)
         n->n_open += e.type == DHT_OPEN;
         n->n_ready += e.type == DHT_READY;
         n->n_peers += e.type == DHT_PEERS;
+        for (size_t i = 0; e.type == DHT_PEERS && i < e.u.peers.n; i++) {
+            n->n_local += addr_is_private(&e.u.peers.a[i]);
+            n->n_public += !addr_is_private(&e.u.peers.a[i]);
+        }
         n->done = e.type == DHT_DONE ? e : n->done;
         n->value = e.type == DHT_VALUE ? e : n->value;
     }

@@ -5,7 +5,14 @@
 
 #include "dht/dht.h"
 
-enum { FAKES_MAX = 64, WAITING_MAX = 256, RTT_MS = 50, S = 1000, MIN = 60 * S };
+enum {
+    FAKES_MAX = 64,
+    WAITING_MAX = 256,
+    WAITING_LEN = 4096,
+    RTT_MS = 50,
+    S = 1000,
+    MIN = 60 * S
+};
 
 /* Seeded randomness. */
 extern const struct env net_env;
@@ -17,16 +24,20 @@ struct fake {
     bool half; /* answers a get with the value but without its signature */
     struct item it;
     uint8_t v[64], k[ITEM_KEY_LEN], sig[ITEM_SIG_LEN];
-    int stored, asked;     /* puts and announcements; all queries */
-    struct krpc_view lies; /* that it tells as nodes */
-    struct addr sees;      /* as ip */
+    int stored, asked;      /* puts and announcements; all queries */
+    struct krpc_view lies;  /* that it tells as nodes */
+    struct krpc_view peers; /* … as values */
+    int error;              /* its answer to a get or get_peers; 0: none */
+    bool cas;      /* puts as BEP 44 has them: seq is what it has, the first answer … */
+    bool swallows; /* … is lost */
+    struct addr sees; /* as ip */
 };
 
 struct waiting {
     uint64_t at_ms;
     struct addr from;
     size_t len;
-    uint8_t bytes[KRPC_SEND_MAX];
+    uint8_t bytes[WAITING_LEN];
 };
 
 struct net {
@@ -42,7 +53,8 @@ struct net {
     enum krpc_method watch; /* … of this method */
     bool ro;                /* of the last query */
     struct dht_event done, value;
-    unsigned n_done, n_values, n_self, n_open, n_ready, n_peers;
+    unsigned n_done, n_values, n_self, n_open, n_ready, n_peers, n_local,
+        n_public; /* the last two: peers */
 };
 
 /* A node that is never read-only, with IPv4 alone. */

@@ -179,3 +179,115 @@ Test(dht_liars, storing_beside_an_empty_family_does_not_spin)
     cr_assert_gt(n->f[39].stored, 0);
     net_free(n);
 }
+
+/* ---- peers ---- */
+
+static size_t peer_list(uint8_t first, unsigned count, uint8_t *out)
+{
+    size_t len = 0;
+    out[len++] = 'l';
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t p[] = {'6', ':', first, 1, (uint8_t)(i >> 8), (uint8_t)i, 0, 22};
+        memcpy(out + len, p, sizeof p);
+        len += sizeof p;
+    }
+    out[len++] = 'e';
+    return len;
+}
+
+Test(dht_liars, peers_of_one_answer_and_local_ones)
+{
+    struct net *n = net_joined(40);
+    struct dht_id hash = {{0x33}};
+    uint8_t local[8 * 300], many[8 * 200],
+        own[] = "l6:\x63\x09\x09\x09\x03\xe7"
+                "e";
+    uint32_t op;
+    struct fake *f = net_closest(n, &hash, 0);
+    f->peers = (struct krpc_view){local, peer_list(10, 20, local)};
+    f = net_closest(n, &hash, 1);
+    f->peers = (struct krpc_view){local, peer_list(127, 20, local)};
+    net_closest(n, &hash, 2)->peers = f->peers;
+    net_closest(n, &hash, 0)->peers = f->peers;
+    f = net_closest(n, &hash, 3);
+    f->peers = (struct krpc_view){many, peer_list(77, 150, many)};
+    f = net_closest(n, &hash, 4);
+    f->peers = (struct krpc_view){own, sizeof own - 1};
+    cr_assert_eq(dht_peers(n->d, &hash, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->n_local, 0);
+    cr_assert_eq(n->n_public, 64, "%u: of one answer, and not ourselves", n->n_public);
+    net_free(n);
+}
+
+/* ---- errors and cas ---- */
+
+Test(dht_liars, an_error_for_a_question_is_no_refusal)
+{
+    struct net *n = net_joined(20);
+    uint32_t op;
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].error = 204;
+    }
+    cr_assert_eq(dht_put(n->d, &immutable, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    net_free(n);
+}
+
+static struct net *cas_net(void)
+{
+    struct net *n = net_joined(20);
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].cas = true;
+        n->f[i].it.seq = 2;
+    }
+    n->watch = KRPC_PUT;
+    return n;
+}
+
+static void put_cas(struct net *n, bool keep)
+{
+    struct item_key key = fake_key(1);
+    uint8_t k[ITEM_KEY_LEN], sig[ITEM_SIG_LEN];
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}, .seq = 3};
+    int64_t cas = 2;
+    uint32_t op;
+    fake_sign(&it, &key, k, sig);
+    cr_assert_eq(dht_put(n->d, &it, &cas, keep, n->now_ms, &op), 0);
+    net_until_done(n);
+}
+
+Test(dht_liars, what_is_kept_replaces_once)
+{
+    struct net *n = cas_net();
+    put_cas(n, true);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    cr_assert_eq(n->last.cas, 2);
+    net_run(n, 70 * MIN);
+    cr_assert_eq(n->n_done, 2);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    cr_assert_eq(n->last.has & KRPC_CAS, 0);
+    net_free(n);
+}
+
+Test(dht_liars, a_lost_answer_is_no_conflict)
+{
+    struct net *n = cas_net();
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].swallows = true;
+    }
+    put_cas(n, false);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->done.u.done.copies, 8);
+    net_free(n);
+    n = cas_net();
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].swallows = true;
+        n->f[i].it.seq = 7; /* another has been quicker */
+    }
+    put_cas(n, false);
+    cr_assert_eq(n->done.u.done.outcome, DHT_REFUSED);
+    cr_assert_eq(n->done.u.done.code, KRPC_E_CAS);
+    net_free(n);
+}

@@ -182,3 +182,38 @@ Test(rpc, there_is_a_most)
     rpc_release(&r);
     cr_assert_eq(rpc_memory(&r), 0);
 }
+
+Test(rpc, slow_ones_make_room)
+{
+    struct rpc r;
+    struct rpc_call call;
+    uint8_t tid[RPC_TID_LEN];
+    bool lost;
+    rpc_init(&r, &env, false);
+    uint64_t now_ms = 0;
+    for (; r.n < RPC_CALLS_MAX; now_ms++) {
+        struct rpc_call want = to((unsigned)now_ms, 0);
+        (void)rpc_begin(&r, &want, now_ms, tid); /* some share a rate */
+        cr_assert_lt(now_ms, 5000);
+    }
+    now_ms += 2000;
+    struct rpc_call more = to(0, 0);
+    cr_assert_eq(rpc_begin(&r, &more, now_ms, tid), ERR_LIMIT, "none is slow yet");
+    while (rpc_next_late(&r, now_ms, &call, &lost)) {
+        cr_assert_not(lost);
+    }
+    begin(&r, 9000, now_ms, tid);
+    begin(&r, 9001, now_ms, tid);
+    cr_assert_leq(rpc_deadline(&r), now_ms);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(rpc_next_late(&r, now_ms, &call, &lost));
+        cr_assert(lost && call.owner < 2, "the oldest: %u", call.owner);
+    }
+    cr_assert_not(rpc_next_late(&r, now_ms, &call, &lost));
+    for (unsigned i = 0; i < 1000; i++) {
+        more = to(9002 + i, 0);
+        (void)rpc_begin(&r, &more, now_ms, tid);
+    }
+    cr_assert_eq(r.n, RPC_CALLS_MAX + RPC_DROPPED_MAX, "until they are reported");
+    rpc_release(&r);
+}
