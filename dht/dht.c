@@ -368,7 +368,7 @@ void dht_stats(const struct dht *d, struct dht_stats *out)
             out->id[i] = s->id;
             out->seen[i] = s->seen;
             out->nodes[i] = table_count(s->table);
-            out->estimate[i] = s->distance > 0 ? (uint64_t)(LOOKUP_K / s->distance) : 0;
+            out->estimate[i] = keep_estimate(s);
         }
     }
     out->read_only = d->read_only;

@@ -2,18 +2,25 @@
 #include "base/err.h"
 #include "dht/dht_priv.h"
 
+struct asker {
+    const struct dht *d;
+    const struct addr *from;
+};
+
+/* Local nodes are named to those only who are local themselves: to others they are of no
+ * use, and not their business. */
 static size_t closest(void *ctx, unsigned family, const struct dht_id *target,
                       struct krpc_node *out, size_t max)
 {
-    const struct dht *d = ctx;
-    const struct table *t = d->side[family == 6 ? 1 : 0].table;
-    struct table_node nodes[TABLE_K];
-    size_t n = 0;
-    if (t != NULL) {
-        n = table_closest(t, target, nodes, max < TABLE_K ? max : TABLE_K);
-    }
-    for (size_t i = 0; i < n; i++) {
-        out[i] = (struct krpc_node){nodes[i].id, nodes[i].addr};
+    const struct asker *asker = ctx;
+    const struct table *t = asker->d->side[family == 6 ? 1 : 0].table;
+    struct table_node nodes[SEEDS];
+    size_t found = t == NULL ? 0 : table_closest(t, target, nodes, SEEDS), n = 0;
+    max = max < TABLE_K ? max : TABLE_K;
+    for (size_t i = 0; i < found && n < max; i++) {
+        if (keep_may_name(asker->d, asker->from, &nodes[i].addr)) {
+            out[n++] = (struct krpc_node){nodes[i].id, nodes[i].addr};
+        }
     }
     return n;
 }
@@ -47,7 +54,8 @@ void answer_release(struct dht *d)
 void answer_query(struct dht *d, const struct addr *from, const struct krpc_msg *m,
                   uint64_t now_ms)
 {
-    struct server_nodes nodes = {d, closest};
+    struct asker asker = {d, from};
+    struct server_nodes nodes = {&asker, closest};
     uint8_t bytes[KRPC_SEND_MAX];
     /* Whoever took something of ours to store may want to know that we are there; all
      * else a node that is read-only for good leaves to others. */

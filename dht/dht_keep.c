@@ -282,6 +282,13 @@ static uint64_t check_side(struct dht *d, unsigned side, uint64_t now_ms)
                                             : DHT_CHECK_FILL_MS;
 }
 
+uint64_t keep_estimate(const struct side *s)
+{
+    double n = s->distance > 0 ? LOOKUP_K / s->distance : 0;
+    return n < (double)(1ull << 62) ? (uint64_t)n : 1ull << 62;
+}
+
+/* One lookup at a time. */
 static void refresh_side(struct dht *d, unsigned side, uint64_t now_ms)
 {
     struct side *s = &d->side[side];
@@ -291,9 +298,15 @@ static void refresh_side(struct dht *d, unsigned side, uint64_t now_ms)
     }
     if (now_ms >= s->next_self_ms || s->next_self_ms == UINT64_MAX) {
         keep_self_look(d, side, now_ms);
-    } else if (!d->c.leaf && s->self_op == 0 &&
-               table_next_refresh(s->table, d->env, now_ms, &target) &&
-               look(d, side, &target, now_ms) != NULL) {
+        return;
+    }
+    if (d->c.leaf || s->self_op != 0 || op_by_handle(d, s->refresh_op) != NULL) {
+        return;
+    }
+    table_expect(s->table, keep_estimate(s));
+    if (table_next_refresh(s->table, d->env, now_ms, &target)) {
+        const struct op *op = look(d, side, &target, now_ms);
+        s->refresh_op = op == NULL ? 0 : op->handle;
         ops_begin(d, now_ms);
     }
 }
@@ -333,15 +346,8 @@ void dht_network_changed(struct dht *d, uint64_t now_ms)
     d->hint_gap_ms = DHT_HINTS_GAP_MS;
     d->next_hint_ms = d->next_check_ms = now_ms;
     for (unsigned i = 0; i < SIDES; i++) {
-        struct side *s = &d->side[i];
-        s->next_self_ms = now_ms;
-        s->self_gap_ms = DHT_SELF_FEW_MS;
-        s->seen = (struct addr){.family = 0};
-        memset(s->votes, 0, sizeof s->votes);
+        d->side[i].next_self_ms = now_ms;
+        d->side[i].self_gap_ms = DHT_SELF_FEW_MS;
     }
-    if (!d->c.read_only && !d->c.open) {
-        d->read_only = true;
-        d->trial_end_ms = d->open_ms = 0;
-        d->next_trial_ms = now_ms;
-    }
+    self_network_changed(d, now_ms);
 }

@@ -38,6 +38,7 @@ struct side {
     struct addr seen;
     uint64_t next_self_ms, self_gap_ms; /* the next gap, while there are few nodes */
     uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
+    uint32_t refresh_op;                /* … and the last one that refreshed a bucket */
     double distance; /* smoothed, of the k-th closest to a target; 0: not known */
 };
 
@@ -199,10 +200,12 @@ void keep_self_done(struct dht *d, const struct op *op, uint64_t now_ms);
 /* Begins one, unless one runs. */
 void keep_self_look(struct dht *d, unsigned side, uint64_t now_ms);
 void keep_release(struct dht *d);
+/* How many nodes the network of a side has, about; 0: not known. */
+uint64_t keep_estimate(const struct side *s);
 /* Passes the usable nodes that an answer names to the table, and to op if it isn't NULL.
  */
-/* Whether from may name this address, of a node or a peer: not our own, and a local one
- * only when he is local himself. */
+/* Whether from may name this address, of a node or a peer, or be told of it: not our own,
+ * and a local one only when he is local himself. */
 bool keep_may_name(const struct dht *d, const struct addr *from, const struct addr *a);
 void keep_heard(struct dht *d, const struct addr *from, const struct krpc_msg *m,
                 struct op *op, uint16_t slot);
@@ -215,6 +218,8 @@ void self_vote(struct dht *d, const struct addr *from, const struct addr *ip,
 /* A query was sent to, or has come from, an address. */
 void self_contacted(struct dht *d, const struct addr *a, uint64_t now_ms);
 void self_queried(struct dht *d, const struct addr *from, uint64_t now_ms);
+/* Nothing that others saw of us holds any more. */
+void self_network_changed(struct dht *d, uint64_t now_ms);
 void self_tick(struct dht *d, uint64_t now_ms);
 uint64_t self_deadline(const struct dht *d);
 

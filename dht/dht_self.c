@@ -67,16 +67,27 @@ static void take_id(struct dht *d, unsigned side, uint64_t now_ms)
     }
 }
 
+static bool has_votes(const struct side *s)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < VOTE_CANDIDATES; i++) {
+        n += s->votes[i].n;
+    }
+    return n > 0;
+}
+
 void self_vote(struct dht *d, const struct addr *from, const struct addr *ip,
                uint64_t now_ms)
 {
     unsigned side = side_of(from);
     struct side *s = &d->side[side];
     if (ip->family != from->family || !addr_is_dialable(ip) ||
-        (addr_eq_ip(ip, &s->seen) && s->votes[0].n + s->votes[1].n == 0)) {
+        (addr_eq_ip(ip, &s->seen) && !has_votes(s))) {
         return;
     }
-    if (!take_vote(s, voter(from), ip)) {
+    /* Who is not of our own network cannot see an address of it. */
+    if ((addr_is_private(ip) && !addr_is_private(from)) ||
+        !take_vote(s, voter(from), ip)) {
         return;
     }
     memset(s->votes, 0, sizeof s->votes);
@@ -152,9 +163,26 @@ static void set_read_only(struct dht *d, bool read_only, bool tell)
     }
 }
 
+/* Whether a query from there shows that everybody reaches us: those of our own network
+ * always do, and matter only where they are the whole network. */
+static bool shows_open(const struct dht *d, const struct addr *from)
+{
+    struct krpc_node n;
+    if (!addr_is_private(from) || d->c.private_too) {
+        return true;
+    }
+    for (size_t pos = 0; dht_next_node(d, &pos, &n);) {
+        if (!addr_is_private(&n.addr)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void self_queried(struct dht *d, const struct addr *from, uint64_t now_ms)
 {
-    if (!decides(d) || d->contacts == NULL || note_contact(d, from, now_ms)) {
+    if (!decides(d) || d->contacts == NULL || note_contact(d, from, now_ms) ||
+        !shows_open(d, from)) {
         return;
     }
     bool was_open = d->open_ms != 0;
@@ -163,6 +191,20 @@ void self_queried(struct dht *d, const struct addr *from, uint64_t now_ms)
     d->next_trial_ms = UINT64_MAX;
     if (!was_open) {
         set_read_only(d, false, true);
+    }
+}
+
+void self_network_changed(struct dht *d, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < SIDES; i++) {
+        d->side[i].seen = (struct addr){.family = 0};
+        memset(d->side[i].votes, 0, sizeof d->side[i].votes);
+    }
+    if (decides(d)) {
+        bool was_open = d->open_ms != 0;
+        d->trial_end_ms = d->open_ms = 0;
+        d->next_trial_ms = now_ms;
+        set_read_only(d, true, was_open);
     }
 }
 

@@ -33,6 +33,8 @@ struct bucket {
     bool grew; /* since then */
 };
 
+enum { DEPTH_MARGIN = 4 }; /* buckets below the one in which the last node should be */
+
 struct table {
     struct dht_id self;
     struct table_config c;
@@ -41,6 +43,7 @@ struct table {
     uint16_t count;    /* nodes in places */
     uint16_t stride;
     uint16_t walk_bucket, walk_at; /* of table_next_check() */
+    uint64_t expected;             /* nodes of the network */
 };
 
 static size_t ip_len(const struct table *t)
@@ -657,11 +660,27 @@ static unsigned near_bucket(const struct table *t)
     return i;
 }
 
+void table_expect(struct table *t, uint64_t nodes)
+{
+    t->expected = nodes;
+}
+
+/* The end of the buckets in which nodes are looked for. */
+static unsigned wanted_end(const struct table *t)
+{
+    uint64_t nodes = t->expected > t->count ? t->expected : t->count;
+    unsigned end = near_bucket(t), deepest = DEPTH_MARGIN;
+    for (; nodes > 1; nodes /= 2) {
+        deepest++;
+    }
+    return end < deepest ? end : deepest;
+}
+
 bool table_next_refresh(struct table *t, const struct env *env, uint64_t now_ms,
                         struct dht_id *target)
 {
     uint32_t now_s = seconds(now_ms);
-    unsigned end = near_bucket(t);
+    unsigned end = wanted_end(t);
     for (unsigned i = 0; i < end; i++) {
         struct bucket *b = &t->buckets[i];
         if (has_room(t, b) && now_s - b->changed_s >= TABLE_GOOD_S) {
@@ -677,7 +696,7 @@ bool table_next_wanted(struct table *t, const struct env *env, uint64_t now_ms,
                        struct dht_id *target)
 {
     uint32_t now_s = seconds(now_ms);
-    unsigned end = near_bucket(t);
+    unsigned end = wanted_end(t);
     for (unsigned i = 0; i < end; i++) {
         struct bucket *b = &t->buckets[i];
         bool turn = b->grew || b->wanted_s == 0 || now_s - b->wanted_s >= TABLE_GOOD_S;

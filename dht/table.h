@@ -85,6 +85,10 @@ size_t table_closest(const struct table *t, const struct dht_id *target,
 /* Who should be asked next whether it is there: a spare for whose bucket a place is free,
  * or the next questionable node of a walk through the table. False: nobody now. */
 bool table_next_check(struct table *t, uint64_t now_ms, struct table_node *out);
+/* How many nodes the network has, about (0: not known). In buckets so deep that none of
+ * them, nor of those in the table, should be there, nobody is looked for: who stands
+ * there has chosen his id. */
+void table_expect(struct table *t, uint64_t nodes);
 /* The shallowest bucket that has room and in which nobody has answered for 15 minutes: a
  * random id in it, to be looked up, and the bucket counts as refreshed. The last ones,
  * which hold less than k nodes together, are left to lookups of our own id. False:

@@ -291,3 +291,180 @@ Test(dht_liars, a_lost_answer_is_no_conflict)
     cr_assert_eq(n->done.u.done.code, KRPC_E_CAS);
     net_free(n);
 }
+
+/* ---- upkeep ---- */
+
+static int all_asked(const struct net *n)
+{
+    int asked = 0;
+    for (unsigned i = 0; i < n->n; i++) {
+        asked += n->f[i].asked;
+    }
+    return asked;
+}
+
+static void query(struct net *n, const struct addr *from, const struct dht_id *id,
+                  enum krpc_method method)
+{
+    uint8_t bytes[KRPC_SEND_MAX];
+    struct krpc_msg q;
+    krpc_query_init(&q, method, "ab", 2, id);
+    if (method == KRPC_FIND_NODE) {
+        q.has |= KRPC_TARGET;
+    }
+    size_t len = krpc_encode(&q, bytes, sizeof bytes);
+    cr_assert_gt(len, 0);
+    cr_assert_eq(dht_recv(n->d, from, bytes, len, n->now_ms), 0);
+}
+
+/* Eight nodes whose ids are all but ours. */
+Test(dht_liars, nodes_next_to_our_id_cost_little)
+{
+    struct net *n = net_joined(40);
+    struct dht_stats s;
+    net_run(n, 30 * MIN);
+    dht_stats(n->d, &s);
+    for (unsigned i = 0; i < 8; i++) {
+        struct fake *f = &n->f[n->n++];
+        dht_id_random_near(&net_env, &s.id[0], 150 - i, &f->n.id);
+        f->n.addr =
+            (struct addr){.family = 4, .ip = {50, (uint8_t)i, 7, 1}, .port = 6881};
+        query(n, &f->n.addr, &f->n.id, KRPC_PING);
+    }
+    net_run(n, 30 * MIN);
+    cr_assert_eq(net_nodes(n), 48);
+    int before = all_asked(n);
+    net_run(n, 60 * MIN);
+    int asked = all_asked(n) - before;
+    cr_assert_leq(asked, 48 * 4 + 4 * 16 * 12, "%d queries an hour", asked);
+    net_free(n);
+}
+
+/* ---- what others see of us ---- */
+
+static void see(struct net *n, unsigned who, struct addr ip)
+{
+    uint32_t op;
+    n->f[who].sees = ip;
+    cr_assert_eq(dht_ping(n->d, &n->f[who].n.addr, n->now_ms, &op), 0);
+    net_until_done(n);
+}
+
+Test(dht_liars, who_agrees_with_what_is_known_outvotes_three_liars)
+{
+    struct net *n = net_joined(40);
+    struct addr lie[3], same = {.family = 4, .ip = {66, 6, 6, 6}, .port = 6};
+    struct dht_stats s;
+    net_run(n, 10 * MIN);
+    for (unsigned i = 0; i < 3; i++) {
+        lie[i] = same;
+        lie[i].ip[3] = (uint8_t)(10 + i);
+    }
+    see(n, 1, lie[0]);
+    see(n, 2, lie[1]);
+    see(n, 3, same); /* their third candidate … */
+    see(n, 1, same);
+    see(n, 2, same);
+    for (unsigned i = 10; i < 30; i++) {
+        see(n, i, (struct addr){.family = 0});
+    }
+    see(n, 4, same);
+    see(n, 5, same);
+    dht_stats(n->d, &s);
+    cr_assert_eq(s.seen[0].ip[0], 99);
+    net_free(n);
+}
+
+Test(dht_liars, nobody_outside_sees_a_private_address)
+{
+    struct net *n = net_new(40, &net_open);
+    struct dht_stats s;
+    for (unsigned i = 0; i < n->n; i++) {
+        n->f[i].sees = (struct addr){.family = 4, .ip = {10, 0, 0, 1}, .port = 6};
+    }
+    net_run(n, 60 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_eq(s.seen[0].family, 0);
+    cr_assert_eq(n->n_self, 0);
+    net_free(n);
+}
+
+static const struct addr lan = {.family = 4, .ip = {192, 168, 1, 77}, .port = 7};
+static const struct addr stranger = {.family = 4, .ip = {77, 7, 7, 7}, .port = 7};
+
+Test(dht_liars, the_own_network_does_not_make_us_open)
+{
+    struct dht_config c = {.family = {true, false}};
+    struct net *n = net_new(40, &c);
+    struct dht_id id = {{1}};
+    struct dht_stats s;
+    net_run(n, 20 * MIN);
+    query(n, &lan, &id, KRPC_PING);
+    net_drain(n);
+    dht_stats(n->d, &s);
+    cr_assert(s.read_only);
+    cr_assert_eq(n->n_open, 0);
+    query(n, &stranger, &id, KRPC_PING);
+    net_drain(n);
+    cr_assert_eq(n->n_open, 1);
+    dht_network_changed(n->d, n->now_ms);
+    net_drain(n);
+    dht_stats(n->d, &s);
+    cr_assert(s.read_only);
+    cr_assert_eq(n->n_open, 2, "what holds no more is told");
+    net_free(n);
+}
+
+Test(dht_liars, a_network_that_is_private_is_the_whole_one)
+{
+    struct dht_config c = {.family = {true, false}};
+    struct net *n = net_new(0, &c);
+    struct dht_id id = {{1}};
+    for (uint8_t i = 0; i < 10; i++) {
+        struct fake *f = &n->f[n->n++];
+        dht_id_random(&net_env, &f->n.id);
+        f->n.addr = (struct addr){.family = 4, .ip = {10, 1, i, 1}, .port = 6};
+    }
+    cr_assert_eq(dht_add_hint(n->d, &n->f[0].n.addr, n->now_ms), 0);
+    net_run(n, 20 * MIN);
+    query(n, &lan, &id, KRPC_PING);
+    net_drain(n);
+    cr_assert_eq(n->n_open, 1);
+    net_free(n);
+}
+
+/* How many local nodes are named to an asker. */
+static unsigned named(struct net *n, const struct addr *asker, unsigned *all)
+{
+    static const struct dht_id id = {{0x77}};
+    struct dht_out out;
+    struct krpc_msg m;
+    struct krpc_node node;
+    unsigned local = 0;
+    net_drain(n);
+    query(n, asker, &id, KRPC_FIND_NODE);
+    cr_assert(dht_next_out(n->d, &out));
+    cr_assert_eq(krpc_decode(out.bytes, out.len, &m), 0);
+    for (*all = 0; krpc_node_next(&m.nodes, 4, &node); (*all)++) {
+        local += addr_is_private(&node.addr);
+    }
+    return local;
+}
+
+Test(dht_liars, local_nodes_are_named_to_local_ones)
+{
+    struct net *n = net_joined(40);
+    unsigned all;
+    for (uint8_t i = 0; i < 4; i++) {
+        struct fake *f = &n->f[n->n++];
+        f->n.id = (struct dht_id){{0, i, 1}}; /* close to what is asked for */
+        f->n.addr = (struct addr){.family = 4, .ip = {10, 1, i, 1}, .port = 6};
+        query(n, &f->n.addr, &f->n.id, KRPC_PING);
+    }
+    net_run(n, 60 * MIN);
+    cr_assert_eq(net_nodes(n), 44, "%zu", net_nodes(n));
+    cr_assert_eq(named(n, &stranger, &all), 0);
+    cr_assert_eq(all, 8, "others stand in for them");
+    cr_assert_eq(named(n, &lan, &all), 4);
+    net_free(n);
+}
