@@ -177,6 +177,13 @@ struct dht_event *dht_event_add(struct dht *d, enum dht_event_type type, uint32_
     }
     n->e.type = type;
     n->e.op = op;
+    dht_event_append(d, n);
+    return &n->e;
+}
+
+void dht_event_append(struct dht *d, struct event_node *n)
+{
+    n->next = NULL;
     if (d->event_last == NULL) {
         d->event_first = n;
     } else {
@@ -184,7 +191,23 @@ struct dht_event *dht_event_add(struct dht *d, enum dht_event_type type, uint32_
     }
     d->event_last = n;
     d->event_n++;
-    return &n->e;
+}
+
+void dht_events_drop(struct dht *d, uint32_t op)
+{
+    struct event_node **at = &d->event_first;
+    d->event_last = NULL;
+    while (*at != NULL) {
+        struct event_node *n = *at;
+        if (n->e.op == op) {
+            *at = n->next;
+            d->event_n--;
+            free(n);
+        } else {
+            d->event_last = n;
+            at = &n->next;
+        }
+    }
 }
 
 bool dht_next_event(struct dht *d, struct dht_event *e)
@@ -237,7 +260,9 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
         table_failed(s->table, &call.id, from);
     }
     if (named) {
+        bool first = table_count(s->table) == 0;
         (void)table_answered(s->table, &m->id, from, call.rtt_ms, now_ms);
+        d->ops_next_ms = first ? now_ms : d->ops_next_ms; /* some wait for it */
     }
     if (m->ip.family != 0) {
         self_vote(d, from, &m->ip, now_ms);
@@ -384,7 +409,7 @@ static size_t op_memory(const struct dht *d)
     for (size_t i = 0; i < d->ops_cap; i++) {
         const struct op *op = d->ops[i];
         if (op != NULL) {
-            n += sizeof *op + op->item.v_len + op->item.salt_len +
+            n += sizeof *op + sizeof *op->done + op->item.v_len + op->item.salt_len +
                  op->n_peers * sizeof *op->peers;
             n += op->l[0] == NULL ? 0 : lookup_memory();
             n += op->l[1] == NULL ? 0 : lookup_memory();

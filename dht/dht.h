@@ -91,7 +91,7 @@ void dht_network_changed(struct dht *d, uint64_t now_ms);
 
 /* ---- operations; op is their handle, never 0 ---- */
 
-/* All: 0, ERR_ARG, ERR_LIMIT, ERR_NOMEM. */
+/* All: 0, ERR_ARG, ERR_LIMIT (also while too many events were not taken), ERR_NOMEM. */
 int dht_ping(struct dht *d, const struct addr *a, uint64_t now_ms, uint32_t *op);
 int dht_find(struct dht *d, const struct dht_id *target, uint64_t now_ms, uint32_t *op);
 /* An immutable item: ends with the first valid value. With repair it goes on to see how
@@ -118,7 +118,8 @@ int dht_peers(struct dht *d, const struct dht_id *info_hash, uint64_t now_ms,
 /* port 0: the one our packets come from. */
 int dht_announce(struct dht *d, const struct dht_id *info_hash, uint16_t port, bool keep,
                  uint64_t now_ms, uint32_t *op);
-/* It ends without an event; what was kept is not any more. An unknown one is ignored. */
+/* It ends without an event, and events of it that wait are dropped; what was kept is not
+ * any more. An unknown one is ignored. */
 void dht_cancel(struct dht *d, uint32_t op);
 
 /* ---- the five verbs ---- */
@@ -156,8 +157,12 @@ enum dht_outcome {
 struct dht_result {
     enum dht_outcome outcome;
     struct lookup_counts n;
-    uint8_t copies;    /* put: that were stored; get: of the newest value, as seen */
-    int64_t code;      /* of the last error that somebody sent; 0: none */
+    /* Put and announce: nodes that say that they have stored it, of 8 in each family
+     * (whether they keep it, only a get from elsewhere tells). Get: those of the closest
+     * 8 that gave the newest value, or named its seq; unproved where they sent no value,
+     * so that a repair may pass over a node that only says it has it. */
+    uint8_t copies;
+    int64_t code;      /* of the last error that somebody sent when he was to store */
     int64_t seq;       /* the highest that anybody named, unproved; 0: none */
     uint32_t ms;       /* since it began to run; ping: the round trip */
     uint8_t n_closest; /* that answered; of all but ping */

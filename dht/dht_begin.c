@@ -158,6 +158,9 @@ int dht_announce(struct dht *d, const struct dht_id *info_hash, uint16_t port, b
 void dht_cancel(struct dht *d, uint32_t op)
 {
     struct op *o = op_by_handle(d, op);
+    if (op != 0) {
+        dht_events_drop(d, op); /* it may have ended, and the user not know it yet */
+    }
     if (o != NULL && !o->internal) {
         op_free(d, o);
         d->ops_next_ms = 0; /* there may be place for another */

@@ -84,23 +84,44 @@ static int ask(struct dht *d, enum call_kind kind, const struct table_node *who,
     return dht_query(d, &call, &m, now_ms);
 }
 
+static bool is_empty(const struct dht *d, unsigned side)
+{
+    return d->side[side].table != NULL && table_count(d->side[side].table) == 0;
+}
+
 static void ask_hint(struct dht *d, struct hints *h, uint64_t now_ms)
 {
-    const struct addr *a = &h->a[h->next++ % h->n];
+    const struct addr *a;
+    size_t steps = h->n;
+    do { /* those of a family that has nodes are passed over */
+        a = &h->a[h->next++ % h->n];
+    } while (--steps > 0 && !is_empty(d, side_of(a)));
     const struct side *s = &d->side[side_of(a)];
-    if (s->table != NULL && table_count(s->table) == 0) {
+    if (is_empty(d, side_of(a))) {
         struct table_node who = {.addr = *a};
         (void)ask(d, CALL_HINT, &who, &s->id, now_ms);
     }
 }
 
+static bool has_hint(const struct hints *h, unsigned side)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        if (side_of(&h->a[i]) == side) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether an empty table has somewhere to begin from. */
 static bool wants_hints(const struct dht *d)
 {
-    bool empty = false;
     for (unsigned i = 0; i < SIDES; i++) {
-        empty = empty || (d->side[i].table != NULL && table_count(d->side[i].table) == 0);
+        if (is_empty(d, i) && (has_hint(&d->hints, i) || has_hint(&d->routers, i))) {
+            return true;
+        }
     }
-    return empty && d->routers.n + d->hints.n > 0;
+    return false;
 }
 
 /* Remembered nodes first; routers get what is left of the round. */

@@ -31,17 +31,29 @@ static bool reserve_op(struct dht *d)
     return true;
 }
 
+/* Room for the event with which a round ends. False: too many were not taken yet, or no
+ * memory. */
+static bool reserve_done(const struct dht *d, struct op *op)
+{
+    if (op->done == NULL && d->event_n < DHT_EVENTS_MAX) {
+        op->done = calloc(1, sizeof *op->done);
+    }
+    return op->done != NULL;
+}
+
 struct op *op_new(struct dht *d, enum op_kind kind, uint64_t now_ms)
 {
     uint16_t i = 0;
     while (i < d->ops_cap && d->ops[i] != NULL) {
         i++;
     }
-    if (d->ops_n >= DHT_OPS_MAX || (i == d->ops_cap && !reserve_op(d))) {
+    if (d->ops_n >= DHT_OPS_MAX || d->event_n >= DHT_EVENTS_MAX ||
+        (i == d->ops_cap && !reserve_op(d))) {
         return NULL;
     }
     struct op *op = calloc(1, sizeof *op);
-    if (op == NULL) {
+    if (op == NULL || !reserve_done(d, op)) {
+        free(op);
         return NULL;
     }
     d->ops_gen = d->ops_gen == UINT16_MAX ? 1 : (uint16_t)(d->ops_gen + 1);
@@ -81,6 +93,7 @@ void op_free(struct dht *d, struct op *op)
     free(op->item.v);
     free(op->item.salt);
     free(op->peers);
+    free(op->done);
     free(op);
 }
 
@@ -147,6 +160,22 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
     return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
+/* The nodes of all families, the closest first. */
+static void add_closest(struct dht_result *r, const struct dht_id *target,
+                        const struct table_node *n)
+{
+    size_t i = r->n_closest;
+    if (i == LOOKUP_K && dht_id_cmp(target, &n->id, &r->closest[i - 1].id) >= 0) {
+        return;
+    }
+    i -= i == LOOKUP_K ? 1 : 0;
+    r->n_closest = (uint8_t)(i + 1);
+    for (; i > 0 && dht_id_cmp(target, &n->id, &r->closest[i - 1].id) < 0; i--) {
+        r->closest[i] = r->closest[i - 1];
+    }
+    r->closest[i] = (struct krpc_node){n->id, n->addr};
+}
+
 static void count_side(struct dht_result *r, const struct op *op, const struct lookup *l)
 {
     struct lookup_counts n;
@@ -161,9 +190,9 @@ static void count_side(struct dht_result *r, const struct op *op, const struct l
     lookup_count_copies(l, &have, &lack);
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     r->copies = (uint8_t)(r->copies + (stores ? lookup_copies(l) : have));
-    size_t got = lookup_closest(l, closest, LOOKUP_K - r->n_closest);
+    size_t got = lookup_closest(l, closest, LOOKUP_K);
     for (size_t i = 0; i < got; i++) {
-        r->closest[r->n_closest++] = (struct krpc_node){closest[i].id, closest[i].addr};
+        add_closest(r, &op->target, &closest[i]);
     }
 }
 
@@ -205,10 +234,11 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     if (op->internal) {
         keep_self_done(d, op, now_ms);
     } else {
-        struct dht_event *e = dht_event_add(d, DHT_DONE, op->handle);
-        if (e != NULL) {
-            e->u.done = *r;
-        }
+        op->done->e.type = DHT_DONE;
+        op->done->e.op = op->handle;
+        op->done->e.u.done = *r;
+        dht_event_append(d, op->done);
+        op->done = NULL;
     }
     d->ops_next_ms = now_ms; /* there is place for another */
     if (!op->keep) {
@@ -765,7 +795,7 @@ static void op_due(struct dht *d, struct op *op, uint64_t now_ms)
     switch (op->phase) {
     case OP_WAITS:
         if (has_nodes(d)) {
-            op->next_ms = UINT64_MAX; /* for its turn */
+            op->next_ms = now_ms + DHT_WAIT_MS; /* for its turn; they may all go */
         } else if (now_ms >= op->begun_ms + DHT_WAIT_MS) {
             op_finish(d, op, now_ms);
         } else {
@@ -783,9 +813,13 @@ static void op_due(struct dht *d, struct op *op, uint64_t now_ms)
         op_pump(d, op, now_ms);
         break;
     case OP_KEPT:
+        if (!reserve_done(d, op)) {
+            op->next_ms = now_ms + DHT_KEEP_RETRY_MS;
+            break;
+        }
         op->phase = OP_WAITS;
         op->begun_ms = now_ms;
-        op->next_ms = UINT64_MAX;
+        op->next_ms = now_ms;
         break;
     }
 }

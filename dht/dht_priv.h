@@ -105,6 +105,7 @@ struct op {
     struct addr *peers;  /* that were told */
     uint16_t n_peers;
     struct dht_result result;
+    struct event_node *done; /* its DHT_DONE, so that it is never lost */
 };
 
 /* What a query of ours was for; in rpc_call's kind, with the operation's round above it.
@@ -168,6 +169,10 @@ void dht_send(struct dht *d, const struct addr *dest, const uint8_t *p, size_t l
 /* A new event at the end of the queue, zeroed but for type and op; NULL: no memory, or
  * too many. */
 struct dht_event *dht_event_add(struct dht *d, enum dht_event_type type, uint32_t op);
+/* One that was allocated before, in any case. It is the queue's now. */
+void dht_event_append(struct dht *d, struct event_node *n);
+/* Forgets the events of an operation. */
+void dht_events_drop(struct dht *d, uint32_t op);
 
 /* ---- dht_op.c ---- */
 

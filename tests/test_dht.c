@@ -517,6 +517,72 @@ Test(dht, cancelled_operations_say_nothing)
     net_free(n);
 }
 
+Test(dht, what_was_cancelled_leaves_no_event)
+{
+    struct net *n = net_new(0, &net_open);
+    struct dht_event e;
+    uint32_t op, other;
+    struct dht_id target = {{0x77}};
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &other), 0);
+    dht_tick(n->d, n->now_ms);
+    n->now_ms += DHT_WAIT_MS;
+    dht_tick(n->d, n->now_ms); /* both have ended */
+    dht_cancel(n->d, other);
+    cr_assert(dht_next_event(n->d, &e));
+    cr_assert(e.type == DHT_DONE && e.op == op);
+    cr_assert_not(dht_next_event(n->d, &e));
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_run(n, DHT_WAIT_MS);
+    cr_assert_eq(n->n_done, 1, "the queue goes on");
+    net_free(n);
+}
+
+Test(dht, every_end_is_told)
+{
+    struct net *n = net_new(0, &net_open);
+    struct dht_event e;
+    struct dht_id target = {{0x77}};
+    uint32_t op;
+    unsigned begun = 0, told = 0;
+    for (int i = 0; i < 2 * DHT_EVENTS_MAX / DHT_OPS_MAX; i++) {
+        while (dht_get(n->d, &target, false, n->now_ms, &op) == 0) {
+            begun++;
+        }
+        dht_tick(n->d, n->now_ms);
+        n->now_ms += DHT_WAIT_MS;
+        dht_tick(n->d, n->now_ms);
+    }
+    cr_assert_geq(begun, DHT_EVENTS_MAX);
+    while (dht_next_event(n->d, &e)) {
+        told += e.type == DHT_DONE;
+    }
+    cr_assert_eq(told, begun);
+    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
+    net_free(n);
+}
+
+/* Its turn does not come before the last node is gone. */
+Test(dht, who_waits_for_its_turn_ends_when_all_nodes_go)
+{
+    struct net *n = net_joined(8);
+    struct dht_id target = {{0x77}};
+    uint32_t op;
+    unsigned begun = 0;
+    for (unsigned i = 1; i < n->n; i++) {
+        n->f[i].silent = true;
+    }
+    for (; begun < 900; begun++) {
+        dht_id_random(&net_env, &target);
+        cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+    }
+    net_run(n, 5 * S);
+    n->f[0].silent = true;
+    net_run(n, 60 * MIN);
+    cr_assert_eq(n->n_done, begun);
+    net_free(n);
+}
+
 Test(dht, many_operations_take_turns)
 {
     struct net *n = net_joined(40);
@@ -593,6 +659,54 @@ Test(dht, an_operation_runs_in_both_families)
     cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
     net_until_done(n);
     cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+    net_free(n);
+}
+
+Test(dht, the_closest_of_both_families)
+{
+    struct net *n = both_families(40);
+    struct dht_id target = {{0x77}};
+    uint32_t op;
+    unsigned known[7] = {0};
+    net_run(n, 60 * MIN);
+    cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+    net_until_done(n);
+    const struct dht_result *r = &n->done.u.done;
+    cr_assert_eq(r->n_closest, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert(i == 0 ||
+                  dht_id_cmp(&target, &r->closest[i - 1].id, &r->closest[i].id) < 0);
+        known[r->closest[i].addr.family]++;
+    }
+    for (unsigned i = 0; i < n->n; i++) {
+        bool in = false;
+        for (unsigned j = 0; j < 8; j++) {
+            in = in || dht_id_eq(&n->f[i].n.id, &r->closest[j].id);
+        }
+        cr_assert(in || dht_id_cmp(&target, &n->f[i].n.id, &r->closest[7].id) > 0);
+    }
+    cr_assert(known[4] > 0 && known[6] > 0);
+    net_free(n);
+}
+
+Test(dht, each_family_has_its_own_hints)
+{
+    struct net *n = both_families(20);
+    struct dht_stats s;
+    for (unsigned i = 0; i < 10; i++) {
+        n->f[i].silent = true;
+        cr_assert_eq(dht_add_hint(n->d, &n->f[i].n.addr, n->now_ms), 0);
+    }
+    cr_assert_eq(dht_add_hint(n->d, &n->f[15].n.addr, n->now_ms), 0);
+    net_run(n, 2 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_geq(s.nodes[1], 8);
+    net_free(n);
+    struct dht_config c = {.family = {true, true}, .open = true};
+    n = net_new(40, &c); /* of one family alone */
+    net_run(n, 60 * MIN);
+    uint64_t soon = dht_deadline(n->d);
+    cr_assert_gt(soon, n->now_ms, "what has no hint has nothing to wait for");
     net_free(n);
 }
 
