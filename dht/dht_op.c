@@ -157,6 +157,9 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
     if (op->found) {
         return DHT_OK;
     }
+    if (op->alone) {
+        return r->n.answered > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
+    }
     return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 

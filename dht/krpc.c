@@ -18,9 +18,6 @@ enum {
     TOP_Y = 1 << 8,
 };
 
-/* "LN" and the version of our implementation, as BEP 5's `v`. */
-static const uint8_t our_version[4] = {'L', 'N', 0, 1};
-
 enum type {
     TYPE_ID,    /* struct dht_id: a string of 20 bytes */
     TYPE_FIXED, /* const uint8_t *: a string of size bytes */
@@ -547,7 +544,6 @@ void krpc_query_init(struct krpc_msg *m, enum krpc_method method, const void *ti
     *m = (struct krpc_msg){
         .kind = KRPC_QUERY,
         .t = {tid, tid_len},
-        .version = {our_version, sizeof our_version},
         .method = method,
         .has = KRPC_ID,
         .id = *id,
@@ -560,7 +556,6 @@ void krpc_reply_init(struct krpc_msg *m, const struct krpc_msg *query,
     *m = (struct krpc_msg){
         .kind = KRPC_REPLY,
         .t = query->t,
-        .version = {our_version, sizeof our_version},
         .ip = *from,
         .has = KRPC_ID,
         .id = *id,
@@ -573,7 +568,6 @@ void krpc_error_init(struct krpc_msg *m, const struct krpc_msg *query,
     *m = (struct krpc_msg){
         .kind = KRPC_ERROR,
         .t = query->t,
-        .version = {our_version, sizeof our_version},
         .ip = *from,
         .code = code,
         .text = {(const uint8_t *)text, strlen(text)},

@@ -519,8 +519,7 @@ Test(krpc, our_version_names_us)
     uint8_t out[256];
     krpc_query_init(&m, KRPC_PING, "a", 1, &id);
     cr_assert_eq(krpc_decode(out, krpc_encode(&m, out, sizeof out), &back), 0);
-    cr_assert_eq(back.version.n, 4);
-    cr_assert_arr_eq(back.version.p, "LN", 2);
+    cr_assert_null(back.version.p); /* nobody is told what runs here */
 }
 
 Test(krpc, replies_and_errors)
