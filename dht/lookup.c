@@ -423,7 +423,7 @@ void lookup_failed(struct lookup *l, uint16_t slot)
 
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
-    struct set s;
+    struct set s = {.n = 0};
     bool waits = false;
     choose(l, counts, LOOKUP_K, &s);
     for (size_t i = 0; i < s.n; i++) {
