@@ -113,19 +113,18 @@ static void wake(struct dht *d, struct op *op, uint64_t at_ms)
 
 /* ---- the end of a round ---- */
 
-/* Whether the answers of a side show that there is nothing. */
-static bool is_sure(const struct lookup *l, uint64_t now_ms)
+/* Whether the answers of a side show that there is nothing. Where as many are silent as
+ * have answered, the silent ones may have it. */
+static bool is_sure(const struct lookup *l)
 {
     struct lookup_counts n;
     lookup_count(l, &n);
-    /* Where as many are silent as have answered, the silent ones may have it. */
-    return lookup_state(l, now_ms) == LOOKUP_COMPLETE ? n.closest > n.silent_near
-                                                      : n.closest > n.silent;
+    return lookup_is_complete(l) ? n.answered > n.silent_near : n.closest > n.silent;
 }
 
 /* Whether nothing was found because there is nothing: every family in which nodes are
  * known is sure, and it is not one liar or two who say so. */
-static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
+static bool is_absent(const struct dht *d, const struct op *op)
 {
     bool any = false, all = true;
     for (unsigned i = 0; i < SIDES; i++) {
@@ -133,7 +132,7 @@ static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
         if (t == NULL || table_count(t) == 0) {
             continue;
         }
-        if (op->l[i] == NULL || !is_sure(op->l[i], now_ms)) {
+        if (op->l[i] == NULL || !is_sure(op->l[i])) {
             return false;
         }
         struct lookup_counts n;
@@ -144,7 +143,7 @@ static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
     return any && (all || op->result.n.answered >= SURE_ANSWERS);
 }
 
-static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t now_ms)
+static enum dht_outcome judge(const struct dht *d, const struct op *op)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     const struct dht_result *r = &op->result;
@@ -160,7 +159,7 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
     if (op->alone) {
         return r->n.answered > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
     }
-    return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
+    return is_absent(d, op) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
 /* The nodes of all families, the closest first. */
@@ -233,7 +232,7 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     if (op->kind != OP_PING) {
         r->ms = (uint32_t)(now_ms - op->begun_ms);
     }
-    r->outcome = judge(d, op, now_ms);
+    r->outcome = judge(d, op);
     if (op->internal) {
         keep_self_done(d, op, now_ms);
     } else {
@@ -401,6 +400,23 @@ static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_
     return !lookup_store_done(op->l[side], now_ms);
 }
 
+/* Whether some more are asked, since too many of the closest are silent to be sure that
+ * there is nothing. */
+static bool widen(struct op *op)
+{
+    bool any = false;
+    if (op->found || op->alone || (op->kind != OP_GET && op->kind != OP_PEERS)) {
+        return false;
+    }
+    for (unsigned i = 0; i < SIDES; i++) {
+        struct lookup *l = op->l[i];
+        if (l != NULL && lookup_is_complete(l) && !is_sure(l) && lookup_widen(l)) {
+            any = true;
+        }
+    }
+    return any;
+}
+
 /* Sends what can be sent; goes on to the next phase when this one is over. op may be
  * freed when this returns. */
 static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
@@ -425,6 +441,9 @@ static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
         if (runs) {
             wake(d, op, next);
             return;
+        }
+        if (op->phase == OP_LOOKS && widen(op)) {
+            continue;
         }
         if (op->phase != OP_LOOKS || !begin_store(op, now_ms)) {
             op_finish(d, op, now_ms);

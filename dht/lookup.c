@@ -49,6 +49,7 @@ struct lookup {
     struct node node[LOOKUP_NODES_MAX];
     uint8_t order[LOOKUP_NODES_MAX]; /* indices, the closest first */
     uint8_t n;
+    uint8_t k; /* of the closest, how many are to answer */
     uint8_t asked_now, slow_now;
     uint16_t asked;
 };
@@ -58,6 +59,7 @@ struct lookup *lookup_new(const struct lookup_config *c, uint64_t now_ms)
     struct lookup *l = calloc(1, sizeof *l);
     if (l != NULL) {
         l->c = *c;
+        l->k = LOOKUP_K;
         l->end_ms = now_ms + LOOKUP_MS;
     }
     return l;
@@ -319,7 +321,7 @@ bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
         return false;
     }
     struct set s;
-    choose(l, counts, LOOKUP_K, &s);
+    choose(l, counts, l->k, &s);
     for (size_t i = 0; i < s.n; i++) {
         const struct node *node = s.met[i];
         if (node->state == NODE_NEW && node->not_before_ms <= now_ms) {
@@ -425,12 +427,12 @@ enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
     struct set s = {.n = 0};
     bool waits = false;
-    choose(l, counts, LOOKUP_K, &s);
+    choose(l, counts, l->k, &s);
     for (size_t i = 0; i < s.n; i++) {
         waits = waits || s.met[i]->state != NODE_ANSWERED;
     }
     bool out_of_queries = l->asked >= LOOKUP_ASKED_MAX && l->asked_now == 0;
-    if (s.n == LOOKUP_K && !waits) {
+    if (s.n == l->k && !waits) {
         return LOOKUP_COMPLETE;
     }
     if (now_ms >= l->end_ms) {
@@ -439,6 +441,25 @@ enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
     /* With less than k who answer, the slow ones are worth waiting for. */
     return (waits && !out_of_queries) || l->slow_now > 0 ? LOOKUP_RUNNING
                                                          : LOOKUP_EXHAUSTED;
+}
+
+bool lookup_is_complete(const struct lookup *l)
+{
+    struct set s;
+    choose(l, counts, LOOKUP_K, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.met[i]->state != NODE_ANSWERED) {
+            return false;
+        }
+    }
+    return s.n == LOOKUP_K;
+}
+
+bool lookup_widen(struct lookup *l)
+{
+    bool more = l->k < STORE_MAX;
+    l->k = STORE_MAX;
+    return more;
 }
 
 uint64_t lookup_deadline(const struct lookup *l, uint64_t now_ms)

@@ -92,6 +92,10 @@ void lookup_slow(struct lookup *l, uint16_t slot);
 void lookup_failed(struct lookup *l, uint16_t slot);
 
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms);
+/* Whether the closest k have answered, as far as is known now. */
+bool lookup_is_complete(const struct lookup *l);
+/* It goes on until LOOKUP_SPARES more have answered. False: it has done so before. */
+bool lookup_widen(struct lookup *l);
 /* When lookup_next(), lookup_store_next() or the state may change with time alone. */
 uint64_t lookup_deadline(const struct lookup *l, uint64_t now_ms);
 void lookup_count(const struct lookup *l, struct lookup_counts *out);
