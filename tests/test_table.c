@@ -366,6 +366,27 @@ Test(table, buckets_with_room_are_refreshed)
     table_free(t);
 }
 
+/* Eight nodes in a bucket in which of a thousand there should be none. */
+Test(table, nobody_is_looked_for_deeper_than_the_network_reaches)
+{
+    struct table *t = table_new(&self, &v4);
+    struct dht_id target;
+    uint64_t now = 16 * (uint64_t)MIN;
+    unsigned refreshed = 0, wanted = 0;
+    cr_assert_eq(fill(t, 0, 0, 8), 8);
+    cr_assert_eq(fill(t, 140, 300, 8), 8);
+    while (table_next_refresh(t, &env, now, &target)) {
+        refreshed++;
+    }
+    cr_assert_eq(refreshed, 8, "of 16 nodes, log2 + 4: %u", refreshed);
+    table_expect(t, 1000);
+    while (table_next_wanted(t, &env, now, &target)) {
+        wanted++;
+    }
+    cr_assert_eq(wanted, 13, "%u", wanted);
+    table_free(t);
+}
+
 Test(table, nodes_are_wanted_until_nobody_new_is_found)
 {
     struct table *t = table_new(&self, &v4);
