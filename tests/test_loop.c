@@ -94,6 +94,25 @@ static bool on_turn(void *ctx, uint64_t now_ms)
     return false;
 }
 
+static struct loop_handler handler(void (*sent)(void *ctx, uint32_t conn, size_t len,
+                                                uint64_t now_ms),
+                                   bool (*turn)(void *ctx, uint64_t now_ms))
+{
+    return (struct loop_handler){
+        .accepted = on_accepted,
+        .connected = on_conn,
+        .received = on_received,
+        .sent = sent,
+        .closed = on_conn,
+        .datagram = on_datagram,
+        .interfaces = on_interfaces,
+        .resolved = on_resolved,
+        .timer = on_timer,
+        .signalled = on_signalled,
+        .turn = turn,
+    };
+}
+
 static void start(void)
 {
     char why[LOOP_WHY_MAX];
@@ -118,19 +137,7 @@ static int client(void)
  * for them. */
 Test(loop, those_who_do_not_end_use_up_nothing, .timeout = 60)
 {
-    const struct loop_handler h = {
-        .accepted = on_accepted,
-        .connected = on_conn,
-        .received = on_received,
-        .sent = on_sent,
-        .closed = on_conn,
-        .datagram = on_datagram,
-        .interfaces = on_interfaces,
-        .resolved = on_resolved,
-        .timer = on_timer,
-        .signalled = on_signalled,
-        .turn = on_turn,
-    };
+    const struct loop_handler h = handler(on_sent, on_turn);
     start();
     for (size_t i = 0; i < CLIENTS; i++) { /* all fit into the listener's queue */
         clients[i] = client();
@@ -193,19 +200,7 @@ static bool on_turn_of_many(void *ctx, uint64_t now_ms)
  * arrives. */
 Test(loop, a_carrier_writes_a_part_in_each_turn, .timeout = 60)
 {
-    const struct loop_handler h = {
-        .accepted = on_accepted,
-        .connected = on_conn,
-        .received = on_received,
-        .sent = on_rest_sent,
-        .closed = on_conn,
-        .datagram = on_datagram,
-        .interfaces = on_interfaces,
-        .resolved = on_resolved,
-        .timer = on_timer,
-        .signalled = on_signalled,
-        .turn = on_turn_of_many,
-    };
+    const struct loop_handler h = handler(on_rest_sent, on_turn_of_many);
     start();
     clients[0] = client();
     loop_run(l, &h);

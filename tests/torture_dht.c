@@ -1,6 +1,6 @@
 /* Lets allocations of a small DHT network fail, one in each run: nodes go on, forget or
- * refuse, and in the end hold nothing. The linker turns the calls of the libraries to the
- * functions below (--wrap). Memory errors and leaks are the sanitizer's to find. */
+ * refuse, and in the end hold nothing. Memory errors and leaks are the sanitizer's to
+ * find. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,39 +8,12 @@
 
 #include "dht/dht.h"
 #include "seeded.h"
+#include "torture.h"
 
 enum { NODES = 12, QUEUE = 1024, DELAY_MS = 30, RUN_MS = 40000, STEP_MS = 10 };
 
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-
-static long countdown = -1; /* allocations till the one that fails; < 0: none does */
 static uint64_t state;
 static const struct env env = {.ctx = &state, .random = seeded};
-
-static bool fails(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
-}
 
 struct net {
     struct dht *d[NODES];
@@ -118,7 +91,7 @@ static unsigned run(long fail_at)
     static struct net n;
     n = (struct net){.now_ms = 0};
     state = 1;
-    countdown = fail_at;
+    torture_arm(fail_at);
     for (unsigned i = 0; i < NODES; i++) {
         struct dht_config c = {.family = {true, false}, .open = i != 5};
         struct addr a = address(i == 0 ? 1 : 0);
@@ -155,7 +128,7 @@ int main(void)
         fprintf(stderr, "without a failure %u things are found\n", best);
         return 1;
     }
-    for (long n = 0; countdown < 0; n += 1 + n / 64) { /* until none is left to fail */
+    for (long n = 0; !torture_armed(); n += 1 + n / 64) { /* until none is left to fail */
         (void)run(n);
         runs++;
     }

@@ -1,6 +1,5 @@
 /* Lets each allocation of a DHT server fail once: it goes on, forgets or refuses, and in
- * the end holds nothing. The linker turns the calls of the libraries to the functions
- * below (--wrap). Memory errors and leaks are the sanitizer's to find. */
+ * the end holds nothing. Memory errors and leaks are the sanitizer's to find. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,39 +8,12 @@
 #include "dht/server.h"
 #include "dht/token.h"
 #include "seeded.h"
+#include "torture.h"
 
 enum { STEPS = 300, STEP_MS = 3000, SUBNETS = 50, VALUES = 120 };
 
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-
-static long countdown = -1; /* allocations till the one that fails; < 0: none does */
 static uint64_t state;
 static const struct env env = {.ctx = &state, .random = seeded};
-
-static bool fails(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
-}
 
 static size_t closest(void *ctx, unsigned family, const struct dht_id *target,
                       struct krpc_node *out, size_t max)
@@ -119,9 +91,9 @@ int main(void)
         return 1;
     }
     for (;; failed++) {
-        countdown = failed;
+        torture_arm(failed);
         bad += run();
-        if (countdown >= 0) {
+        if (torture_armed()) {
             break; /* there were not so many */
         }
     }
