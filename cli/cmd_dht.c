@@ -133,9 +133,11 @@ static void print_peers(const json_t *o)
 
 static void print_family(const char *name, const json_t *f)
 {
-    (void)printf("%-9s %llu nodes, of about %llu", name,
-                 (unsigned long long)cli_int(f, "nodes"),
-                 (unsigned long long)cli_int(f, "estimate"));
+    unsigned long long about = cli_int(f, "estimate");
+    (void)printf("%-9s %llu nodes", name, (unsigned long long)cli_int(f, "nodes"));
+    if (about > 0) {
+        (void)printf(", of about %llu", about);
+    }
     if (cli_str(f, "seen")[0] != '\0') {
         (void)printf("; others see us at %s", cli_str(f, "seen"));
     }

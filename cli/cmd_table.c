@@ -450,7 +450,7 @@ static const struct cmd table[] = {
      "there, 6 when nobody could be asked, 7 when nobody took it, 10 when a ping got no\n"
      "answer. What is stored is public and lasts about two hours.\n"
      "\n"
-     "    linnet dht put 'Hello!'\n"
+     "    linnet dht put 'Hello World!'\n"
      "    linnet dht get e5f96f6f38320f0f33959cb4d3d656452117aadb\n"
      "    linnet dht put --mutable --seed-fd 3 --salt news - 3< seed < news.txt\n"
      "    linnet dht get --key KEY --salt news\n"

@@ -393,7 +393,8 @@ void dht_stats(const struct dht *d, struct dht_stats *out)
             out->id[i] = s->id;
             out->seen[i] = s->seen;
             out->nodes[i] = table_count(s->table);
-            out->estimate[i] = keep_estimate(s);
+            uint64_t about = keep_estimate(s), known = out->nodes[i];
+            out->estimate[i] = about > 0 && about < known ? known : about;
         }
     }
     out->read_only = d->read_only;

@@ -25,8 +25,9 @@ struct serve {
     const struct daemon_dht_opts *opts;
     struct loop *loop;
     struct dht *dht;
-    bool told;        /* that it is there */
-    uint64_t boot_at; /* when names are looked up, while nobody is known */
+    bool told;                     /* that it is there */
+    struct dht_id shown[FAMILIES]; /* the ids that it told */
+    uint64_t boot_at;              /* when names are looked up, while nobody is known */
     char why[LOOP_WHY_MAX];
 };
 
@@ -38,14 +39,20 @@ static int fail(int code, const char *what, const char *about)
 
 /* ---- what it says ---- */
 
-static void print(const struct serve *s)
+/* Each address with its id, but for those that were told already. */
+static void print(struct serve *s)
 {
     struct dht_stats stats;
     struct addr at;
     char text[ADDR_STR_MAX], id[2 * DHT_ID_LEN + 1];
     dht_stats(s->dht, &stats);
     for (size_t i = 0; loop_udp_at(s->loop, i, &at); i++) {
-        (void)sodium_bin2hex(id, sizeof id, stats.id[at.family == 6].b, DHT_ID_LEN);
+        const struct dht_id *mine = &stats.id[at.family == 6];
+        if (memcmp(mine, &s->shown[at.family == 6], sizeof *mine) == 0) {
+            continue;
+        }
+        s->shown[at.family == 6] = *mine;
+        (void)sodium_bin2hex(id, sizeof id, mine->b, DHT_ID_LEN);
         (void)printf(s->opts->json ? "{\"v\":1,\"address\":\"%s\",\"id\":\"%s\"}\n"
                                    : "address: %s id: %s\n",
                      addr_str(&at, text), id);
