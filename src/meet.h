@@ -66,8 +66,8 @@ enum {
     MEET_GETS_MIN = 20,          /* … and each minute */
     MEET_AGAIN_MIN_MS = 60000,   /* who is wanted and absent is looked up again */
     MEET_AGAIN_MAX_MS = 4 * 3600000,
-    MEET_WIDE_TRIES = 3,     /* the first times in both neighbours of the epoch, too */
-    MEET_ADD_MIN_MS = 10000, /* the same of an inviter */
+    MEET_WIDE_TRIES = 3,    /* the first times in both neighbours of the epoch, too */
+    MEET_ADD_MIN_MS = 2000, /* the same of an inviter, who may be leaving word just now */
     MEET_ADD_MAX_MS = 3600000,
     MEET_RETRY_MIN_MS = 15000, /* what could not be asked is asked again */
     MEET_RETRY_MAX_MS = 600000,
