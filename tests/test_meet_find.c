@@ -147,6 +147,26 @@ Test(meet_find, who_is_wanted_is_looked_up_ever_more_rarely_until_reached)
     done(l);
 }
 
+/* Word of the code may be on its way into the DHT while it is used. */
+Test(meet_find, an_inviter_is_looked_up_again_at_once_and_then_ever_more_rarely)
+{
+    struct lone *l = lone();
+    uint8_t secret[32] = {1};
+    online(l);
+    run(l, MINUTE);
+    clear(l);
+    cr_assert_eq(meet_adding(l->m, 4, secret, l->now_ms), 0);
+    run(l, 4 * S);
+    cr_assert_eq(count_events(l, MEET_ABSENT), 2);
+    run(l, MINUTE - 4 * S);
+    size_t first = count_events(l, MEET_ABSENT);
+    cr_assert(first >= 5 && first <= 6, "%zu", first);
+    run(l, HOUR);
+    size_t more = count_events(l, MEET_ABSENT) - first;
+    cr_assert(more >= 4 && more <= 6, "%zu", more);
+    done(l);
+}
+
 Test(meet_find, near_the_end_of_an_epoch_the_next_is_looked_at_as_well)
 {
     struct lone *l = lone();
