@@ -28,7 +28,7 @@
 enum {
     KRPC_SEND_MAX = 1400,  /* bytes of a datagram of ours */
     KRPC_RECV_MAX = 4096,  /* a longer one is not read */
-    KRPC_TID_MAX = 64,     /* bytes of a transaction id that we echo */
+    KRPC_TID_MAX = 256,    /* bytes of a transaction id that we echo */
     KRPC_TOKEN_MAX = 64,   /* bytes of a token of somebody else */
     KRPC_VERSION_MAX = 64, /* bytes of a version string */
     KRPC_TEXT_MAX = 256,   /* bytes of an error's text that are kept */

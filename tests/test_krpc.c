@@ -404,7 +404,7 @@ Test(krpc, what_is_no_message)
     }
     for (size_t n = KRPC_TID_MAX; n <= KRPC_TID_MAX + 1; n++) {
         struct msg m = {0};
-        char text[128];
+        char text[64 + KRPC_TID_MAX];
         struct krpc_msg out;
         (void)snprintf(text, sizeof text, "d1:ade1:q4:ping1:t%zu:%0*d1:y1:qe", n, (int)n,
                        7);

@@ -247,6 +247,18 @@ Test(server, ping)
     cr_assert_eq(r.kind, KRPC_REPLY);
 }
 
+Test(server, transaction_ids_come_back)
+{
+    static const size_t lens[] = {0, 1, 2, 20, 128, 256};
+    static uint8_t tid[256];
+    env_random(&env, tid, sizeof tid);
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+        struct krpc_msg q = query(KRPC_PING);
+        set_view(&q.t, tid, lens[i]);
+        cr_assert_eq(answer(&q).kind, KRPC_REPLY, "%zu bytes", lens[i]);
+    }
+}
+
 Test(server, nodes_by_family_and_want)
 {
     static const struct {
