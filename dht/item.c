@@ -23,9 +23,12 @@ void item_of(const struct krpc_msg *m, struct item *out)
 
 bool item_is_half(const struct krpc_msg *m)
 {
-    const uint32_t whole = KRPC_K | KRPC_SIG | KRPC_SEQ,
-                   any = whole | KRPC_SALT | KRPC_CAS;
-    return (m->bad & any) != 0 || ((m->has & any) != 0 && (m->has & whole) != whole);
+    const uint32_t whole = KRPC_K | KRPC_SIG | KRPC_SEQ;
+    uint32_t any = m->salt.n > 0 ? whole | KRPC_SALT : whole;
+    if ((m->has & whole) == whole) {
+        return (m->bad & (KRPC_SALT | KRPC_CAS)) != 0;
+    }
+    return (m->bad & (whole | KRPC_SALT)) != 0 || (m->has & any) != 0;
 }
 
 static bool is_mutable(const struct item *it)

@@ -52,7 +52,8 @@ struct item_key {
 void item_of(const struct krpc_msg *m, struct item *out);
 
 /* True when a put has some of what a mutable item needs, but not all of it, or not in its
- * right form. Stored as an immutable item, it would hide the signed one from readers. */
+ * right form. Stored as an immutable item, it would hide the signed one from readers.
+ * `cas` alone says nothing of an immutable item, and an empty salt is none (BEP 44). */
 bool item_is_half(const struct krpc_msg *m);
 
 /* The target it belongs under. */

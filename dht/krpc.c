@@ -23,7 +23,7 @@ enum type {
     TYPE_FIXED, /* const uint8_t *: a string of size bytes */
     TYPE_STR,   /* struct krpc_view: a string of 1 .. size bytes, or of any */
     TYPE_WHOLE, /* struct krpc_view: a string of a multiple of size bytes */
-    TYPE_FLAG,  /* int64_t: any integer */
+    TYPE_FLAG,  /* int64_t: any number */
     TYPE_NUM,   /* int64_t: 0 or more */
     TYPE_PORT,  /* uint16_t */
     TYPE_RAW,   /* struct krpc_view: a value as it stands */
@@ -48,7 +48,7 @@ struct field {
 static const struct field fields[] = {
     FIELD("BFpe", TYPE_FIXED, KRPC_BLOOM_LEN, bfpe),
     FIELD("BFsd", TYPE_FIXED, KRPC_BLOOM_LEN, bfsd),
-    FIELD("cas", TYPE_NUM, 0, cas),
+    FIELD("cas", TYPE_FLAG, 0, cas),
     FIELD("id", TYPE_ID, 0, id),
     FIELD("implied_port", TYPE_FLAG, 0, implied_port),
     FIELD("info_hash", TYPE_ID, 0, info_hash),

@@ -120,9 +120,9 @@ struct krpc_msg {
 
     uint32_t has, bad; /* fields of the dictionary; a member without its bit is zero */
     struct dht_id id, target, info_hash;
-    int64_t cas;
+    int64_t cas;                                /* a negative one is that of no item */
     int64_t implied_port, noseed, scrape, seed; /* flags: not 0 is true */
-    int64_t interval, num, seq;                 /* 0 .. ; cas likewise */
+    int64_t interval, num, seq;                 /* 0 .. */
     uint16_t p, port;                           /* 0 .. 65535 */
     uint8_t want;                         /* of KRPC_N4 and KRPC_N6; 0: no known one */
     const uint8_t *bfpe, *bfsd, *k, *sig; /* KRPC_BLOOM_LEN, _KEY_LEN, _SIG_LEN */

@@ -338,12 +338,16 @@ Test(item, halves)
         {"3:seqi1e" SIG "1:v0:", true},
         {"3:seqi1e1:v0:", true},
         {"4:salt1:x1:v0:", true},
-        {"3:casi1e1:v0:", true},
+        {"4:salt0:1:v0:", false},
+        {"4:salti1e1:v0:", true},
+        {"3:casi1e1:v0:", false},
+        {"3:cas1:11:v0:", false},
+        {"3:cas1:1" KEY "3:seqi1e" SIG "1:v0:", true},
         {"1:k31:" ID "abcdefghijk1:v0:", true},
         {KEY "3:seqi-1e" SIG "1:v0:", true},
         {KEY "3:seqi1e3:sig3:abc1:v0:", true},
         {KEY "4:salti1e3:seqi1e" SIG "1:v0:", true},
-        {"3:casi-1e" KEY "3:seqi1e" SIG "1:v0:", true},
+        {"3:casi-1e" KEY "3:seqi1e" SIG "1:v0:", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[512];

@@ -481,11 +481,12 @@ Test(server, immutable_items)
 
 Test(server, mutable_items)
 {
-    const int64_t three = 3, four = 4;
+    const int64_t three = 3, four = 4, negative = -1;
     struct item it = made("5:first", "", 4);
     struct dht_id target;
     item_target(&it, &target);
-    cr_assert_eq(put_item(&it, &three).kind, KRPC_REPLY, "cas: nothing is stored");
+    cr_assert_eq(put_item(&it, &negative).kind, KRPC_REPLY, "cas: nothing is stored");
+    cr_assert_eq(put_item(&it, &negative).code, KRPC_E_CAS);
     struct krpc_msg r = get_item(&it);
     cr_assert(carries(&r, "5:first"));
     cr_assert_eq(r.has, KRPC_ID | KRPC_NODES | KRPC_TOKEN | KRPC_V | KRPC_K | KRPC_SIG |
@@ -552,7 +553,7 @@ Test(server, puts_that_are_refused)
     struct item loose = plain("5:loose");
     loose.seq = 1;
     cr_assert_eq(put_with(&loose, KRPC_SEQ).code, KRPC_E_PROTOCOL, "seq, but no key");
-    cr_assert_eq(put_with(&loose, KRPC_CAS).code, KRPC_E_PROTOCOL);
+    cr_assert_eq(put_with(&loose, KRPC_CAS).kind, KRPC_REPLY, "cas is for the mutable");
     cr_assert_eq(put_with(&loose, 0).kind, KRPC_REPLY);
 
     /* Without sig and seq it would be an immutable item under the target of a mutable. */
