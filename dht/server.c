@@ -287,7 +287,7 @@ static void announce_peer(struct job *j)
         return;
     }
     peer.port = implied ? peer.port : q->port;
-    bool seed = (q->has & KRPC_SEED) != 0 && q->seed != 0;
+    bool seed = (q->has & KRPC_SEED) != 0 && q->seed == 1; /* BEP 33: else a peer */
     int rc = shelf_announce(j->s->shelf, &q->info_hash, &peer, seed, j->now_ms);
     if (rc == ERR_ARG) {
         fail(j, KRPC_E_PROTOCOL, "nobody can reach that port");
@@ -431,14 +431,14 @@ static void sample_infohashes(struct job *j)
 /* A method of the future that names a target is answered as find_node is. */
 static void other(struct job *j)
 {
-    if ((j->q->has & KRPC_TARGET) != 0) {
+    if (j->q->q.p == NULL) {
+        fail(j, KRPC_E_PROTOCOL, "missing or bad q");
+    } else if ((j->q->has & KRPC_TARGET) != 0) {
         add_nodes(j, &j->q->target);
     } else if ((j->q->has & KRPC_INFO_HASH) != 0) {
         add_nodes(j, &j->q->info_hash);
-    } else if (j->q->q.p != NULL) {
-        fail(j, KRPC_E_METHOD, "unknown method");
     } else {
-        fail(j, KRPC_E_PROTOCOL, "missing or bad q");
+        fail(j, KRPC_E_METHOD, "unknown method");
     }
 }
 

@@ -145,7 +145,7 @@ static void token_for(enum krpc_method method, const struct dht_id *target,
     memcpy(token, r.token.p, TOKEN_LEN);
 }
 
-static struct krpc_msg announce(const struct dht_id *hash, uint16_t port, bool seed)
+static struct krpc_msg announce(const struct dht_id *hash, uint16_t port, int64_t seed)
 {
     uint8_t token[TOKEN_LEN];
     token_for(KRPC_GET_PEERS, hash, token);
@@ -342,7 +342,7 @@ Test(server, unknown_methods)
     set_view(&q.q, "vote", 4);
     r = answer(&q);
     cr_assert(r.kind == KRPC_REPLY && r.nodes.n == 3 * KRPC_NODE4_LEN);
-    q = query(KRPC_OTHER);
+    set_view(&q.q, NULL, 0);
     r = answer(&q);
     cr_assert(r.kind == KRPC_ERROR && r.code == KRPC_E_PROTOCOL, "no q");
 }
@@ -439,6 +439,9 @@ Test(server, scrape_and_seeds)
     q.has |= KRPC_NOSEED;
     r = answer(&q);
     cr_assert_eq(r.has & KRPC_VALUES, 0);
+    (void)announce(&hash, 4321, 2);
+    r = answer(&q);
+    cr_assert_neq(r.has & KRPC_VALUES, 0, "only 1 says that it is a seed");
 }
 
 Test(server, samples)
