@@ -16,7 +16,6 @@ static size_t closest(void *ctx, unsigned family, const struct dht_id *target,
     const struct table *t = asker->d->side[family == 6 ? 1 : 0].table;
     struct table_node nodes[SEEDS];
     size_t found = t == NULL ? 0 : table_closest(t, target, nodes, SEEDS), n = 0;
-    max = max < TABLE_K ? max : TABLE_K;
     for (size_t i = 0; i < found && n < max; i++) {
         if (keep_may_name(asker->d, asker->from, &nodes[i].addr)) {
             out[n++] = (struct krpc_node){nodes[i].id, nodes[i].addr};

@@ -766,6 +766,25 @@ Test(dht, who_knows_nobody_learns_from_who_asks)
     net_free(n);
 }
 
+Test(dht, eight_are_named_beside_the_asker)
+{
+    struct net *n = net_joined(40);
+    struct krpc_msg m;
+    struct dht_out out;
+    uint8_t bytes[KRPC_SEND_MAX];
+    net_run(n, 60 * MIN);
+    const struct fake *f = net_closest(n, &(struct dht_id){{0x77}}, 2);
+    krpc_query_init(&m, KRPC_FIND_NODE, "ab", 2, &f->n.id);
+    m.target = f->n.id;
+    m.has |= KRPC_TARGET;
+    size_t len = krpc_encode(&m, bytes, sizeof bytes);
+    cr_assert_eq(dht_recv(n->d, &f->n.addr, bytes, len, n->now_ms), 0);
+    cr_assert(dht_next_out(n->d, &out));
+    cr_assert_eq(krpc_decode(out.bytes, out.len, &m), 0);
+    cr_assert_eq(m.nodes.n, 8 * KRPC_NODE4_LEN);
+    net_free(n);
+}
+
 static void query_from(struct net *n, const struct addr *from)
 {
     uint8_t ping[] = "d1:ad2:id20:abcdefghijabcdefghije1:q4:ping1:t1:x1:y1:qe";
