@@ -156,11 +156,12 @@ static struct bucket *bucket_of(const struct table *t, const struct dht_id *id)
     return i < t->n_buckets ? &t->buckets[i] : NULL;
 }
 
-/* The same, and the buckets down to it are made; NULL: no memory, or our own id. */
+/* The same, and the buckets down to it are made; NULL: no memory, or our own id, or
+ * zero, which stands for no id. */
 static struct bucket *make_bucket(struct table *t, const struct dht_id *id)
 {
     unsigned i = dht_id_shared(&t->self, id);
-    if (i >= DHT_ID_BITS) {
+    if (i >= DHT_ID_BITS || dht_id_is_zero(id)) {
         return NULL;
     }
     if (i >= t->n_buckets) {

@@ -62,15 +62,19 @@ Test(table, the_first_buckets_are_wide)
     table_free(t);
 }
 
-Test(table, our_own_id_and_another_family_have_no_place)
+Test(table, our_own_id_no_id_and_another_family_have_no_place)
 {
-    struct table *t = table_new(&self, &v4);
+    const struct dht_id own = {{1}}, zero = {{0}};
+    struct table *t = table_new(&own, &v4);
     struct addr a = address(1), six = {.family = 6, .ip = {0x20, 1}, .port = 1};
     struct dht_id id = id_in(3);
-    cr_assert_not(table_answered(t, &self, &a, 1, 0));
+    cr_assert_not(table_answered(t, &own, &a, 1, 0));
+    cr_assert_not(table_answered(t, &zero, &a, 1, 0));
     cr_assert_not(table_answered(t, &id, &six, 1, 0));
     table_queried(t, &id, &six, 0);
-    table_heard(t, &self, &a);
+    table_heard(t, &own, &a);
+    table_heard(t, &zero, &a);
+    table_queried(t, &zero, &a, 0);
     cr_assert_eq(table_count(t), 0);
     cr_assert_not(table_next_check(t, 0, &(struct table_node){.fails = 0}));
     table_free(t);
