@@ -38,6 +38,7 @@ void shelf_free(struct shelf *s)
     }
     shelf_items_clear(s);
     shelf_swarms_clear(s);
+    free(s->sample);
     row_release(&s->items);
     row_release(&s->swarms);
     quota_release(&s->item_sources);
@@ -78,5 +79,6 @@ size_t shelf_memory(const struct shelf *s)
 {
     return sizeof *s + row_memory(&s->items) + row_memory(&s->swarms) +
            quota_memory(&s->item_sources) + quota_memory(&s->peer_sources) +
-           s->item_bytes + shelf_swarms_memory(s);
+           s->item_bytes + shelf_swarms_memory(s) +
+           (s->sample == NULL ? 0 : sizeof *s->sample);
 }

@@ -75,9 +75,10 @@ size_t shelf_peers(const struct shelf *s, const struct dht_id *hash, unsigned fa
 /* The filters of BEP 33 over all peers of a hash; false (untouched) when it has none. */
 bool shelf_scrape(const struct shelf *s, const struct dht_id *hash, uint64_t now_ms,
                   uint8_t seeds[BLOOM_LEN], uint8_t peers[BLOOM_LEN]);
-/* Some of the hashes that have peers (BEP 51), the same ones for SHELF_SAMPLE_S seconds
- * unless they come and go. Returns how many were written. */
-size_t shelf_sample(const struct shelf *s, uint64_t now_ms,
+/* The hashes that have peers (BEP 51); where there are more than SHELF_SAMPLES_MAX, so
+ * many drawn at random, the same ones for SHELF_SAMPLE_S seconds: who asks more often
+ * learns nothing more. Returns how many were written. */
+size_t shelf_sample(struct shelf *s, uint64_t now_ms,
                     struct dht_id out[SHELF_SAMPLES_MAX]);
 
 /* Forgets what has expired. */

@@ -276,19 +276,39 @@ bool shelf_scrape(const struct shelf *s, const struct dht_id *hash, uint64_t now
     return any;
 }
 
-size_t shelf_sample(const struct shelf *s, uint64_t now_ms,
-                    struct dht_id out[SHELF_SAMPLES_MAX])
+static size_t draw(const struct shelf *s, struct dht_id out[SHELF_SAMPLES_MAX])
 {
-    size_t len = s->swarms.len, n = 0;
-    uint64_t state = now_ms / ((uint64_t)SHELF_SAMPLE_S * 1000);
-    if (len == 0) {
-        return 0;
+    uint64_t state = 0;
+    size_t left = s->swarms.len, n = 0;
+    if (left > SHELF_SAMPLES_MAX) {
+        env_random(s->env, &state, sizeof state);
     }
-    size_t from = len > SHELF_SAMPLES_MAX ? (size_t)(next_random(&state) % len) : 0;
-    for (size_t i = 0; i < len && n < SHELF_SAMPLES_MAX; i++) {
-        out[n++] = s->swarms.places[(from + i) % len].kept->key;
+    for (size_t i = 0; i < s->swarms.len && n < SHELF_SAMPLES_MAX; i++, left--) {
+        if (next_random(&state) % left < SHELF_SAMPLES_MAX - n) {
+            out[n++] = s->swarms.places[i].kept->key;
+        }
     }
     return n;
+}
+
+size_t shelf_sample(struct shelf *s, uint64_t now_ms,
+                    struct dht_id out[SHELF_SAMPLES_MAX])
+{
+    if (s->swarms.len <= SHELF_SAMPLES_MAX) {
+        free(s->sample);
+        s->sample = NULL;
+    } else if (s->sample == NULL) {
+        s->sample = calloc(1, sizeof *s->sample); /* without it each draws anew */
+    }
+    if (s->sample == NULL) {
+        return draw(s, out);
+    }
+    if (now_ms >= s->sample->until_ms) {
+        (void)draw(s, s->sample->ids);
+        s->sample->until_ms = now_ms + (uint64_t)SHELF_SAMPLE_S * 1000;
+    }
+    memcpy(out, s->sample->ids, sizeof s->sample->ids);
+    return SHELF_SAMPLES_MAX;
 }
 
 void shelf_swarms_expire(struct shelf *s, uint64_t now_ms)

@@ -591,11 +591,24 @@ Test(shelf, scrape_counts_seeds_and_peers_apart)
     shelf_free(s);
 }
 
+/* How many of these are the keys of 251 .. 500. */
+static unsigned of_half(const struct dht_id ids[SHELF_SAMPLES_MAX])
+{
+    unsigned found = 0;
+    for (uint64_t n = 251; n <= 500; n++) {
+        struct dht_id h = key(n);
+        for (size_t i = 0; i < SHELF_SAMPLES_MAX; i++) {
+            found += dht_id_eq(&ids[i], &h);
+        }
+    }
+    return found;
+}
+
 Test(shelf, samples)
 {
     struct shelf *s = ordinary();
     struct dht_id out[SHELF_SAMPLES_MAX], next[SHELF_SAMPLES_MAX];
-    unsigned changes = 0;
+    unsigned changes = 0, late = 0;
     cr_assert_eq(shelf_sample(s, 0, out), 0);
     for (uint64_t n = 1; n <= 500; n++) {
         struct dht_id h = key(n);
@@ -603,7 +616,11 @@ Test(shelf, samples)
         cr_assert_eq(shelf_announce(s, &h, &a, false, 0), 0);
         cr_assert_eq(shelf_sample(s, 0, out),
                      n < SHELF_SAMPLES_MAX ? n : SHELF_SAMPLES_MAX);
+        if (n == SHELF_SAMPLES_MAX + 1) {
+            memcpy(next, out, sizeof next);
+        }
     }
+    cr_assert_eq(memcmp(out, next, sizeof out), 0, "also when others come");
     for (uint64_t i = 0; i < SHELF_SAMPLES_MAX; i++) {
         for (uint64_t j = 0; j < i; j++) {
             cr_assert_not(dht_id_eq(&out[i], &out[j]), "no hash twice");
@@ -615,7 +632,10 @@ Test(shelf, samples)
     for (uint64_t i = 1; i <= 10; i++) {
         (void)shelf_sample(s, i * SHELF_SAMPLE_S * 1000, next);
         changes += memcmp(out, next, sizeof out) != 0;
+        late += of_half(next);
     }
     cr_assert_gt(changes, 7, "then others");
+    cr_assert(late > 60 && late < 140, "from all of them: %u of 200 are of one half",
+              late);
     shelf_free(s);
 }
