@@ -94,8 +94,9 @@ void dht_network_changed(struct dht *d, uint64_t now_ms);
 /* All: 0, ERR_ARG, ERR_LIMIT (also while too many events were not taken), ERR_NOMEM. */
 int dht_ping(struct dht *d, const struct addr *a, uint64_t now_ms, uint32_t *op);
 int dht_find(struct dht *d, const struct dht_id *target, uint64_t now_ms, uint32_t *op);
-/* An immutable item: ends with the first valid value. With repair it goes on to see how
- * many copies there are, and stores it again where there are less than 8. */
+/* An immutable item: ends with the first valid value. With repair it waits for the others
+ * that were asked so far; when one of them lacks it, it goes on to see how many copies
+ * there are, and stores it again where there are less than 8. */
 int dht_get(struct dht *d, const struct dht_id *target, bool repair, uint64_t now_ms,
             uint32_t *op);
 /* A mutable item: every valid value newer than the ones before is an event at once; ends

@@ -12,6 +12,7 @@ enum {
     OP_PEERS_MAX = 512,
     OP_PEERS_ONE = 64, /* … of one answer */
     SURE_ANSWERS = 3,  /* without which only who knows nobody else is sure */
+    HELD_ENOUGH = 2,   /* copies that were seen, when nobody lacked one */
 };
 
 /* ---- the list of operations ---- */
@@ -368,13 +369,27 @@ static void pump_store(struct dht *d, struct op *op, unsigned side, uint64_t now
     }
 }
 
+/* An immutable value that was found is the same everywhere; what is left is to see
+ * whether it is kept well. Those tell who were asked along with the first who had it:
+ * nobody else is asked while none of them lacks it. */
+static bool is_asking_enough(const struct op *op, unsigned side)
+{
+    return op->kind == OP_GET && !op->item.is_mutable && op->held[side] > 0 &&
+           !op->lacked[side] && lookup_waits(op->l[side]);
+}
+
+static bool is_held_well(const struct op *op, unsigned side)
+{
+    return op->held[side] >= HELD_ENOUGH && !op->lacked[side];
+}
+
 /* Whether something is to be stored after the lookups; then it has begun. */
 static bool begin_store(struct op *op, uint64_t now_ms)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE, any = false;
     for (unsigned i = 0; i < SIDES; i++) {
         size_t have, lack;
-        if (op->l[i] == NULL) {
+        if (op->l[i] == NULL || is_held_well(op, i)) {
             continue;
         }
         lookup_count_copies(op->l[i], &have, &lack);
@@ -393,6 +408,9 @@ static bool begin_store(struct op *op, uint64_t now_ms)
 static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
 {
     if (op->phase == OP_LOOKS) {
+        if (is_asking_enough(op, side) || is_held_well(op, side)) {
+            return lookup_waits(op->l[side]);
+        }
         pump_look(d, op, side, now_ms);
         return lookup_state(op->l[side], now_ms) == LOOKUP_RUNNING;
     }
@@ -494,9 +512,11 @@ static void found_immutable(struct dht *d, struct op *op, unsigned side, uint16_
 {
     struct item it = {.v = m->v};
     if ((m->has & KRPC_V) == 0 || !item_is(&it, &op->target)) {
+        op->lacked[side] = op->lacked[side] || op->held[side] > 0;
         return;
     }
     lookup_has_copy(op->l[side], slot);
+    op->held[side] = (uint8_t)(op->held[side] + (op->held[side] < HELD_ENOUGH ? 1 : 0));
     if (!op->found && keep_value(&op->item, &m->v)) {
         op->found = true;
         tell_value(d, op, lookup_depth(op->l[side], slot));

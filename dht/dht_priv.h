@@ -99,7 +99,9 @@ struct op {
     struct addr addr; /* to be pinged; of at */
     struct dht_id at;
     struct lookup *l[SIDES];
-    uint64_t begun_ms; /* this round; or created, while it waits */
+    uint8_t held[SIDES]; /* answers that had the immutable value */
+    bool lacked[SIDES];  /* one that came after the first of them had it not */
+    uint64_t begun_ms;   /* this round; or created, while it waits */
     uint64_t next_ms;
     struct op_item item; /* to put, or the newest found */
     struct addr *peers;  /* that were told */

@@ -423,6 +423,11 @@ void lookup_failed(struct lookup *l, uint16_t slot)
     }
 }
 
+bool lookup_waits(const struct lookup *l)
+{
+    return l->asked_now > 0;
+}
+
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
     struct set s = {.n = 0};

@@ -251,6 +251,13 @@ void fake_give(struct fake *f, const struct item_key *key, const char *v, int64_
     fake_sign(&f->it, key, f->k, f->sig);
 }
 
+void fake_give_immutable(struct fake *f, const char *v)
+{
+    size_t len = strlen(v);
+    memcpy(f->v, v, len);
+    f->it = (struct item){.v = {f->v, len}};
+}
+
 struct item_key fake_key(uint8_t seed)
 {
     uint8_t s[ITEM_SEED_LEN] = {seed};

@@ -83,5 +83,7 @@ struct item_key fake_key(uint8_t seed);
 void fake_sign(struct item *it, const struct item_key *key, uint8_t *k, uint8_t *sig);
 /* Gives a node a mutable value. */
 void fake_give(struct fake *f, const struct item_key *key, const char *v, int64_t seq);
+/* … an immutable one. */
+void fake_give_immutable(struct fake *f, const char *v);
 
 #endif

@@ -283,6 +283,45 @@ Test(dht, reading_repairs)
     net_free(n);
 }
 
+/* Reads an immutable value that the closest nodes, but for one, have; the queries. */
+static unsigned read_immutable(unsigned lacks, int stored[8])
+{
+    static const char v[] = "6:things";
+    struct net *n = net_joined(40);
+    struct item it = {.v = {(const uint8_t *)v, strlen(v)}};
+    struct dht_id target;
+    uint32_t op;
+    item_target(&it, &target);
+    for (unsigned i = 0; i < 8; i++) {
+        if (i != lacks) {
+            fake_give_immutable(net_closest(n, &target, i), v);
+        }
+    }
+    cr_assert_eq(dht_get(n->d, &target, true, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->n_values, 1);
+    for (unsigned i = 0; i < 8; i++) {
+        stored[i] = net_closest(n, &target, i)->stored;
+    }
+    unsigned queries = n->done.u.done.n.asked;
+    net_free(n);
+    return queries;
+}
+
+Test(dht, an_immutable_value_that_is_kept_well_costs_few_queries)
+{
+    int stored[8];
+    cr_assert_eq(read_immutable(8, stored), LOOKUP_ALPHA);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_eq(stored[i], 0, "%u", i);
+    }
+    cr_assert_gt(read_immutable(2, stored), LOOKUP_K);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_eq(stored[i], i == 2, "%u", i);
+    }
+}
+
 Test(dht, poisoned_answers_send_us_nowhere)
 {
     static const struct addr bad[] = {
