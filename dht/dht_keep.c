@@ -71,6 +71,9 @@ static int ask(struct dht *d, enum call_kind kind, const struct table_node *who,
         .kind = (uint16_t)kind,
         .rtt_ms = who->rtt_ms,
     };
+    if (!dht_may_send(d, &who->addr)) { /* it was allowed once */
+        return ERR_REFUSED;
+    }
     dht_query_init(d, &m, target == NULL ? KRPC_PING : KRPC_FIND_NODE,
                    side_of(&who->addr));
     if (target != NULL) {
@@ -294,9 +297,7 @@ static uint64_t check_side(struct dht *d, unsigned side, uint64_t now_ms)
         (!wanted || table_closest(t, &target, &who, 1) == 0)) {
         return DHT_CHECK_MS;
     }
-    if (dht_may_send(d, &who.addr)) {
-        (void)ask(d, CALL_CHECK, &who, wanted ? &target : NULL, now_ms);
-    }
+    (void)ask(d, CALL_CHECK, &who, wanted ? &target : NULL, now_ms);
     bool fills = wanted || !who.answered;
     return !fills                           ? DHT_CHECK_MS
            : table_count(t) < DHT_FEW_NODES ? DHT_CHECK_FAST_MS

@@ -876,3 +876,13 @@ bool contacts_addr_known(const struct contacts *c, const struct addr *a)
     }
     return false;
 }
+
+bool contacts_addr_met(const struct contacts *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (met_at(c->v[i], a)) { /* of removed ones nothing is kept */
+            return true;
+        }
+    }
+    return false;
+}

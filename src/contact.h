@@ -253,6 +253,8 @@ size_t contacts_device_addrs(const struct rec_device *d, struct addr *out, size_
  * device of a contact, not removed or blocked, was met: one that our user gave or proved.
  */
 bool contacts_addr_known(const struct contacts *c, const struct addr *a);
+/* Whether a device of a contact, blocked or not, was met at that address. */
+bool contacts_addr_met(const struct contacts *c, const struct addr *a);
 
 uint64_t contacts_deadline(const struct contacts *c);
 /* Drops what is over: kept secrets of ended invites, codes tried for too long, pairings

@@ -78,6 +78,55 @@ bool node_dht_remembers(const struct node *n)
 
 /* ---- where to begin ---- */
 
+static bool is_router(const struct node *n, const struct addr *a)
+{
+    for (size_t i = 0; i < n->n_dht_routers; i++) {
+        if (addr_eq(&n->dht_routers[i], a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_contacts(const struct node *n, const struct addr *a)
+{
+    const struct rec_contact *c;
+    size_t pos = 0;
+
+    if (contacts_addr_met(n->contacts, a)) {
+        return true;
+    }
+    while ((c = contacts_next(n->contacts, &pos)) != NULL) {
+        const struct rec_device *d;
+        size_t at = 0;
+
+        while ((d = contacts_device_next(n->contacts, c->id, &at)) != NULL) {
+            struct addr v[PEER_ADDRS];
+            size_t count = peers_addrs(n->peers, d->id, v, PEER_ADDRS);
+
+            for (size_t i = 0; i < count; i++) {
+                if (addr_eq_ip(&v[i], a)) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* Who is invisible neither asks nor answers where contacts are: a query would tell them.
+ * The nodes that our user named to begin from are needed all the same. */
+static bool may_send(void *ctx, const struct addr *a)
+{
+    const struct node *n = ctx;
+    const struct node_dht_config *c = &n->dht_config;
+
+    if (c->may_send != NULL && !c->may_send(c->ctx, a)) {
+        return false;
+    }
+    return !node_hidden(n) || is_router(n, a) || !is_contacts(n, a);
+}
+
 /* To somebody who is invisible to contacts, their addresses are of no use: being asked
  * would tell them. */
 void node_dht_met(struct node *n, const struct addr *a, uint64_t now_ms)
@@ -111,7 +160,18 @@ static void hints_contacts(struct node *n, uint64_t now_ms)
 
 int node_dht_router(struct node *n, const struct addr *a, uint64_t now_ms)
 {
-    return n->dht != NULL ? dht_add_router(n->dht, a, now_ms) : ERR_STATE;
+    if (n->dht == NULL) {
+        return ERR_STATE;
+    }
+    if (!is_router(n, a)) {
+        size_t keep =
+            n->n_dht_routers < DHT_ROUTERS_MAX ? n->n_dht_routers : DHT_ROUTERS_MAX - 1;
+
+        memmove(&n->dht_routers[1], &n->dht_routers[0], keep * sizeof(*a));
+        n->dht_routers[0] = *a;
+        n->n_dht_routers = keep + 1;
+    }
+    return dht_add_router(n->dht, a, now_ms);
 }
 
 bool node_dht_alone(const struct node *n)
@@ -129,8 +189,8 @@ int node_dht_start(struct node *n, uint64_t now_ms)
     const struct dht_config cfg = {
         .family = {c->family[0], c->family[1]},
         .private_too = c->own_network,
-        .may_send = c->may_send,
-        .ctx = c->ctx,
+        .may_send = may_send,
+        .ctx = n,
     };
 
     n->dht_save_ms = DEADLINE_NONE;

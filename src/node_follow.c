@@ -283,7 +283,8 @@ void node_device_changed(struct node *n, bool tell, uint64_t now_ms)
     node_beacons_changed(n);
 }
 
-/* Somebody was removed: those who stay get a presence secret that he does not know. */
+/* Somebody was removed or blocked: those who stay get a presence secret that he does not
+ * know. */
 void node_rotate_presence(struct node *n, uint64_t now_ms)
 {
     uint8_t both[64];

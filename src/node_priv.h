@@ -19,6 +19,7 @@
 #include "base/deadline.h"
 #include "base/err.h"
 #include "base/map.h"
+#include "dht/dht.h"
 #include "feed.h"
 #include "link.h"
 #include "network.h"
@@ -181,6 +182,8 @@ struct node {
     struct asked *asked;
     size_t n_asked, cap_asked;
     uint64_t dht_save_ms;
+    struct addr dht_routers[DHT_ROUTERS_MAX]; /* that our user named; the newest stay */
+    size_t n_dht_routers;
     struct meeting *meeting;               /* NULL: not in the DHT */
     struct addr dht_addrs[WIRE_ADDRS_MAX]; /* our own, when it was last told of them */
     size_t n_dht_addrs;

@@ -166,7 +166,7 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     struct node_event ev = {.contact = contact};
     int err = known(n, contact, &c);
 
-    bool back = err == 0 && !block && (c->flags & CONTACT_BLOCKED) != 0;
+    bool was = err == 0 && (c->flags & CONTACT_BLOCKED) != 0, back = was && !block;
     uint32_t conv = 0;
 
     if (err == 0) {
@@ -176,6 +176,9 @@ int node_contact_block(struct node *n, uint64_t tag, uint32_t contact, bool bloc
     }
     if (err == 0 && block) {
         err = xfer_contact_gone(n->xfer, &n->txn, contact, now_ms);
+    }
+    if (err == 0 && block && !was) {
+        node_rotate_presence(n, now_ms);
     }
     if (err == 0 && back) { /* what we are called and found by may have changed */
         contact_follow(n, contact, now_ms);

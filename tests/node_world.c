@@ -294,6 +294,7 @@ void nw_drain(struct nw_world *w, int i)
             case NODE_OUT_UDP:
                 n->beacons++;
                 n->udp_out += out.len + NW_UDP_HEAD;
+                n->watched += n->watch.family != 0 && addr_eq(&n->watch, &out.dst);
                 if (out.source.family == 0) { /* the DHT's: by any */
                     out.source = nw_addr_of(w, i);
                 }

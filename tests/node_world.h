@@ -53,6 +53,8 @@ struct nw_node {
     uint64_t told_limit;        /* events of that sort */
     size_t *by_conn, cap_conns; /* 1 + carrier of each of its numbers */
     size_t udp_out, udp_in;     /* bytes of datagrams, with NW_UDP_HEAD each */
+    struct addr watch;          /* family 0: nobody's … */
+    size_t watched;             /* … datagrams that it sent there */
     size_t tcp_in, repaired;    /* repaired: events of that sort */
     struct txn **txns;
     size_t n_txns, cap_txns;

@@ -118,6 +118,12 @@ static void remove_contact(int i, uint32_t contact)
     nw_drain(w, i);
 }
 
+static void block(int i, uint32_t contact, bool on)
+{
+    cr_assert_eq(node_contact_block(node(i), TAG, contact, on, w->now_ms), 0);
+    nw_drain(w, i);
+}
+
 static void hide(int i)
 {
     int err = node_presence_set(node(i), TAG, PRESENCE_INVISIBLE, NULL, 0, w->now_ms);
@@ -196,6 +202,44 @@ Test(node_meet, who_was_removed_does_not_find_us_who_stays_does)
     cr_assert_not(found(CY, ADA, since));
 }
 
+Test(node_meet, who_is_blocked_does_not_find_us_who_is_unblocked_does)
+{
+    uint32_t bob, ada, cy, ada_of_cy;
+    pair(ADA, BOB, &bob, &ada);
+    pair(ADA, CY, &cy, &ada_of_cy);
+    nw_run(w, SETTLED_MS);
+    block(ADA, cy, true);
+    nw_run(w, SETTLED_MS);
+    size_t since = w->n_carriers;
+    w->n[ADA].refuse = true; /* the others have to find her */
+    both_move();
+    nw_say(w, BOB, TAG, ada, "still there?");
+    nw_say(w, CY, TAG, ada_of_cy, "come back");
+    nw_run(w, LATER_MS);
+    cr_assert(found(BOB, ADA, since));
+    cr_assert_str_eq(w->n[ADA].text, "still there?");
+    cr_assert_not(found(CY, ADA, since), "who is blocked sees where we are");
+
+    block(ADA, cy, false);
+    nw_run(w, 4 * LATER_MS); /* he looks ever more rarely */
+    cr_assert(found(CY, ADA, since));
+    cr_assert_str_eq(w->n[ADA].text, "come back");
+}
+
+Test(node_meet, blocking_somebody_again_changes_nothing_for_the_others)
+{
+    uint32_t bob, ada;
+    struct meet_stats before, after;
+    pair(ADA, BOB, &bob, &ada);
+    block(ADA, bob, true);
+    nw_run(w, SETTLED_MS);
+    cr_assert(node_meet_stats(node(ADA), &before));
+    block(ADA, bob, true);
+    nw_run(w, SETTLED_MS);
+    cr_assert(node_meet_stats(node(ADA), &after));
+    cr_assert_eq(before.puts, after.puts);
+}
+
 Test(node_meet, who_did_not_hear_that_our_secret_is_another_finds_us_all_the_same)
 {
     uint32_t bob, ada, cy, ada_of_cy;
@@ -248,4 +292,22 @@ Test(node_meet, an_invisible_node_leaves_no_word)
     nw_say(w, BOB, TAG, ada, "are you there?");
     nw_run(w, LATER_MS);
     cr_assert_not(found(BOB, ADA, since));
+}
+
+/* He is in her table of the DHT, too: as one who was met, and as one who asked. */
+Test(node_meet, an_invisible_node_does_not_talk_to_contacts_in_the_dht)
+{
+    enum { HOUR_MS = 3600000 };
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    w->n[ADA].refuse = w->n[BOB].refuse = true;
+    nw_cut(w);
+    w->n[ADA].watch = nw_addr_of(w, BOB);
+    nw_run(w, HOUR_MS);
+    cr_assert_gt(w->n[ADA].watched, 0, "they do not meet in the DHT at all");
+    hide(ADA);
+    w->n[ADA].watched = 0;
+    nw_run(w, 2 * HOUR_MS);
+    cr_assert_eq(w->n[ADA].watched, 0, "%zu datagrams", w->n[ADA].watched);
 }
