@@ -109,9 +109,9 @@ int dht_get_mutable(struct dht *d, const uint8_t k[KRPC_KEY_LEN], const uint8_t 
  * or put. */
 int dht_get_mutable_at(struct dht *d, const struct krpc_node *at,
                        const uint8_t k[KRPC_KEY_LEN], uint64_t now_ms, uint32_t *op);
-/* The item is copied. cas: NULL, or the sequence number that must be stored so far. A
- * mutable one should have a seq above 0: readers ask for what is newer than 0. ERR_AUTH:
- * the signature is wrong. */
+/* The item is copied. cas: NULL, or the sequence number that must be stored so far; who
+ * has nothing is not told. A mutable one should have a seq above 0: readers ask for what
+ * is newer than 0. ERR_AUTH: the signature is wrong. */
 int dht_put(struct dht *d, const struct item *it, const int64_t *cas, bool keep,
             uint64_t now_ms, uint32_t *op);
 int dht_peers(struct dht *d, const struct dht_id *info_hash, uint64_t now_ms,
@@ -163,8 +163,12 @@ struct dht_result {
      * 8 that gave the newest value, or named its seq; unproved where they sent no value,
      * so that a repair may pass over a node that only says it has it. */
     uint8_t copies;
-    int64_t code;      /* of the last error that somebody sent when he was to store */
-    int64_t seq;       /* the highest that anybody named, unproved; 0: none */
+    int64_t code; /* of the last error that somebody sent when he was to store */
+    int64_t seq;  /* the highest that anybody named, unproved; 0: none */
+    /* Put of a mutable item: another valid value stands there with rival_seq, which is
+     * the seq of what was to be stored or a higher one. Nothing was stored. */
+    bool rival;
+    int64_t rival_seq;
     uint32_t ms;       /* since it began to run; ping: the round trip */
     uint8_t n_closest; /* that answered; of all but ping */
     struct krpc_node closest[LOOKUP_K];

@@ -280,7 +280,7 @@ static void look_query(const struct dht *d, const struct op *op, unsigned side,
     if (op->item.is_mutable) {
         /* Always a seq: without one, some answer with an unsigned item of the same
          * target. Who has nothing newer than what we have need not send it. */
-        m->seq = op->kind == OP_PUT || op->found ? op->item.seq : 0;
+        m->seq = op->kind == OP_PUT ? rival_seq_asked(op) : op->found ? op->item.seq : 0;
         m->has |= KRPC_SEQ;
     }
     if (d->side[0].table != NULL && d->side[1].table != NULL &&
@@ -291,9 +291,10 @@ static void look_query(const struct dht *d, const struct op *op, unsigned side,
 }
 
 static void store_query(const struct dht *d, const struct op *op, unsigned side,
-                        const struct krpc_view *token, bool confirm, struct krpc_msg *m)
+                        const struct krpc_view *token, uint16_t slot, struct krpc_msg *m)
 {
     const struct op_item *item = &op->item;
+    const struct lookup *l = op->l[side];
     dht_query_init(d, m, op->kind == OP_ANNOUNCE ? KRPC_ANNOUNCE_PEER : KRPC_PUT, side);
     m->token = *token;
     m->has |= KRPC_TOKEN;
@@ -314,8 +315,8 @@ static void store_query(const struct dht *d, const struct op *op, unsigned side,
         m->has |= KRPC_K | KRPC_SIG | KRPC_SEQ;
         m->salt = (struct krpc_view){item->salt, item->salt_len};
         m->has |= item->salt_len > 0 ? KRPC_SALT : 0;
-        m->cas = confirm ? item->seq : item->cas;
-        m->has |= item->has_cas ? KRPC_CAS : 0;
+        m->cas = lookup_store_confirms(l, slot) ? item->seq : item->cas;
+        m->has |= item->has_cas && lookup_names_seq(l, slot) ? KRPC_CAS : 0;
     }
 }
 
@@ -362,7 +363,7 @@ static void pump_store(struct dht *d, struct op *op, unsigned side, uint64_t now
     uint16_t slot;
     while (lookup_store_next(l, now_ms, &who, &slot, &token)) {
         struct krpc_msg m;
-        store_query(d, op, side, &token, lookup_store_confirms(l, slot), &m);
+        store_query(d, op, side, &token, slot, &m);
         if (op_query(d, op, CALL_STORE, &who, slot, &m, now_ms) != 0) {
             lookup_postpone(l, slot, retry_at(d, &who.addr, now_ms));
         }
@@ -387,6 +388,9 @@ static bool is_held_well(const struct op *op, unsigned side)
 static bool begin_store(struct op *op, uint64_t now_ms)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE, any = false;
+    if (rival_stands(op)) {
+        return false;
+    }
     for (unsigned i = 0; i < SIDES; i++) {
         size_t have, lack;
         if (op->l[i] == NULL || is_held_well(op, i)) {
@@ -633,8 +637,10 @@ static void found(struct dht *d, struct op *op, const struct rpc_call *call,
         }
         break;
     case OP_PUT:
-        if ((m->has & KRPC_SEQ) != 0 && m->seq > op->result.seq) {
-            op->result.seq = m->seq;
+        if ((m->has & KRPC_SEQ) != 0) {
+            op->result.seq = m->seq > op->result.seq ? m->seq : op->result.seq;
+            lookup_named_seq(op->l[side], slot);
+            rival_look(op, m);
         }
         break;
     case OP_PING:

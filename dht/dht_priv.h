@@ -3,6 +3,7 @@
  *   dht.c        life, the five verbs, sending, what comes in
  *   dht_op.c     operations: their lookups, what is found, what is stored
  *   dht_begin.c  how operations are begun and cancelled
+ *   dht_rival.c  whether a put would meet another value with its seq
  *   dht_keep.c   upkeep: first contact, checks, refreshing, our own id's neighbours
  *   dht_self.c   our address by vote (BEP 42), reachable or not (BEP 43)
  *   dht_answer.c queries of others */
@@ -193,6 +194,17 @@ void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_m
 void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms);
 /* A node to be asked, told by the one in slot (LOOKUP_TABLE: nobody). */
 void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot);
+
+/* ---- dht_rival.c ---- */
+
+/* The seq that the look-up of a put names: what is stored with the put's own is answered
+ * with its value. */
+int64_t rival_seq_asked(const struct op *op);
+/* An answer to it. */
+void rival_look(struct op *op, const struct krpc_msg *m);
+/* Whether there is a rival: then the result's code is set, and nothing is to be stored.
+ */
+bool rival_stands(struct op *op);
 
 /* ---- dht_keep.c ---- */
 

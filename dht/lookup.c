@@ -36,7 +36,7 @@ struct node {
     struct table_node n;
     uint8_t state, store; /* enum node_state, store_state */
     uint8_t depth, tries, token_len;
-    bool has_copy, spare, confirm;
+    bool has_copy, spare, confirm, named_seq;
     bool fits; /* the id fits the address (BEP 42) */
     uint16_t gen, teller;
     uint8_t *token; /* ours; NULL: none */
@@ -620,6 +620,7 @@ bool lookup_store_confirm(struct lookup *l, uint16_t slot)
         return false;
     }
     node->confirm = true;
+    node->named_seq = true;
     node->store = STORE_WAITS;
     return true;
 }
@@ -628,6 +629,20 @@ bool lookup_store_confirms(const struct lookup *l, uint16_t slot)
 {
     const struct node *node = node_const(l, slot);
     return node != NULL && node->confirm;
+}
+
+void lookup_named_seq(struct lookup *l, uint16_t slot)
+{
+    struct node *node = node_at(l, slot);
+    if (node != NULL) {
+        node->named_seq = true;
+    }
+}
+
+bool lookup_names_seq(const struct lookup *l, uint16_t slot)
+{
+    const struct node *node = node_const(l, slot);
+    return node != NULL && node->named_seq;
 }
 
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms)

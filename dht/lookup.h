@@ -127,6 +127,10 @@ void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored res
 bool lookup_store_confirm(struct lookup *l, uint16_t slot);
 /* Whether the query to be sent is such a one. */
 bool lookup_store_confirms(const struct lookup *l, uint16_t slot);
+/* A node has named the seq of what it has: it can be told which one is to be replaced
+ * (BEP 44). */
+void lookup_named_seq(struct lookup *l, uint16_t slot);
+bool lookup_names_seq(const struct lookup *l, uint16_t slot);
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms);
 size_t lookup_copies(const struct lookup *l); /* that were stored */
 /* A node that gave back the value that is to be stored needs no other copy. */

@@ -24,6 +24,10 @@ struct fake *net_fake_at(struct net *n, const struct addr *a)
 static void reply_value(const struct fake *f, const struct krpc_msg *q,
                         struct krpc_msg *r)
 {
+    if (f->cas && q->method == KRPC_GET) {
+        r->seq = f->it.seq;
+        r->has |= KRPC_SEQ;
+    }
     if (f->it.v.p == NULL || q->method != KRPC_GET) {
         return;
     }
@@ -77,6 +81,7 @@ static void answer(struct net *n, struct fake *f, const struct krpc_msg *q,
     if (stores) {
         cr_assert(q->token.n == 3 && memcmp(q->token.p, "tok", 3) == 0);
         f->stored++;
+        f->had_cas = (q->has & KRPC_CAS) != 0;
     }
     bool asks = q->method == KRPC_GET || q->method == KRPC_GET_PEERS;
     if (stores && f->refuses) {

@@ -28,8 +28,9 @@ struct fake {
     struct krpc_view lies;  /* that it tells as nodes */
     struct krpc_view peers; /* … as values */
     int error;              /* its answer to a get or get_peers; 0: none */
-    bool cas;      /* puts as BEP 44 has them: seq is what it has, the first answer … */
+    bool cas;      /* puts as BEP 44 has them: seq is what it has; the first answer … */
     bool swallows; /* … is lost */
+    bool had_cas;  /* the last put */
     struct addr sees; /* as ip */
 };
 

@@ -466,7 +466,8 @@ Test(dht, why_nobody_takes_it_is_told)
     uint32_t op;
     fake_sign(&it, &key, k, sig);
     for (unsigned i = 0; i < n->n; i++) {
-        n->f[i].refuses = true;
+        n->f[i].refuses = n->f[i].cas = true;
+        n->f[i].it.seq = 2;
     }
     n->watch = KRPC_PUT;
     cr_assert_eq(dht_put(n->d, &it, &cas, false, n->now_ms, &op), 0);
