@@ -66,22 +66,41 @@ static void ask(struct app *a, struct api_req *r)
     }
 }
 
+/* The seq of what stands where a put was refused; without a value that proves it, the
+ * highest that nodes named. */
+static void fail_seq(struct api_req *r, const struct dht_result *d)
+{
+    const struct work *w = r->work;
+    int64_t stands = d->rival ? d->rival_seq : d->seq;
+    if (stands == w->seq) {
+        api_fail(r, CODE_REFUSED,
+                 "It was not stored: another value has seq %lld already. Read it: linnet "
+                 "dht get --key. A put with a higher --seq, or with none, replaces it.",
+                 (long long)stands);
+    } else if (stands > w->seq) {
+        api_fail(r, CODE_REFUSED,
+                 "It was not stored: what is there has the higher seq %lld. Read it: "
+                 "linnet dht get --key. A put with a higher --seq, or with none, "
+                 "replaces it.",
+                 (long long)stands);
+    } else {
+        api_fail(r, CODE_REFUSED,
+                 "Nobody took it: what is stored has a higher seq, or another value "
+                 "with the same. Read it again: linnet dht get --key.");
+    }
+}
+
 static void fail_refused(struct api_req *r, const struct dht_result *d)
 {
     const struct work *w = r->work;
-    const char *seq = w->q.verb == NODE_DHT_PUT && w->q.item.k != NULL
-                          ? " Read it again: linnet dht get --key."
-                          : "";
-    switch (d->code) {
+    switch (w->q.item.k != NULL ? d->code : 0) {
     case KRPC_E_CAS:
         api_fail(r, CODE_REFUSED,
-                 "Nobody took it: what is stored is not the cas that you named.%s", seq);
+                 "Nobody took it: what is stored is not the cas that you named. Read it "
+                 "again: linnet dht get --key.");
         break;
     case KRPC_E_SEQ:
-        api_fail(r, CODE_REFUSED,
-                 "Nobody took it: what is stored has a higher seq, or another value "
-                 "with the same.%s",
-                 seq);
+        fail_seq(r, d);
         break;
     default:
         api_fail(r, CODE_REFUSED, "Nobody took it: the last answer was error %lld.",

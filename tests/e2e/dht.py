@@ -161,10 +161,17 @@ def mutable_items(ann, bob, cy, dee):
         equal(put_mutable(dee, "nine", "--seq", "9", text=SEED + "\n")["seq"], 9)
         equal(ann.ok("dht", "get", "--key", key).out, "nine\n")
     with case("a lower seq and a wrong cas are refused, with the reason"):
-        check("seq" in put_mutable(ann, "old", "--seq", "3", code=REFUSED).err)
+        said = put_mutable(ann, "old", "--seq", "3", code=REFUSED).err
+        check("higher seq 9" in said, said)
         check("cas" in put_mutable(ann, "new", "--seq", "10", "--cas", "7", code=REFUSED).err)
         equal(put_mutable(ann, "ten", "--seq", "10", "--cas", "9")["seq"], 10)
         equal(cy.ok("dht", "get", "--key", key).out, "ten\n")
+    with case("where another value has that seq nothing is stored; the same one again is"):
+        said = put_mutable(bob, "zehn", "--seq", "10", code=REFUSED).err
+        check("another value has seq 10" in said, said)
+        for node in (ann, dee):
+            equal(node.ok("dht", "get", "--key", key).out, "ten\n")
+        equal(put_mutable(dee, "ten", "--seq", "10")["seq"], 10)
     with case("a seed that is none, and options that do not fit"):
         for text in ("", "07" * 31, "0x" + "07" * 31, "07" * 33, "zz" * 32):
             put_mutable(ann, "x", text=text, code=USAGE)
