@@ -253,6 +253,7 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
     }
     struct side *s = &d->side[side_of(from)];
     d->lost_row = 0;
+    s->heard_ms = now_ms;
     bool named =
         m->kind == KRPC_REPLY && (m->has & KRPC_ID) != 0 && !dht_id_eq(&m->id, &s->id);
     bool other = !dht_id_is_zero(&call.id) && named && !dht_id_eq(&call.id, &m->id);

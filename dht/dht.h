@@ -150,7 +150,8 @@ enum dht_event_type {
 
 enum dht_outcome {
     DHT_OK = 1,    /* answered; found; stored at one node at least; for find: complete */
-    DHT_NOT_FOUND, /* enough nodes were asked, none has it */
+    DHT_NOT_FOUND, /* enough nodes were asked, none has it; a family that is out of order,
+                    * nobody in it answering anything, was not asked */
     DHT_NOT_ASKED, /* too few nodes could be asked to know */
     DHT_REFUSED,   /* nobody took it; code says why */
 };

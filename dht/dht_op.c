@@ -13,6 +13,7 @@ enum {
     OP_PEERS_ONE = 64, /* … of one answer */
     SURE_ANSWERS = 3,  /* without which only who knows nobody else is sure */
     HELD_ENOUGH = 2,   /* copies that were seen, when nobody lacked one */
+    DEAF_MS = 60000, /* without an answer: a family of which few could be asked is gone */
 };
 
 /* ---- the list of operations ---- */
@@ -123,28 +124,45 @@ static bool is_sure(const struct lookup *l)
     return lookup_is_complete(l) ? n.answered > n.silent_near : n.closest > n.silent;
 }
 
+/* Whether a family is out of order, a route gone for example: none of its nodes answers
+ * anything. Then it is as if we were not in it. */
+static bool is_deaf(const struct side *s, const struct op *op,
+                    const struct lookup_counts *n, uint64_t now_ms)
+{
+    uint64_t since = n->asked >= LOOKUP_K ? op->begun_ms
+                     : now_ms > DEAF_MS   ? now_ms - DEAF_MS
+                                          : 0;
+    return n->answered == 0 && s->heard_ms < since;
+}
+
 /* Whether nothing was found because there is nothing: every family in which nodes are
- * known is sure, and it is not one liar or two who say so. */
-static bool is_absent(const struct dht *d, const struct op *op)
+ * known, and of which any answers, is sure, and it is not one liar or two who say so. */
+static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
 {
     bool any = false, all = true;
     for (unsigned i = 0; i < SIDES; i++) {
         const struct table *t = d->side[i].table;
+        struct lookup_counts n;
         if (t == NULL || table_count(t) == 0) {
             continue;
         }
-        if (op->l[i] == NULL || !is_sure(op->l[i])) {
+        if (op->l[i] == NULL) {
             return false;
         }
-        struct lookup_counts n;
         lookup_count(op->l[i], &n);
+        if (is_deaf(&d->side[i], op, &n, now_ms)) {
+            continue;
+        }
+        if (!is_sure(op->l[i])) {
+            return false;
+        }
         any = true;
         all = all && n.asked >= table_count(t);
     }
     return any && (all || op->result.n.answered >= SURE_ANSWERS);
 }
 
-static enum dht_outcome judge(const struct dht *d, const struct op *op)
+static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t now_ms)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     const struct dht_result *r = &op->result;
@@ -160,7 +178,7 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op)
     if (op->alone) {
         return r->n.answered > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
     }
-    return is_absent(d, op) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
+    return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
 /* The nodes of all families, the closest first. */
@@ -233,7 +251,7 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     if (op->kind != OP_PING) {
         r->ms = (uint32_t)(now_ms - op->begun_ms);
     }
-    r->outcome = judge(d, op);
+    r->outcome = judge(d, op, now_ms);
     if (op->internal) {
         keep_self_done(d, op, now_ms);
     } else {

@@ -37,6 +37,7 @@ struct side {
     struct server *server;
     struct vote votes[VOTE_CANDIDATES];
     struct addr seen;
+    uint64_t heard_ms;                  /* when a query of ours was last answered */
     uint64_t next_self_ms, self_gap_ms; /* the next gap, while there are few nodes */
     uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
     uint32_t refresh_op;                /* … and the last one that refreshed a bucket */

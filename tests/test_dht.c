@@ -683,16 +683,45 @@ Test(dht, an_operation_runs_in_both_families)
     cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
     net_until_done(n);
     cr_assert_eq(n->done.u.done.copies, 8, "one of them is not reached");
+    net_free(n);
+}
+
+static enum dht_outcome get_nothing(struct net *n)
+{
     struct dht_id target = {{0x77}};
+    uint32_t op;
     cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
     net_until_done(n);
-    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED, "only the other one is sure");
+    return n->done.u.done.outcome;
+}
+
+static void silence_six(struct net *n, unsigned but)
+{
     for (unsigned i = 20; i < 40; i++) {
-        n->f[i].silent = false;
+        n->f[i].silent = i >= 20 + but;
     }
-    cr_assert_eq(dht_get(n->d, &target, false, n->now_ms, &op), 0);
-    net_until_done(n);
-    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+}
+
+/* What one family does not answer may be there; when it answers nothing at all, as where
+ * its route is gone, it is as if there were no such family. */
+Test(dht, absent_in_the_family_that_works)
+{
+    struct net *n = both_families(40);
+    struct dht_stats s;
+    net_run(n, 60 * MIN);
+    cr_assert_eq(get_nothing(n), DHT_NOT_FOUND);
+    silence_six(n, 2);
+    cr_assert_eq(get_nothing(n), DHT_NOT_ASKED, "only the other one is sure");
+    silence_six(n, 0);
+    cr_assert_eq(get_nothing(n), DHT_NOT_FOUND, "asked, and nobody answered");
+    net_run(n, 2 * MIN);
+    dht_stats(n->d, &s);
+    cr_assert_gt(s.nodes[1], 0);
+    cr_assert_eq(get_nothing(n), DHT_NOT_FOUND, "hardly anybody is left to ask");
+    for (unsigned i = 0; i < 20; i++) {
+        n->f[i].silent = true;
+    }
+    cr_assert_eq(get_nothing(n), DHT_NOT_ASKED);
     net_free(n);
 }
 
