@@ -28,8 +28,8 @@ enum {
     RPC_SLOW_RTTS = 3,
     RPC_LOST_MS = 7000,
     RPC_RTT_START_MS = 150, /* assumed until something was measured */
-    RPC_RATE_BURST = 6,
-    RPC_RATE_PER_S = 4,
+    RPC_RATE_BURST = 16,
+    RPC_RATE_PER_S = 3,
     RPC_RATE_SLOTS = 256, /* addresses are counted by a hash */
 };
 

@@ -322,6 +322,21 @@ Test(dht, an_immutable_value_that_is_kept_well_costs_few_queries)
     }
 }
 
+Test(dht, lookups_in_a_small_network_do_not_wait_for_each_other)
+{
+    struct net *n = net_joined(40);
+    unsigned before = n->n_done;
+    for (int i = 0; i < 20; i++) { /* each asks a fifth of the network */
+        struct dht_id target;
+        uint32_t op;
+        dht_id_random(&net_env, &target);
+        cr_assert_eq(dht_find(n->d, &target, n->now_ms, &op), 0);
+    }
+    net_run(n, 3 * RTT_MS);
+    cr_assert_eq(n->n_done, before + 20);
+    net_free(n);
+}
+
 Test(dht, poisoned_answers_send_us_nowhere)
 {
     static const struct addr bad[] = {
