@@ -268,6 +268,9 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
     if (m->ip.family != 0) {
         self_vote(d, from, &m->ip, now_ms);
     }
+    if (m->ip.family != 0 && m->kind == KRPC_ERROR && call.kind == CALL_HINT) {
+        self_refused(d, from, &m->ip, now_ms);
+    }
     call_answered(d, &call, m, other || (m->kind == KRPC_REPLY && !named), now_ms);
     return 0;
 }

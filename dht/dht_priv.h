@@ -37,7 +37,8 @@ struct side {
     struct server *server;
     struct vote votes[VOTE_CANDIDATES];
     struct addr seen;
-    uint64_t heard_ms;                  /* when a query of ours was last answered */
+    uint64_t heard_ms; /* when a query of ours was last answered */
+    bool refused; /* who was asked first refused our id, and was asked again at once */
     uint64_t next_self_ms, self_gap_ms; /* the next gap, while there are few nodes */
     uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
     uint32_t refresh_op;                /* … and the last one that refreshed a bucket */
@@ -235,6 +236,9 @@ void keep_heard(struct dht *d, const struct addr *from, const struct krpc_msg *m
 /* Somebody at from says that he sees us at ip. */
 void self_vote(struct dht *d, const struct addr *from, const struct addr *ip,
                uint64_t now_ms);
+/* Who was asked first has answered with an error, and sees us at ip. */
+void self_refused(struct dht *d, const struct addr *from, const struct addr *ip,
+                  uint64_t now_ms);
 /* A query was sent to, or has come from, an address. */
 void self_contacted(struct dht *d, const struct addr *a, uint64_t now_ms);
 void self_queried(struct dht *d, const struct addr *from, uint64_t now_ms);

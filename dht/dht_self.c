@@ -49,13 +49,18 @@ static bool take_vote(struct side *s, uint32_t who, const struct addr *ip)
     return to->n == DHT_VOTERS;
 }
 
+static void fit_id(const struct dht *d, struct side *s, const struct addr *ip)
+{
+    dht_id_for_addr(d->env, ip, &s->id);
+    table_set_self(s->table, &s->id);
+    server_set_self(s->server, &s->id);
+}
+
 static void take_id(struct dht *d, unsigned side, uint64_t now_ms)
 {
     struct side *s = &d->side[side];
     if (!dht_id_fits(&s->id, &s->seen)) {
-        dht_id_for_addr(d->env, &s->seen, &s->id);
-        table_set_self(s->table, &s->id);
-        server_set_self(s->server, &s->id);
+        fit_id(d, s, &s->seen);
         op_free_handle(d, s->self_op);
         s->self_op = 0;
         keep_self_look(d, side, now_ms);
@@ -95,6 +100,24 @@ void self_vote(struct dht *d, const struct addr *from, const struct addr *ip,
     s->seen = *ip;
     if (!same) {
         take_id(d, side, now_ms);
+    }
+}
+
+/* Some answer only those whose id fits their address, and then none of the others can be
+ * heard of who would vote. One id is as good as another while nobody knows us, so this
+ * one suffices; the vote may replace it. */
+void self_refused(struct dht *d, const struct addr *from, const struct addr *ip,
+                  uint64_t now_ms)
+{
+    struct side *s = &d->side[side_of(from)];
+    if (ip->family != from->family || !addr_is_dialable(ip) || s->seen.family != 0 ||
+        table_count(s->table) > 0 || dht_id_fits(&s->id, ip)) {
+        return;
+    }
+    fit_id(d, s, ip);
+    if (!s->refused) { /* once: two who see different addresses would have us ask on */
+        s->refused = true;
+        d->next_hint_ms = now_ms;
     }
 }
 
@@ -199,6 +222,7 @@ void self_network_changed(struct dht *d, uint64_t now_ms)
     for (unsigned i = 0; i < SIDES; i++) {
         d->side[i].seen = (struct addr){.family = 0};
         memset(d->side[i].votes, 0, sizeof d->side[i].votes);
+        d->side[i].refused = false;
     }
     if (decides(d)) {
         bool was_open = d->open_ms != 0;

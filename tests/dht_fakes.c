@@ -78,7 +78,11 @@ static void answer(struct net *n, struct fake *f, const struct krpc_msg *q,
     krpc_reply_init(&r, q, f->sees.family != 0 ? &f->sees : us,
                     f->other_id ? &other : &f->n.id);
     bool stores = q->method == KRPC_PUT || q->method == KRPC_ANNOUNCE_PEER;
-    if (stores) {
+    if (f->strict && !dht_id_fits(&q->id, us)) {
+        krpc_error_init(&r, q, f->sees.family != 0 ? &f->sees : us, KRPC_E_PROTOCOL,
+                        "invalid node ID");
+        stores = false;
+    } else if (stores) {
         cr_assert(q->token.n == 3 && memcmp(q->token.p, "tok", 3) == 0);
         f->stored++;
         f->had_cas = (q->has & KRPC_CAS) != 0;

@@ -32,6 +32,7 @@ struct fake {
     bool swallows; /* … is lost */
     bool had_cas;  /* the last put */
     struct addr sees; /* as ip */
+    bool strict;      /* answers only ids that fit their address (BEP 42) */
 };
 
 struct waiting {
