@@ -289,17 +289,28 @@ void keys_link_stranger(const uint8_t nonce[KEYS_OPEN_NONCE],
     }
 }
 
-void keys_tag(const uint8_t k_tag[32], const uint8_t *msg1, size_t len,
-              uint8_t tag[KEYS_TAG])
+static void tag_of(const uint8_t k_tag[32], uint8_t direction, const uint8_t *msg,
+                   size_t len, uint8_t tag[KEYS_TAG])
 {
-    static const uint8_t direction = 0;
     crypto_generichash_state st;
 
     (void)crypto_generichash_init(&st, k_tag, 32, KEYS_TAG);
     (void)crypto_generichash_update(&st, &direction, sizeof(direction));
-    (void)crypto_generichash_update(&st, msg1, len);
+    (void)crypto_generichash_update(&st, msg, len);
     (void)crypto_generichash_final(&st, tag, KEYS_TAG);
     sodium_memzero(&st, sizeof(st));
+}
+
+void keys_tag(const uint8_t k_tag[32], const uint8_t *msg1, size_t len,
+              uint8_t tag[KEYS_TAG])
+{
+    tag_of(k_tag, 0, msg1, len, tag);
+}
+
+void keys_tag_call(const uint8_t k_tag[32], const uint8_t *p, size_t len,
+                   uint8_t tag[KEYS_TAG])
+{
+    tag_of(k_tag, 1, p, len, tag);
 }
 
 void keys_mask(const uint8_t k_mask[32], const uint8_t tag[KEYS_TAG], uint8_t *p,

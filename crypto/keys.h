@@ -94,6 +94,9 @@ void keys_link_stranger(const uint8_t nonce[KEYS_OPEN_NONCE],
 /* tag = BLAKE2b-128(k_tag, direction ‖ message 1); direction byte 0. */
 void keys_tag(const uint8_t k_tag[32], const uint8_t *msg1, size_t len,
               uint8_t tag[KEYS_TAG]);
+/* The same of a call, the other way: direction byte 1. */
+void keys_tag_call(const uint8_t k_tag[32], const uint8_t *p, size_t len,
+                   uint8_t tag[KEYS_TAG]);
 /* XOR with XChaCha20(k_mask, nonce = tag ‖ 0⁸), in place. */
 void keys_mask(const uint8_t k_mask[32], const uint8_t tag[KEYS_TAG], uint8_t *p,
                size_t len);

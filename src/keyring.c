@@ -229,6 +229,10 @@ static bool is_from(const struct link_candidate *c, const uint8_t rec1[WIRE_RECO
 {
     uint8_t tag[KEYS_TAG];
     memcpy(msg, rec1 + KEYS_TAG, LINK_MSG1);
+    if (c->kind == LINK_CALL) {
+        keys_tag_call(c->keys.k_tag, msg, LINK_MSG1, tag);
+        return sodium_memcmp(tag, rec1, KEYS_TAG) == 0;
+    }
     keys_mask(c->keys.k_mask[0], rec1, msg, LINK_MSG1);
     keys_tag(c->keys.k_tag, msg, LINK_MSG1, tag);
     return sodium_memcmp(tag, rec1, KEYS_TAG) == 0;

@@ -67,6 +67,21 @@ struct link *link_listen(const struct link_self *self, struct keyring *ring,
     return l;
 }
 
+struct link *link_call(const struct link_self *self, struct keyring *ring, uint32_t ref,
+                       enum carrier carrier, uint64_t now_ms)
+{
+    struct link *l = link_listen(self, ring, carrier, now_ms);
+    if (l == NULL) {
+        return NULL;
+    }
+    l->only_ref = ref;
+    if (link_hs_call(l) != 0) {
+        link_free(l);
+        return NULL;
+    }
+    return l;
+}
+
 void link_set_source(struct link *l, const struct addr *from)
 {
     l->from = *from;
@@ -187,7 +202,9 @@ static void recv_record1(struct link *l, const uint8_t **p, size_t *n, uint64_t 
         fall_silent(l, now_ms);
         return;
     }
-    l->state = l->s->kind == LINK_CONTACT ? LINK_CONFIRM : LINK_HS3;
+    l->state = l->dialler                   ? LINK_HS2 /* it was a call */
+               : l->s->kind == LINK_CONTACT ? LINK_CONFIRM
+                                            : LINK_HS3;
 }
 
 static int recv_record2(struct link *l, const uint8_t **p, size_t *n, uint64_t now_ms)
@@ -621,10 +638,20 @@ static size_t next_frame(struct link *l, uint8_t *out, size_t cap, uint64_t now_
 size_t link_next_out(struct link *l, uint8_t *out, size_t cap, uint64_t now_ms)
 {
     struct link_session *s = l->s;
-    if (s == NULL || is_over(l) || l->in_flight >= LINK_INFLIGHT_MAX) {
+    size_t len = 0;
+    if (is_over(l) || l->in_flight >= LINK_INFLIGHT_MAX) {
         return 0;
     }
-    size_t len = 0;
+    if (l->call_len > 0 && cap >= l->call_len) {
+        memcpy(out, l->call, l->call_len);
+        len = l->call_len;
+        l->call_len = 0;
+        l->in_flight += len;
+        return len;
+    }
+    if (s == NULL) {
+        return 0;
+    }
     if (s->out_len > 0) {
         if (cap < s->out_len) {
             return 0;

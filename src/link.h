@@ -8,6 +8,13 @@
  *   UP  --- transport ...                  CONFIRM until the first transport frame opens,
  * then UP
  *
+ * An inviter who cannot be dialled calls: it makes the carrier and sends one record, a
+ * call, that only who holds the code recognises. From there on it is the listener, and
+ * the other side the dialler:
+ *
+ *   listener (link_call)                   dialler
+ *   WAIT1 --- call --->                    WAIT1 (as above), then HS1, HS2
+ *
  * A link owns the handshake, the framing, padding, classes, keepalive, rekey, the new
  * handshake in place, and CLOSE. It does not know what frames above type 15 mean.
  * Candidates (whose first record we would answer) are lent to it by the node as a
@@ -63,6 +70,9 @@ enum link_kind {
     LINK_INVITE = 2,   /* XXpsk0 under an invite's secret */
     LINK_NETWORK = 3,  /* XXpsk0 under the key of a secret network */
     LINK_STRANGER = 4, /* XX, to who was seen in an open beacon */
+    /* Never a link's own: a candidate whose call we take, keys as when dialling its
+     * inviter. The link then is LINK_INVITE, its ref the candidate's, and we dialled. */
+    LINK_CALL = 5,
 };
 
 /* Who we are. Borrowed by links for their life (of the network's name only what the
@@ -80,10 +90,11 @@ struct link_self {
  * dial). */
 struct link_candidate {
     enum link_kind kind;
-    uint32_t ref; /* device row, invite id, number of a beacon's nonce; 0 of a network */
+    uint32_t ref; /* device row, invite id, number of a beacon's nonce; 0 of a network;
+                   * of a call what the code is known by */
     struct link_keys keys;
     uint8_t remote_static[32];         /* LINK_CONTACT */
-    uint8_t remote_root[KEYS_ROOT];    /* LINK_CONTACT, and LINK_INVITE when dialling */
+    uint8_t remote_root[KEYS_ROOT];    /* CONTACT, CALL, and INVITE when dialling */
     uint8_t cert_hash[KEYS_CERT_HASH]; /* LINK_STRANGER when dialling: who was chosen */
     uint64_t counter_seen;             /* LINK_CONTACT: newest of record 1 */
     uint8_t (*tags)[KEYS_TAG];         /* the keyring's; NULL while there are none */
@@ -128,6 +139,10 @@ struct link *link_dial(const struct link_self *self, const struct link_candidate
 /* A listener's link. ring must outlive it. */
 struct link *link_listen(const struct link_self *self, struct keyring *ring,
                          enum carrier carrier, uint64_t now_ms);
+/* A listener's link over a carrier that we have made: calls who holds the code of the
+ * invite with that ref, the only one of the ring that is then answered. */
+struct link *link_call(const struct link_self *self, struct keyring *ring, uint32_t ref,
+                       enum carrier carrier, uint64_t now_ms);
 /* Where a listener's carrier comes from; to be told before its first bytes. */
 void link_set_source(struct link *l, const struct addr *from);
 void link_free(struct link *l); /* wipes; tolerates NULL */

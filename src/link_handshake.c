@@ -5,6 +5,8 @@
  *             XXpsk0 and XX length 2 ‖ certificate before them
  *   record 3  message 3 (not in KKpsk0); payload: length 2 ‖ certificate ‖ zeros
  *
+ *   call      tag 16 ‖ random bytes, of record 1's length, the other way and before it
+ *
  * The tag is over the clear message 1, so a listener unmasks for each candidate and
  * compares before it does any DH. Prologue: each field behind its 2-byte length; the tag
  * is not in it (it would be circular), nor are addresses (NAT changes them).
@@ -125,6 +127,8 @@ static const char *pattern_of(enum link_kind kind)
         return "XXpsk0";
     case LINK_STRANGER:
         return "XX";
+    case LINK_CALL:
+        break;
     }
     return NULL;
 }
@@ -275,6 +279,34 @@ static bool tag_known(const struct link_candidate *c, const uint8_t tag[KEYS_TAG
     return false;
 }
 
+int link_hs_call(struct link *l)
+{
+    const struct link_candidate *c = keyring_get(l->ring, LINK_INVITE, l->only_ref);
+    if (c == NULL) {
+        return ERR_NOTFOUND;
+    }
+    env_random(l->self->env, l->call + KEYS_TAG, LINK_MSG1);
+    keys_tag_call(c->keys.k_tag, l->call + KEYS_TAG, LINK_MSG1, l->call);
+    l->call_len = sizeof l->call;
+    return 0;
+}
+
+/* The inviter calls: we dial over the carrier that it has made. A call that comes again
+ * is somebody else's. */
+static int take_call(struct link *l, struct link_candidate *c)
+{
+    struct link_candidate as = *c;
+    as.kind = LINK_INVITE;
+    int rc = keyring_tag(c, l->rec1);
+    if (rc == 0) {
+        l->dialler = true;
+        rc = link_hs_dial(l, &as, env_wall_us(l->self->env));
+        l->dialler = rc == 0;
+    }
+    sodium_memzero(&as, sizeof as);
+    return rc;
+}
+
 static int write_record2(struct link *l, struct link_session *s)
 {
     uint8_t payload[WIRE_RECORD2] = {0};
@@ -314,11 +346,15 @@ int link_hs_record1(struct link *l, uint64_t now_ms)
 {
     uint8_t msg[LINK_MSG1];
     struct link_candidate *c = keyring_match(l->ring, &l->from, l->rec1, msg, now_ms);
-    if (c == NULL || (c->kind == LINK_STRANGER && l->skip_strangers)) {
+    if (c == NULL || (c->kind == LINK_STRANGER && l->skip_strangers) ||
+        (l->only_ref != 0 && (c->kind != LINK_INVITE || c->ref != l->only_ref))) {
         return ERR_NOTFOUND;
     }
     if (tag_known(c, l->rec1)) {
         return ERR_STALE;
+    }
+    if (c->kind == LINK_CALL) {
+        return take_call(l, c);
     }
     if (!noise_key_canonical(msg)) { /* its ephemeral: noise.c refuses statics only */
         return ERR_AUTH;
@@ -372,6 +408,7 @@ static int check_answerer(struct link_session *s)
     case LINK_NETWORK: /* any member */
         break;
     case LINK_CONTACT:
+    case LINK_CALL:
         return ERR_STATE;
     }
     memcpy(s->remote_root, s->cert.root, KEYS_ROOT);

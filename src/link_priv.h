@@ -85,6 +85,9 @@ struct link {
     size_t in_flight;
     size_t rec1_len;
     uint8_t rec1[WIRE_RECORD1];
+    uint32_t only_ref; /* after a call: the invite that is answered; 0: everybody */
+    size_t call_len;   /* > 0: the call is to be sent */
+    uint8_t call[WIRE_RECORD1];
     struct addr from; /* listener; family 0: not told */
 };
 
@@ -103,6 +106,8 @@ int link_hs_dial(struct link *l, const struct link_candidate *as, uint64_t count
  * puts record 2 into s->out. ERR_NOTFOUND (no match), ERR_STALE, ERR_AUTH, ERR_FORMAT,
  * ERR_NOMEM; on failure there is no session. */
 int link_hs_record1(struct link *l, uint64_t now_ms);
+/* Makes the call. 0, ERR_NOTFOUND. */
+int link_hs_call(struct link *l);
 /* s->rec is complete. Record 3, when one follows, is in s->out. On 0 the transport keys
  * are there. */
 int link_hs_record2(struct link *l);

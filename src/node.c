@@ -271,25 +271,6 @@ static void gate_open(struct node *n, uint64_t now_ms)
 
 /* ---- routing ---- */
 
-/* The device that we have just paired with is there now, at that address. */
-static void met_at(struct node *n, uint32_t contact, const struct conn *c,
-                   uint64_t now_ms)
-{
-    const uint8_t *stat = c->link != NULL ? link_remote_static(c->link) : NULL;
-    const struct rec_device *d;
-    size_t pos = 0;
-
-    while (stat != NULL &&
-           (d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
-        if (memcmp(d->stat, stat, sizeof(d->stat)) == 0) {
-            peers_addr(n->peers, d->id, &c->addr, true, now_ms);
-            if (c->dialled) { /* it listens there */
-                (void)contacts_device_met(n->contacts, &n->txn, d->id, &c->addr);
-            }
-        }
-    }
-}
-
 /* Who met us as a stranger has not got our presence secret: it waits for the first link
  * of contacts. */
 static void stored(struct node *n, uint32_t contact, uint64_t now_ms)
@@ -323,15 +304,17 @@ static void on_contacts_event(struct node *n, const struct contacts_event *ev,
     case CONTACTS_EV_ASKED:
         asking_stored(n, ev->slot, ev->contact);
         if ((c = conn_get(n, ev->conn)) != NULL) {
-            met_at(n, ev->contact, c, now_ms);
+            conn_met(n, ev->contact, c, now_ms);
         }
         break;
     case CONTACTS_EV_PAIRED:
         if (ev->slot != 0) {
             waiters_done(n, ev->slot, ev->contact, 0, 0);
         }
-        if ((c = conn_get(n, ev->conn)) != NULL) {
-            met_at(n, ev->contact, c, now_ms);
+        /* One who has called dials again. */
+        if ((c = conn_get(n, ev->conn)) != NULL &&
+            (c->dialled || c->kind != LINK_INVITE)) {
+            conn_met(n, ev->contact, c, now_ms);
         }
         break;
     case CONTACTS_EV_CLOSE:

@@ -16,6 +16,19 @@ struct attempt *attempt_get(struct node *n, uint32_t slot)
     return NULL;
 }
 
+/* An inviter whom we cannot dial may call. */
+static void call_follow(struct node *n, const struct attempt *a)
+{
+    struct link_candidate as = {.kind = LINK_CALL, .ref = a->slot};
+
+    keys_link_invite(a->code.secret, a->code.root, &as.keys);
+    memcpy(as.remote_root, a->code.root, KEYS_ROOT);
+    if (keyring_put(&n->ring, &as) == ERR_NOMEM) {
+        n->broken = ERR_NOMEM;
+    }
+    sodium_memzero(&as, sizeof(as));
+}
+
 static void attempt_new(struct node *n, const struct contacts_adding *adding,
                         uint64_t now_ms)
 {
@@ -35,11 +48,13 @@ static void attempt_new(struct node *n, const struct contacts_adding *adding,
     (void)lan_watch(n->lan, LAN_ADDING, a->slot, key, 1, now_ms);
     node_meet_adding(n, a, now_ms);
     sodium_memzero(key, sizeof(key));
+    call_follow(n, a);
 }
 
 static void attempt_free(struct node *n, struct attempt *a)
 {
     lan_unwatch(n->lan, LAN_ADDING, a->slot);
+    keyring_del(&n->ring, LINK_CALL, a->slot);
     node_meet_added(n, a->slot);
     sodium_memzero(a, sizeof(*a));
     free(a);

@@ -142,6 +142,13 @@ uint32_t conn_dial_stranger(struct node *n, uint32_t slot, const struct addr *to
     return c == NULL ? 0 : dial(n, c, LINK_STRANGER, slot);
 }
 
+uint32_t conn_call(struct node *n, uint32_t invite, const struct addr *to)
+{
+    struct conn *c = n->stopping ? NULL : conn_new(n, to);
+
+    return c == NULL ? 0 : dial(n, c, LINK_CALL, invite);
+}
+
 /* Links of listeners that may have to make room: those that recognised nobody, and
  * those that did and are not yet those of a contact (who replays first records, or
  * holds an old code, gets no further). */
@@ -280,13 +287,15 @@ static uint64_t next_counter(struct node *n, struct conn *c)
 void node_connected(struct node *n, uint32_t conn, uint64_t now_ms)
 {
     struct conn *c = conn_get(n, conn);
-    struct link_candidate as;
+    struct link_candidate as = {0};
 
     if (c == NULL || c->closing || c->link != NULL || !c->dialled) {
         return;
     }
     c->connected = true;
-    if (dial_candidate(n, c, &as)) {
+    if (c->kind == LINK_CALL) {
+        c->link = link_call(&n->self, &n->ring, c->ref, CARRIER_TCP, now_ms);
+    } else if (dial_candidate(n, c, &as)) {
         c->link = link_dial(&n->self, &as, CARRIER_TCP, next_counter(n, c), now_ms);
     }
     sodium_memzero(&as, sizeof(as));
@@ -383,16 +392,17 @@ static void invite_up(struct node *n, struct conn *c, uint64_t now_ms)
     size_t len = 0;
     const struct cert *cert = link_remote_cert(c->link, &bytes, &len);
     unsigned code = CLOSE_PROTOCOL;
+    bool adds = link_is_dialler(c->link); /* who has made the carrier may have called */
 
     c->ref = link_ref(c->link);
     if (cert != NULL) {
-        code = c->dialled ? 0
-                          : contacts_invite_judge(n->contacts, c->ref, cert->root,
-                                                  env_wall_us(n->env) / 1000000);
+        code = adds ? 0
+                    : contacts_invite_judge(n->contacts, c->ref, cert->root,
+                                            env_wall_us(n->env) / 1000000);
     }
     if (code == 0) {
-        int err = contacts_pair_up(n->contacts, c->id, c->dialled, c->ref, cert, bytes,
-                                   len, link_hash(c->link));
+        int err = contacts_pair_up(n->contacts, c->id, adds, c->ref, cert, bytes, len,
+                                   link_hash(c->link));
 
         code = err == 0 ? 0 : err == ERR_NOMEM ? CLOSE_BUSY : CLOSE_PROTOCOL;
     }
@@ -438,6 +448,8 @@ static void on_up(struct node *n, struct conn *c, uint64_t now_ms)
         break;
     case LINK_STRANGER:
         stranger_up(n, c, now_ms);
+        break;
+    case LINK_CALL: /* no link's own */
         break;
     }
 }
@@ -528,6 +540,47 @@ static enum peer_end link_end(const struct link_event *ev, unsigned code)
     return code == CLOSE_IDLE ? PEER_END_IDLE : PEER_END_CUT;
 }
 
+void conn_met(struct node *n, uint32_t contact, const struct conn *c, uint64_t now_ms)
+{
+    const uint8_t *stat = c->link != NULL ? link_remote_static(c->link) : NULL;
+    const struct rec_device *d;
+    size_t pos = 0;
+
+    while (stat != NULL &&
+           (d = contacts_device_next(n->contacts, contact, &pos)) != NULL) {
+        if (memcmp(d->stat, stat, sizeof(d->stat)) == 0) {
+            peers_addr(n->peers, d->id, &c->addr, true, now_ms);
+            if (c->dialled) { /* it listens there */
+                (void)contacts_device_met(n->contacts, &n->txn, d->id, &c->addr);
+            }
+        }
+    }
+}
+
+/* Who adds closes when all is stored; then we, who have called, dial as contacts, since
+ * we are the one who can. */
+static void invite_over(struct node *n, struct conn *c, unsigned code, uint64_t now_ms)
+{
+    bool adds = c->link != NULL ? link_is_dialler(c->link) : c->dialled;
+    const struct rec_contact *k;
+    const struct cert *cert;
+    const uint8_t *bytes;
+    size_t len;
+
+    contacts_pair_down(n->contacts, c->id);
+    if (adds) {
+        if (c->up &&
+            (code == CLOSE_USED || code == CLOSE_REVOKED || code == CLOSE_EXPIRED)) {
+            contacts_add_failed(n->contacts, &n->txn, c->ref, code);
+        }
+        attempt_conn_over(n, c->id, now_ms);
+    } else if (c->dialled && c->up && code == CLOSE_PAIRED &&
+               (cert = link_remote_cert(c->link, &bytes, &len)) != NULL &&
+               (k = contacts_by_root(n->contacts, cert->root)) != NULL) {
+        conn_met(n, k->id, c, now_ms);
+    }
+}
+
 /* The link is over, whyever; the carrier may still be there. */
 static void conn_over(struct node *n, struct conn *c, const struct link_event *ev,
                       uint64_t now_ms)
@@ -537,14 +590,7 @@ static void conn_over(struct node *n, struct conn *c, const struct link_event *e
     c->peer_closed = ev != NULL && ev->by_peer;
 
     if (c->kind == LINK_INVITE) {
-        contacts_pair_down(n->contacts, c->id);
-        if (c->dialled && c->up &&
-            (code == CLOSE_USED || code == CLOSE_REVOKED || code == CLOSE_EXPIRED)) {
-            contacts_add_failed(n->contacts, &n->txn, c->ref, code);
-        }
-        if (c->dialled) {
-            attempt_conn_over(n, c->id, now_ms);
-        }
+        invite_over(n, c, code, now_ms);
     } else if (c->kind == LINK_NETWORK) {
         network_down(n, c, code, now_ms);
     } else if (c->kind == LINK_STRANGER) {

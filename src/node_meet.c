@@ -17,7 +17,13 @@ enum {
     SWEEP_INVITES_MS = 3600000,
     MS_PER_S = 1000,
     US_PER_S = 1000000,
+    CALLS_MAX = 4, /* addresses of one knock that are called */
+    CALLS_BURST = 16,
+    CALLS_MIN = 8,
+    MINUTE_MS = 60000,
 };
+
+static const struct bucket_rate call_rate = {CALLS_BURST, CALLS_MIN, MINUTE_MS};
 
 struct running {
     uint32_t op, id; /* of the DHT; of meet. op 0: free */
@@ -39,6 +45,7 @@ struct meeting {
     struct meet *meet;
     struct running ops[OPS_MAX];
     struct near near[NEAR_MAX];
+    struct bucket calls;
     uint64_t invites_ms; /* when an open one expires, or to look at them again */
 };
 
@@ -467,6 +474,24 @@ static void found_inviter(struct node *n, const struct meet_event *e, uint64_t n
     attempt_where(n, e->ref, v, count, now_ms);
 }
 
+/* Who knocks with a code has not reached us; where the knock says that they take links,
+ * we call, at what is public: behind an address translation of their own they would have
+ * to be met halfway. Who else has read the code could have us call anybody: rarely. */
+static void call_adder(struct node *n, const struct meet_event *e, uint64_t now_ms)
+{
+    size_t calls = 0;
+
+    for (size_t i = 0; i < e->where.n_links && calls < CALLS_MAX; i++) {
+        const struct addr *a = &e->where.links[i];
+
+        if (!addr_is_private(a) && !is_ours(n, a) &&
+            bucket_take(&n->meeting->calls, &call_rate, 1, now_ms)) {
+            (void)conn_call(n, e->ref, a);
+            calls++;
+        }
+    }
+}
+
 static void on_event(struct node *n, const struct meet_event *e, uint64_t now_ms)
 {
     if (e->type != MEET_WHERE && e->type != MEET_KNOCK) {
@@ -480,7 +505,8 @@ static void on_event(struct node *n, const struct meet_event *e, uint64_t now_ms
         found_inviter(n, e, now_ms);
         break;
     case MEET_INVITE:
-        break; /* who knocks with a code dials: a way through to them is not opened yet */
+        call_adder(n, e, now_ms);
+        break;
     }
 }
 

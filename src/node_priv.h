@@ -282,6 +282,10 @@ uint32_t conn_dial_code(struct node *n, uint32_t slot, const struct addr *to,
 uint32_t conn_dial_network(struct node *n, const struct addr *to, uint64_t now_ms);
 uint32_t conn_dial_stranger(struct node *n, uint32_t slot, const struct addr *to,
                             uint64_t now_ms);
+/* Calls whoever holds the code of that invite. */
+uint32_t conn_call(struct node *n, uint32_t invite, const struct addr *to);
+/* The device that we have just paired with is there now, at that address. */
+void conn_met(struct node *n, uint32_t contact, const struct conn *c, uint64_t now_ms);
 void conn_close(struct node *n, struct conn *c, enum close_code code, uint64_t now_ms);
 /* False when the link did not take it. */
 bool conn_send(struct node *n, struct conn *c, enum link_class cls, enum frame_type type,

@@ -259,6 +259,8 @@ void world_init(struct world *w, enum link_kind kind)
     case LINK_STRANGER:
         world_stranger(&w->b, 3, 5, &w->dial, &w->listen);
         break;
+    case LINK_CALL: /* a way to begin a link of an invite */
+        abort();
     }
     assert(keyring_put(&w->ring, &w->listen) == 0);
     w->now = 1000;

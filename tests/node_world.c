@@ -42,6 +42,7 @@ struct addr nw_addr(int i)
 struct addr nw_addr_of(const struct nw_world *w, int i)
 {
     struct addr a = nw_addr(i);
+    a.ip[0] = w->n[i].net != 0 ? w->n[i].net : a.ip[0];
     a.ip[2] = w->n[i].vlan;
     return a;
 }
@@ -117,7 +118,8 @@ static void out_dial(struct nw_world *w, int i, const struct node_out *out)
     carrier_open(w, c, 0, out->conn);
     w->carriers[c].to = out->dst;
     bool there = out->dst.family == 4 && !w->n[i].refuse && to >= 0 && to < w->count &&
-                 w->n[to].node != NULL && out->dst.ip[2] == w->n[to].vlan;
+                 w->n[to].node != NULL && !w->n[to].closed &&
+                 out->dst.ip[2] == w->n[to].vlan;
     push(w, there ? NW_CONNECT : NW_END, c, 0, NULL, NULL, 0);
 }
 

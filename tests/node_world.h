@@ -45,6 +45,8 @@ struct nw_node {
     bool hold;                  /* commits wait */
     bool hold_sent;             /* the carrier does not get rid of what it was given */
     bool refuse;                /* its dials fail */
+    bool closed;                /* dials to it fail */
+    uint8_t net;                /* first byte of its addresses; 0: 10, which is private */
     bool keep_ends;             /* the carriers that it gives up do not end yet */
     uint64_t skew_us;           /* its clock is ahead */
     uint8_t vlan;               /* multicast stays inside */

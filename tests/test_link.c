@@ -600,6 +600,103 @@ Test(link, invites_ignore_counters)
     world_release(&w);
 }
 
+/* The inviter makes the carrier, and a, who holds the code, takes the call. */
+static void call(struct world *w, struct keyring *ring)
+{
+    w->env.wall_us += 1000;
+    world_end(&w->d, link_listen(&w->a, ring, CARRIER_TCP, w->now));
+    world_end(&w->s, link_call(&w->b, &w->ring, w->listen.ref, CARRIER_TCP, w->now));
+    cr_assert_not_null(w->s.l);
+}
+
+static void init_call(struct world *w, struct keyring *ring)
+{
+    world_init(w, LINK_INVITE);
+    struct link_candidate as = w->dial;
+    as.kind = LINK_CALL;
+    *ring = (struct keyring){0};
+    cr_assert_eq(keyring_put(ring, &as), 0);
+}
+
+Test(link, who_is_called_is_the_dialler)
+{
+    struct world w;
+    struct keyring ring;
+    init_call(&w, &ring);
+    call(&w, &ring);
+    cr_assert_eq(world_drain(&w, &w.s), WIRE_RECORD1);
+    cr_assert_eq(world_drain(&w, &w.d), 0, "it speaks before it is called");
+    world_pump(&w);
+    check_both_up(&w);
+    cr_assert(link_is_dialler(w.d.l));
+    cr_assert_not(link_is_dialler(w.s.l));
+    cr_assert_eq(link_kind(w.d.l), LINK_INVITE);
+    cr_assert_eq(link_ref(w.d.l), w.dial.ref);
+    world_release(&w);
+    keyring_release(&ring);
+}
+
+Test(link, only_the_inviter_is_answered_when_they_call)
+{
+    struct world w;
+    struct keyring ring;
+    init_call(&w, &ring);
+    ring.v[0].remote_root[3] ^= 1; /* another one holds the code */
+    call(&w, &ring);
+    world_pump(&w);
+    cr_assert_eq(w.d.ups, 0);
+    cr_assert_eq(w.s.ups, 0);
+    cr_assert_eq(w.s.closes + w.d.closes, 1, "who is called ends it");
+    world_release(&w);
+    keyring_release(&ring);
+}
+
+Test(link, a_call_counts_once_and_only_with_the_code)
+{
+    struct world w;
+    struct keyring ring;
+    uint8_t rec[WORLD_OUT], again[WORLD_OUT];
+    init_call(&w, &ring);
+    call(&w, &ring);
+    cr_assert_eq(link_next_out(w.s.l, rec, sizeof rec, w.now), WIRE_RECORD1);
+    cr_assert_eq(link_next_out(w.s.l, again, sizeof again, w.now), 0);
+    memcpy(again, rec, sizeof rec);
+    rec[WIRE_RECORD1 - 1] ^= 1;
+    cr_assert_eq(link_recv(w.d.l, rec, WIRE_RECORD1, w.now), 0);
+    cr_assert_eq(world_drain(&w, &w.d), 0, "it is not the code's");
+    for (int i = 0; i < 2; i++) {
+        call(&w, &ring);
+        cr_assert_eq(link_recv(w.d.l, again, WIRE_RECORD1, w.now), 0);
+        cr_assert_eq(world_drain(&w, &w.d), i == 0 ? WIRE_RECORD1 : 0);
+    }
+    /* A first record is no call, nor the other way round. */
+    world_open(&w);
+    cr_assert_eq(link_recv(w.s.l, again, WIRE_RECORD1, w.now), 0);
+    cr_assert_eq(world_drain(&w, &w.s), 0);
+    world_release(&w);
+    keyring_release(&ring);
+}
+
+/* A contact, or the holder of another code, is not who was called. */
+Test(link, who_calls_answers_nobody_else)
+{
+    struct world w;
+    struct keyring ring;
+    struct link_candidate dial, listen;
+    init_call(&w, &ring);
+    world_invite(&w.b, 4, 6, &dial, &listen);
+    cr_assert_eq(keyring_put(&w.ring, &listen), 0);
+    call(&w, &ring);
+    (void)world_drain(&w, &w.s);
+    world_end(&w.d, link_dial(&w.a, &dial, CARRIER_TCP, w.env.wall_us, w.now));
+    (void)world_drain(&w, &w.d);
+    (void)world_deliver(&w, &w.d, &w.s);
+    cr_assert_eq(world_drain(&w, &w.s), 0);
+    cr_assert_null(link_call(&w.b, &w.ring, 7, CARRIER_TCP, w.now), "no such invite");
+    world_release(&w);
+    keyring_release(&ring);
+}
+
 Test(link, only_so_many_tags_are_remembered)
 {
     struct world w;

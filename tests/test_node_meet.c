@@ -139,6 +139,71 @@ Test(node_meet, an_invite_alone_brings_two_together)
     talk(BOB, ada, ADA, "hello yourself");
 }
 
+/* What is public is called; w->n[].closed is what address translation does. */
+static void is_public(int i)
+{
+    w->n[i].net = 45;
+    nw_move(w, i, w->n[i].vlan);
+    nw_run(w, SETTLED_MS);
+}
+
+/* The inviter calls, the other one proves that it has the code; then they are contacts,
+ * and it is the inviter who dials. */
+Test(node_meet, an_inviter_who_cannot_be_dialled_calls_who_knocks)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    is_public(BOB);
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    nw_run(w, 1000);
+    begin_add(BOB, code);
+    nw_run(w, SETTLED_MS);
+    const struct rec_contact *bob =
+        contacts_by_root(node_contacts(node(ADA)), node_root(node(BOB)));
+    const struct rec_contact *ada =
+        contacts_by_root(node_contacts(node(BOB)), node_root(node(ADA)));
+    cr_assert(bob != NULL && ada != NULL, "they have not met");
+    cr_assert(node_linked(node(ADA), bob->id));
+    talk(ADA, bob->id, BOB, "hello");
+    talk(BOB, ada->id, ADA, "hello yourself");
+}
+
+/* Who holds a code may make the inviter call; not any address, and not too often. */
+Test(node_meet, nobody_private_is_called)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    nw_run(w, 1000);
+    size_t since = w->n_carriers;
+    begin_add(BOB, code);
+    nw_run(w, LATER_MS);
+    cr_assert(found(BOB, ADA, since), "he has not heard of her");
+    cr_assert_not(found(ADA, BOB, since));
+}
+
+/* Contacts, one of whom cannot be dialled. */
+Test(node_meet, one_of_two_who_can_be_dialled_is_enough)
+{
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    w->n[ADA].closed = true;
+    both_move();
+    nw_run(w, LATER_MS);
+    cr_assert(node_linked(node(ADA), bob));
+    w->n[ADA].closed = false;
+    w->n[BOB].closed = true;
+    w->n[ADA].vlan = 120;
+    w->n[BOB].vlan = 121;
+    nw_move(w, ADA, 120);
+    nw_move(w, BOB, 121);
+    nw_run(w, LATER_MS);
+    cr_assert(node_linked(node(ADA), bob));
+}
+
 Test(node_meet, who_has_not_heard_of_the_inviter_says_why)
 {
     char code[WIRE_CODE_MAX + 1];
