@@ -10,7 +10,12 @@
 #include "base/err.h"
 #include "meet_priv.h"
 
-enum { REF_KEY = 8, JITTER = 4 /* a quarter of a wait */, US_PER_S = 1000000 };
+enum {
+    REF_KEY = 8,
+    JITTER = 4 /* a quarter of a wait */,
+    US_PER_S = 1000000,
+    S_MS = 1000
+};
 
 struct meet *meet_new(const struct env *env)
 {
@@ -19,6 +24,7 @@ struct meet *meet_new(const struct env *env)
         return NULL;
     }
     m->env = env;
+    m->seq_kept = UINT64_MAX / S_MS;
     m->round_ms = m->arrive_ms = MEET_NEVER;
     map_init(&m->by_ref, env, REF_KEY, MEET_MAX);
     deadlines_init(&m->pubs, MEET_MAX + 1);
@@ -99,7 +105,8 @@ void meet_emit(struct meet *m, enum meet_event_type type, struct party *p,
     }
     struct meet_event *e =
         &m->events[(m->events_head + m->events_len++) % MEET_EVENTS_MAX];
-    *e = (struct meet_event){.type = type, .kind = p->kind, .ref = p->ref};
+    *e = (struct meet_event){
+        .type = type, .kind = p->kind, .ref = p->ref, .reached = p->reached};
     if (where != NULL) {
         e->where = *where;
         e->where.has_presence = false;
@@ -138,6 +145,60 @@ size_t meet_epochs(uint64_t offset, uint64_t wall_s, bool wide,
     return n;
 }
 
+/* ---- what grows ---- */
+
+void meet_set_seq(struct meet *m, uint64_t last)
+{
+    uint64_t most = UINT64_MAX / S_MS / 2;
+    m->seq_kept = last < most ? last : most;
+    m->seq_last_ms = m->seq_kept * S_MS;
+}
+
+uint64_t meet_seq_wanted(const struct meet *m)
+{
+    return m->seq_wanted;
+}
+
+static bool may_use(struct meet *m, uint64_t seq)
+{
+    if (seq <= m->seq_kept) {
+        return true;
+    }
+    m->seq_wanted = seq + MEET_SEQ_SPARE_S;
+    return false;
+}
+
+static uint64_t next_seq(const struct meet *m, uint64_t above)
+{
+    uint64_t next = meet_wall_s(m), last = m->seq_last_ms / S_MS;
+    next = next > last ? next : last + 1;
+    return next > above ? next : above + 1;
+}
+
+bool meet_seq_ready(struct meet *m, uint64_t above)
+{
+    return may_use(m, next_seq(m, above));
+}
+
+uint64_t meet_seq_next(struct meet *m, uint64_t above)
+{
+    uint64_t seq = next_seq(m, above);
+    m->seq_last_ms = seq * S_MS;
+    return seq;
+}
+
+bool meet_time_next(struct meet *m, uint64_t *time_ms)
+{
+    uint64_t next = env_wall_ms(m->env);
+    next = next > m->seq_last_ms ? next : m->seq_last_ms + 1;
+    if (!may_use(m, next / S_MS + 1)) {
+        return false;
+    }
+    m->seq_last_ms = next;
+    *time_ms = next;
+    return true;
+}
+
 /* ---- ourselves ---- */
 
 static void pubs_plan(struct meet *m, uint64_t now_ms)
@@ -154,6 +215,17 @@ static void pubs_changed(struct meet *m, uint64_t now_ms)
     meet_pub_changed(m, &m->pub, now_ms);
     for (size_t i = 0; i < m->n; i++) {
         meet_pub_changed(m, &m->v[i]->pub, now_ms);
+    }
+}
+
+void meet_seq_kept(struct meet *m, uint64_t last, uint64_t now_ms)
+{
+    if (last > m->seq_kept) {
+        m->seq_kept = last;
+    }
+    if (m->seq_kept >= m->seq_wanted) {
+        m->seq_wanted = 0;
+        pubs_plan(m, now_ms);
     }
 }
 
@@ -403,7 +475,7 @@ int meet_contact(struct meet *m, const struct meet_contact *c, uint64_t now_ms)
     paired = known && sodium_memcmp(p->secret, c->pair, sizeof p->secret) != 0;
     if (paired) { /* anew: its places are others */
         memset(p->seen[PLACE_PAIR], 0, sizeof p->seen[PLACE_PAIR]);
-        p->knocked_ms = 0;
+        p->heard_ms = p->knocked_ms = 0;
     }
     memcpy(p->device, c->device, sizeof p->device);
     set_secret(p, c->pair);
@@ -473,6 +545,14 @@ void meet_forget(struct meet *m, enum meet_kind kind, uint32_t ref)
     m->v[p->index] = m->v[--m->n];
     m->v[p->index]->index = p->index;
     party_free(p);
+}
+
+void meet_knocked(struct meet *m, uint32_t ref, uint64_t time_ms)
+{
+    struct party *p = party_get(m, MEET_CONTACT, ref);
+    if (p != NULL && time_ms > p->knocked_ms) {
+        p->heard_ms = p->knocked_ms = time_ms;
+    }
 }
 
 void meet_want(struct meet *m, uint32_t contact, bool want, uint64_t now_ms)
@@ -575,5 +655,6 @@ void meet_stats(const struct meet *m, struct meet_stats *out)
     const struct print *v = &m->pub.v[epoch & 1];
     *out = m->stats;
     out->known = m->n;
+    out->seq = m->seq_last_ms / S_MS;
     out->published = m->pub.on && v->set && v->epoch == epoch && v->stored;
 }

@@ -28,6 +28,9 @@
  * by MEET_SKEW_S; the first times that somebody is looked for again it is in both
  * neighbours, whatever the time.
  *
+ * The seq of what is put, and the times of knocks, only grow, over restarts as well and
+ * whatever the clock does: the caller keeps the highest that may be in use.
+ *
  * Everything found is hostile until its signature and seal are right; then it is what a
  * contact says, who may lie about addresses. Memory is bounded by who is known, requests
  * by the limits below. */
@@ -80,6 +83,9 @@ enum {
     MEET_KNOCKS_BURST = 16, /* in all at once … */
     MEET_KNOCKS_MIN = 2,    /* … and each minute */
 
+    MEET_SEQ_SPARE_S = 600,         /* of seq that are taken into use at once */
+    MEET_KNOCK_AHEAD_MS = 86400000, /* what counts of a knock's time, before our clock */
+
     MEET_POLL_FAST_MS = 5000,
     MEET_POLL_FAST_FOR_MS = 120000,
     MEET_POLL_MORE_BURST = 4, /* times that a knock makes it fast again … */
@@ -110,6 +116,13 @@ void meet_free(struct meet *m); /* wipes; tolerates NULL */
  * than before, only the new ones are published from now on. */
 void meet_set_self(struct meet *m, const uint8_t device[WIRE_ID], const uint8_t p[32],
                    const uint8_t seed[32], uint64_t now_ms);
+/* Until now at most this seq was in use: only higher ones are used, and none before
+ * meet_seq_kept(). To be called at the start, or never: then all may be used. */
+void meet_set_seq(struct meet *m, uint64_t last);
+/* What is to be kept, and meet_seq_kept() be told when it is, before anything more is
+ * put; 0: nothing. */
+uint64_t meet_seq_wanted(const struct meet *m);
+void meet_seq_kept(struct meet *m, uint64_t last, uint64_t now_ms);
 /* Where we are (its presence secret and time are not looked at). Without any address and
  * relay nothing is published, and nobody is knocked at. */
 void meet_set_where(struct meet *m, const struct wire_where *where, uint64_t now_ms);
@@ -140,6 +153,8 @@ int meet_invite(struct meet *m, uint32_t id, const uint8_t secret[32], uint64_t 
 /* A code: its inviter is wanted until meet_forget(). The same errors. */
 int meet_adding(struct meet *m, uint32_t ref, const uint8_t secret[32], uint64_t now_ms);
 void meet_forget(struct meet *m, enum meet_kind kind, uint32_t ref);
+/* A knock of the contact's device with that time was heard before we started. */
+void meet_knocked(struct meet *m, uint32_t ref, uint64_t time_ms);
 /* Somebody waits for the contact, or not any more. */
 void meet_want(struct meet *m, uint32_t contact, bool want, uint64_t now_ms);
 /* A link to it is up, or is not any more. */
@@ -189,6 +204,7 @@ struct meet_event {
     enum meet_kind kind;
     uint32_t ref;
     struct wire_where where; /* WHERE, KNOCK; without presence secret */
+    bool reached;            /* KNOCK: it had been by then: nothing is to be done */
 };
 bool meet_next_event(struct meet *m, struct meet_event *e);
 /* Of what type the last event of that one was; false: there was none. */
@@ -203,6 +219,7 @@ struct meet_stats {
     uint64_t puts, gets, polls; /* requests handed out */
     uint64_t knocks;            /* of the puts */
     uint64_t refused;           /* values that were not what they should be */
+    uint64_t seq;               /* the highest that was used */
     bool published;             /* our whereabouts of this epoch are stored */
 };
 void meet_stats(const struct meet *m, struct meet_stats *out);

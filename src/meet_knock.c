@@ -10,6 +10,7 @@ enum {
     MINUTE_MS = 60000,
     HOUR_MS = 3600000,
     RATE_WAIT_MS = 30000,
+    KEEP_WAIT_MS = 1000, /* for the disk */
     RETRIES = BLIND_KNOCK_SLOTS - 1,
     SEQ_AHEAD_MS = 2 * MEET_SKEW_S * 1000, /* a seq that is believed */
 };
@@ -54,13 +55,13 @@ void meet_knock_stop(struct meet *m, struct party *p)
     meet_timer(&m->knocks, &p->knock.timer, MEET_NEVER);
 }
 
-static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t now_ms)
+static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t time_ms,
+                uint64_t now_ms)
 {
     const struct knocking *k = &p->knock;
     struct wire_where where = m->where;
     struct blind_slot s;
     struct req *r = meet_req(m, REQ_KNOCK, MEET_PUT, p, now_ms);
-    uint64_t wall_ms = env_wall_ms(m->env);
     r->epoch = epoch;
     r->slot = k->slot;
     m->n_knocks++;
@@ -71,8 +72,8 @@ static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t now_ms
         blind_knock_seal(p->secret, m->device, p->device, s.seal);
     }
     memcpy(r->seal, s.seal, sizeof r->seal);
-    where.time_ms = wall_ms > 0 ? wall_ms : 1;
-    uint64_t seq = where.time_ms > k->floor ? where.time_ms : k->floor;
+    where.time_ms = time_ms;
+    uint64_t seq = time_ms > k->floor ? time_ms : k->floor;
     if (meet_req_put(m, r, &s.key, seq, &where) != 0) {
         meet_req_drop(m, r);
     } else {
@@ -90,11 +91,15 @@ static bool may_knock(const struct meet *m, const struct party *p)
 static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
 {
     struct knocking *k = &p->knock;
-    uint64_t epoch[MEET_EPOCHS];
+    uint64_t epoch[MEET_EPOCHS], time_ms;
     bool also[MEET_EPOCHS];
     meet_timer(&m->knocks, &k->timer, MEET_NEVER);
     if (!may_knock(m, p)) {
         k->on = false;
+        return;
+    }
+    if (!meet_time_next(m, &time_ms)) {
+        meet_timer(&m->knocks, &k->timer, now_ms + KEEP_WAIT_MS);
         return;
     }
     if (!bucket_take(&m->knock_rate, &knock_rate, 1, now_ms)) {
@@ -104,7 +109,7 @@ static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
     uint64_t offset = p->kind == MEET_ADDING ? p->offset : blind_offset(k->p);
     size_t n = meet_epochs(offset, meet_wall_s(m), false, epoch, also);
     for (size_t i = 0; i < n; i++) {
-        put(m, p, epoch[i], now_ms);
+        put(m, p, epoch[i], time_ms, now_ms);
     }
     k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
     if (++k->done < MEET_KNOCKS) {
@@ -131,7 +136,7 @@ void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t 
 {
     struct party *p = r->party;
     struct knocking *k = &p->knock;
-    uint64_t seq = r->out.seq, epoch = r->epoch;
+    uint64_t seq = r->out.seq, epoch = r->epoch, time_ms;
     meet_req_drop(m, r);
     bool taken = end == MEET_ANSWERED && newest > seq;
     if (p->reached || (!taken && end == MEET_ANSWERED) || k->retries >= RETRIES) {
@@ -149,8 +154,8 @@ void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t 
     }
     bool was_on = k->on;
     k->on = true;
-    if (may_knock(m, p)) {
-        put(m, p, epoch, now_ms);
+    if (may_knock(m, p) && meet_time_next(m, &time_ms)) {
+        put(m, p, epoch, time_ms, now_ms);
         k->slot = (k->slot + 1) % BLIND_KNOCK_SLOTS;
     }
     k->on = was_on;
@@ -281,16 +286,23 @@ static int open_knock(const uint8_t seal[BLIND_SEAL_KEY], const struct req *r,
     return err;
 }
 
-/* The same knock may stand in two epochs. */
+/* The same knock may stand in two epochs, and who stores knocks may show an old one
+ * again. What counts as newest never stands above our clock plus a day, or a contact
+ * whose clock once stood in 2099 would knock in vain for as long. With one code, which
+ * anybody may have read, there is no order. */
 static int told(struct meet *m, struct party *p, const struct wire_where *where,
                 uint64_t now_ms)
 {
-    if (where->time_ms == p->knocked_ms) {
+    uint64_t most_ms = env_wall_ms(m->env) + MEET_KNOCK_AHEAD_MS;
+    if (where->time_ms == p->heard_ms || where->time_ms <= p->knocked_ms) {
         return ERR_STALE;
     }
-    p->knocked_ms = where->time_ms;
+    p->heard_ms = where->time_ms;
+    if (p->kind == MEET_CONTACT) {
+        p->knocked_ms = where->time_ms < most_ms ? where->time_ms : most_ms;
+    }
+    meet_emit(m, MEET_KNOCK, p, where);
     if (!p->reached) {
-        meet_emit(m, MEET_KNOCK, p, where);
         poll_more(m, now_ms);
     }
     return 0;

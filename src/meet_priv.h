@@ -96,7 +96,8 @@ struct party {
     bool told;                          /* something of it … */
     enum meet_event_type last;          /* … this the last time */
     struct newest seen[PLACE_KINDS][2]; /* by the epoch's last bit */
-    uint64_t knocked_ms;                /* its newest knock, by its clock */
+    uint64_t heard_ms;                  /* its newest knock, by its clock */
+    uint64_t knocked_ms;                /* CONTACT: only what is newer counts */
     struct newest slot;                 /* INVITE: its knock slot */
     uint32_t slot_req;
     struct pub pub;        /* CONTACT (while it has not acknowledged), INVITE */
@@ -123,6 +124,9 @@ struct meet {
     bool online, hidden, has_self, has_where;
     uint8_t device[WIRE_ID], p[32], seed[32];
     uint64_t offset; /* of p */
+    /* Seconds; the last that was used, what may be used, what is to be kept before more
+     * may (0: nothing). Times of knocks are the same in milliseconds. */
+    uint64_t seq_last_ms, seq_kept, seq_wanted;
     struct wire_where where;
 
     struct party **v;
@@ -177,6 +181,12 @@ int meet_req_put(struct meet *m, struct req *r, const struct blind_key *k, uint6
 /* What has become of it. */
 void meet_req_end(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                   uint64_t now_ms);
+
+/* The next seq of whereabouts, higher than above; the next time of a knock. False: it is
+ * to be kept first, and own timers are set again when it is. */
+bool meet_seq_ready(struct meet *m, uint64_t above);
+uint64_t meet_seq_next(struct meet *m, uint64_t above);
+bool meet_time_next(struct meet *m, uint64_t *time_ms);
 
 /* ---- meet_pub.c ---- */
 /* Sets when to look at it next. */

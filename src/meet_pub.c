@@ -142,7 +142,7 @@ static void put(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
     struct blind_key key = {{0}, {0}, {0}};
     struct wire_where where = m->where;
     struct req *r = meet_req(m, REQ_PUB, MEET_PUT, u->party, now_ms);
-    uint64_t wall_s = meet_wall_s(m), seq = wall_s > v->seq ? wall_s : v->seq + 1;
+    uint64_t seq = meet_seq_next(m, v->seq);
     r->epoch = v->epoch;
     if (u->party != NULL && u->party->kind == MEET_CONTACT) {
         where.has_presence = true;
@@ -190,6 +190,8 @@ static void pub_due(struct meet *m, struct pub *u, uint64_t now_ms)
         meet_pub_plan(m, u, now_ms);
     } else if (v->looks) {
         look(m, u, v, now_ms);
+    } else if (!meet_seq_ready(m, v->seq)) {
+        return; /* as soon as it is kept */
     } else if (!take_rate(m, u, now_ms)) {
         meet_timer(&m->pubs, &u->timer, now_ms + OTHER_WAIT_MS);
     } else {

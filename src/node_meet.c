@@ -21,7 +21,13 @@ enum {
     CALLS_BURST = 16,
     CALLS_MIN = 8,
     MINUTE_MS = 60000,
+    KNOCKS_KEPT = 64, /* contacts' devices whose newest knock outlives a restart */
+    KNOCK_LEN = 4 + 8,
 };
+
+static const char meta_seq[] = "meet_seq"; /* 8 bytes */
+static const char meta_knocks[] =
+    "meet_knocks"; /* (device row 4, time 8), … newest first */
 
 static const struct bucket_rate call_rate = {CALLS_BURST, CALLS_MIN, MINUTE_MS};
 
@@ -46,6 +52,13 @@ struct meeting {
     struct running ops[OPS_MAX];
     struct near near[NEAR_MAX];
     struct bucket calls;
+    uint64_t seq,
+        seq_txn; /* that becomes durable with that transaction; seq_txn 0: none */
+    struct knocked {
+        uint32_t device;
+        uint64_t time_ms;
+    } knocked[KNOCKS_KEPT]; /* newest first */
+    size_t n_knocked;
     uint64_t invites_ms; /* when an open one expires, or to look at them again */
 };
 
@@ -139,6 +152,83 @@ static void failed(struct node *n, int err)
     }
 }
 
+/* ---- what outlives a restart ---- */
+
+/* The newest knocks that were heard are not heard again; how far seq has got is known. */
+static void load(struct node *n)
+{
+    struct meeting *m = n->meeting;
+    const struct blob *b = node_meta(n, meta_seq);
+    struct rd r = rd_init(b != NULL ? b->p : NULL, b != NULL ? b->n : 0);
+    uint64_t seq = b != NULL ? rd_u64(&r) : 0;
+
+    meet_set_seq(m->meet, rd_end(&r) ? seq : 0);
+    b = node_meta(n, meta_knocks);
+    r = rd_init(b != NULL ? b->p : NULL, b != NULL ? b->n : 0);
+    while (r.n >= KNOCK_LEN && m->n_knocked < KNOCKS_KEPT) {
+        struct knocked *k = &m->knocked[m->n_knocked++];
+
+        k->device = rd_u32(&r);
+        k->time_ms = rd_u64(&r);
+    }
+}
+
+static void keep(struct node *n, const char *key, const void *value, size_t len)
+{
+    if (node_meta_put(n, key, value, len) == ERR_NOMEM) {
+        n->broken = ERR_NOMEM;
+    }
+}
+
+/* What meet wants to use is kept first. */
+static void keep_seq(struct node *n, uint64_t now_ms)
+{
+    struct meeting *m = n->meeting;
+    uint8_t bytes[8];
+    struct wr w = wr_init(bytes, sizeof(bytes));
+
+    if (m->seq_txn != 0 && m->seq_txn <= n->durable) {
+        m->seq_txn = 0;
+        meet_seq_kept(m->meet, m->seq, now_ms);
+    }
+    if (m->seq_txn == 0 && meet_seq_wanted(m->meet) != 0) {
+        m->seq = meet_seq_wanted(m->meet);
+        wr_u64(&w, m->seq);
+        keep(n, meta_seq, bytes, sizeof(bytes));
+        m->seq_txn = n->last_txn + 1;
+    }
+}
+
+static void keep_knock(struct node *n, const struct meet_event *e)
+{
+    struct meeting *m = n->meeting;
+    uint8_t bytes[KNOCKS_KEPT * KNOCK_LEN];
+    struct wr w = wr_init(bytes, sizeof(bytes));
+    size_t at = 0;
+
+    while (at < m->n_knocked && m->knocked[at].device != e->ref) {
+        at++;
+    }
+    m->n_knocked += at == m->n_knocked && at < KNOCKS_KEPT ? 1 : 0;
+    at = at < KNOCKS_KEPT ? at : KNOCKS_KEPT - 1;
+    memmove(&m->knocked[1], &m->knocked[0], at * sizeof(m->knocked[0]));
+    m->knocked[0] = (struct knocked){e->ref, e->where.time_ms};
+    for (size_t i = 0; i < m->n_knocked; i++) {
+        wr_u32(&w, m->knocked[i].device);
+        wr_u64(&w, m->knocked[i].time_ms);
+    }
+    keep(n, meta_knocks, bytes, w.len);
+}
+
+static void knocked_tell(const struct meeting *m, uint32_t device)
+{
+    for (size_t i = 0; i < m->n_knocked; i++) {
+        if (m->knocked[i].device == device) {
+            meet_knocked(m->meet, device, m->knocked[i].time_ms);
+        }
+    }
+}
+
 /* Devices of one account read the same place: one of them stands for all. */
 static void follow_contact(struct node *n, const struct rec_contact *c, bool acked,
                            uint64_t now_ms)
@@ -158,6 +248,7 @@ static void follow_contact(struct node *n, const struct rec_contact *c, bool ack
         }
         failed(n, meet_contact(n->meeting->meet, &m, now_ms));
         sodium_memzero(&m, sizeof(m));
+        knocked_tell(n->meeting, d->id);
         node_meet_want(n, d->id, now_ms);
         node_meet_reached(n, d->id, now_ms);
         acked = true;
@@ -256,6 +347,7 @@ int node_meet_start(struct node *n, uint64_t now_ms)
         node_meet_free(n);
         return ERR_NOMEM;
     }
+    load(n);
     node_meet_invites(n, now_ms);
     for (const struct attempt *a = n->attempts; a != NULL; a = a->next) {
         node_meet_adding(n, a, now_ms);
@@ -497,6 +589,12 @@ static void on_event(struct node *n, const struct meet_event *e, uint64_t now_ms
     if (e->type != MEET_WHERE && e->type != MEET_KNOCK) {
         return; /* meet remembers it, for who asks */
     }
+    if (e->type == MEET_KNOCK && e->kind == MEET_CONTACT) {
+        keep_knock(n, e);
+    }
+    if (e->reached) {
+        return;
+    }
     switch (e->kind) {
     case MEET_CONTACT:
         call(n, e, now_ms);
@@ -523,6 +621,9 @@ bool node_meet_route(struct node *n, uint64_t now_ms)
     while (n->meeting != NULL && meet_next_event(n->meeting->meet, &e)) {
         on_event(n, &e, now_ms);
         any = true;
+    }
+    if (n->meeting != NULL) {
+        keep_seq(n, now_ms);
     }
     return any;
 }

@@ -186,9 +186,12 @@ static void apply(struct nw_node *n, const struct rec *r)
         n->told_limit++;
     } else if (r->kind == REC_EVENT && r->u.event.what == EVENT_CONTACT_REPAIRED) {
         n->repaired++;
-    } else if (r->kind == REC_META && strcmp(r->u.meta.key, "dht_nodes") == 0) {
-        blob_release(&n->dht_nodes);
-        bool ok = blob_set(&n->dht_nodes, r->u.meta.value.p, r->u.meta.value.n);
+    } else if (r->kind == REC_META && (strcmp(r->u.meta.key, "dht_nodes") == 0 ||
+                                       strcmp(r->u.meta.key, "meet_seq") == 0)) {
+        bool nodes = r->u.meta.key[0] == 'd';
+        struct blob *kept = nodes ? &n->dht_nodes : &n->meet_seq;
+        blob_release(kept);
+        bool ok = blob_set(kept, r->u.meta.value.p, r->u.meta.value.n);
         assert(ok);
     } else if (r->kind == REC_CONTACT) {
         memcpy(n->announced, r->u.contact.announced, sizeof n->announced);
@@ -474,6 +477,11 @@ void nw_start(struct nw_world *w, int i)
         r.u.meta.value = n->dht_nodes;
         err = node_load(n->node, &r);
     }
+    if (err == 0 && n->meet_seq.n > 0) {
+        struct rec r = {.kind = REC_META, .u.meta.key = "meet_seq"};
+        r.u.meta.value = n->meet_seq;
+        err = node_load(n->node, &r);
+    }
     err = err != 0 ? err : node_start(n->node, w->now_ms);
     assert(err == 0);
     plug(w, i);
@@ -531,6 +539,7 @@ void nw_release(struct nw_world *w)
             blob_release(&n->entries[k].box);
         }
         blob_release(&n->dht_nodes);
+        blob_release(&n->meet_seq);
         free(n->entries);
         free(n->txns);
         free(n->by_conn);

@@ -78,7 +78,7 @@ struct nw_node {
     size_t out_bytes;
     bool dht;                                              /* it is in the DHT */
     bool (*dht_may_send)(void *ctx, const struct addr *a); /* ctx: this struct */
-    struct blob dht_nodes;                                 /* what it remembers of it */
+    struct blob dht_nodes, meet_seq;                       /* what it remembers of it */
 };
 
 struct nw_world {

@@ -247,6 +247,92 @@ Test(meet, what_was_not_stored_after_all_is_put_again)
     done(l);
 }
 
+/* Between two runs nothing is known but what was kept. */
+static struct lone *restarted(struct lone *l, uint64_t kept)
+{
+    struct wire_where where = where_of(2, WIRE_NAT_NONE);
+    meet_free(l->m);
+    l->m = meet_new(&l->env);
+    cr_assert_not_null(l->m);
+    meet_set_seq(l->m, kept);
+    meet_set_self(l->m, l->device, l->p, l->seed, l->now_ms);
+    meet_set_where(l->m, &where, l->now_ms);
+    clear(l);
+    return l;
+}
+
+Test(meet, a_seq_outlives_a_restart)
+{
+    struct lone *l = restarted(lone(), 0);
+    uint8_t pub[32];
+    own_pub(l, 0, pub);
+    online(l);
+    run(l, MINUTE);
+    cr_assert_eq(count(l, MEET_PUT), 0, "it is not kept yet");
+    uint64_t kept = meet_seq_wanted(l->m);
+    cr_assert_geq(kept, wall_s(l) - 60);
+    meet_seq_kept(l->m, kept, l->now_ms);
+    cr_assert_eq(meet_seq_wanted(l->m), 0);
+    run(l, S);
+    uint64_t seq = last_put(l, pub)->seq;
+    cr_assert_leq(seq, kept);
+
+    l = restarted(l, kept); /* within the second */
+    online(l);
+    meet_seq_kept(l->m, meet_seq_wanted(l->m), l->now_ms);
+    run(l, S);
+    cr_assert_gt(meet_seq_wanted(l->m) + count(l, MEET_PUT), 0);
+    meet_seq_kept(l->m, meet_seq_wanted(l->m), l->now_ms);
+    run(l, S);
+    cr_assert_gt(last_put(l, pub)->seq, kept);
+
+    uint64_t again = last_put(l, pub)->seq + MEET_SEQ_SPARE_S;
+    l = restarted(l, again);
+    l->wall_s -= 2 * 3600; /* and the clock went back */
+    own_pub(l, 0, pub);
+    online(l);
+    run(l, S);
+    meet_seq_kept(l->m, meet_seq_wanted(l->m), l->now_ms);
+    run(l, S);
+    cr_assert_gt(last_put(l, pub)->seq, again);
+    done(l);
+}
+
+/* They wait for the disk, not for a turn that others then have taken. */
+Test(meet, what_waits_to_be_kept_uses_no_ones_turn)
+{
+    struct lone *l = restarted(lone(), 0);
+    for (uint32_t i = 1; i <= MEET_OTHER_BURST; i++) {
+        uint8_t secret[32] = {(uint8_t)i};
+        cr_assert_eq(meet_invite(l->m, i, secret, l->now_ms), 0);
+    }
+    online(l);
+    run(l, S);
+    meet_seq_kept(l->m, meet_seq_wanted(l->m), l->now_ms);
+    run(l, 5 * S);
+    cr_assert_eq(count(l, MEET_PUT), 1 + MEET_OTHER_BURST);
+    done(l);
+}
+
+/* One number for all: of two places the one that was written last has the higher. */
+Test(meet, seq_grows_from_epoch_to_epoch_and_over_a_clock_that_jumps)
+{
+    struct lone *l = lone();
+    uint64_t last = 0;
+    online(l);
+    for (int i = 0; i < 6; i++) {
+        uint8_t pub[32];
+        l->wall_s = i % 2 == 0 ? l->wall_s + 3 * EPOCH_S : l->wall_s - 2 * EPOCH_S;
+        run(l, 70 * MINUTE);
+        own_pub(l, 0, pub);
+        const struct meet_out *put = last_put(l, pub);
+        cr_assert_not_null(put);
+        cr_assert_gt(put->seq, last);
+        last = put->seq;
+    }
+    done(l);
+}
+
 Test(meet, another_wall_clock_another_epoch)
 {
     struct lone *l = lone();

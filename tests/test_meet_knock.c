@@ -270,6 +270,78 @@ Test(meet_knock, a_knock_is_heard_once)
     done(l);
 }
 
+/* Who stores knocks may show one again that was heard before. */
+Test(meet_knock, an_old_knock_does_nothing)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    uint64_t asked, now_ms = wall_s(l) * S, far_ms = UINT64_C(4070908800000);
+    online(l);
+    run(l, 5 * MINUTE);
+    struct item it = knock_of(l, &o, 1, 100, now_ms);
+    cr_assert_eq(give_slot(l, 1, &it, &asked), 0);
+    it = knock_of(l, &o, 2, 100, now_ms - 1);
+    cr_assert_eq(give_slot(l, 2, &it, &asked), ERR_STALE);
+    cr_assert_eq(count_events(l, MEET_KNOCK), 0);
+    meet_knocked(l->m, 1, now_ms + 50); /* heard in an earlier run */
+    it = knock_of(l, &o, 2, 101, now_ms + 50);
+    cr_assert_eq(give_slot(l, 2, &it, &asked), ERR_STALE);
+    it = knock_of(l, &o, 2, 102, now_ms + 51);
+    cr_assert_eq(give_slot(l, 2, &it, &asked), 0);
+    /* A clock in 2099 locks nobody out for long. */
+    it = knock_of(l, &o, 3, 100, far_ms);
+    cr_assert_eq(give_slot(l, 3, &it, &asked), 0);
+    it = knock_of(l, &o, 0, 100, far_ms);
+    cr_assert_eq(give_slot(l, 0, &it, &asked), ERR_STALE);
+    run(l, 25 * HOUR);
+    it = knock_of(l, &o, 1, 100, wall_s(l) * S);
+    cr_assert_eq(give_slot(l, 1, &it, &asked), 0);
+    done(l);
+}
+
+/* It says so, so that it can be remembered. */
+Test(meet_knock, who_is_reached_knocks_for_nothing)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    (void)befriend(l, 2); /* who is not: slots are polled */
+    uint64_t asked;
+    online(l);
+    run(l, 5 * MINUTE);
+    meet_reached(l->m, MEET_CONTACT, 1, true, l->now_ms);
+    struct item it = knock_of(l, &o, 1, 100, 5000);
+    cr_assert_eq(give_slot(l, 1, &it, &asked), 0);
+    cr_assert_eq(count_events(l, MEET_KNOCK), 1);
+    cr_assert(l->events[0].reached);
+    done(l);
+}
+
+/* The other one takes nothing older than it has heard. */
+Test(meet_knock, times_of_knocks_grow_when_the_clock_goes_back)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    struct wire_where got;
+    uint8_t seal[32];
+    uint64_t last = 0, n = 0;
+    find_other(l, &o, WIRE_NAT_HARD);
+    run(l, 2 * S);
+    l->wall_s -= 600;
+    run(l, 5 * MINUTE);
+    blind_knock_seal(o.c.pair, l->device, o.c.device, seal);
+    for (size_t i = 0; i < l->n; i++) {
+        if (is_knock(l, &o, 0, &l->log[i].out)) {
+            open_where(&l->log[i].out, seal, &got);
+            cr_assert_gt(got.time_ms, last);
+            cr_assert_geq(l->log[i].out.seq, got.time_ms);
+            last = got.time_ms;
+            n++;
+        }
+    }
+    cr_assert_geq(n, 3);
+    done(l);
+}
+
 Test(meet_knock, a_knock_makes_polls_fast_a_few_times_an_hour)
 {
     struct lone *l = lone();

@@ -204,6 +204,23 @@ Test(node_meet, one_of_two_who_can_be_dialled_is_enough)
     cr_assert(node_linked(node(ADA), bob));
 }
 
+/* Or a restart would hear it again. */
+Test(node_meet, a_knock_that_was_heard_is_remembered)
+{
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    w->n[ADA].refuse = w->n[ADA].closed = true; /* he knocks in vain */
+    both_move();
+    nw_say(w, BOB, TAG, ada, "are you there?");
+    nw_run(w, LATER_MS);
+    const struct blob *kept = node_meta(node(ADA), "meet_knocks");
+    cr_assert(kept != NULL && kept->n == 12);
+    struct rd r = rd_init(kept->p, kept->n);
+    cr_assert_eq(contacts_device(node_contacts(node(ADA)), rd_u32(&r))->contact, bob);
+    cr_assert_gt(rd_u64(&r), 0);
+}
+
 Test(node_meet, who_has_not_heard_of_the_inviter_says_why)
 {
     char code[WIRE_CODE_MAX + 1];
@@ -375,4 +392,51 @@ Test(node_meet, an_invisible_node_does_not_talk_to_contacts_in_the_dht)
     w->n[ADA].watched = 0;
     nw_run(w, 2 * HOUR_MS);
     cr_assert_eq(w->n[ADA].watched, 0, "%zu datagrams", w->n[ADA].watched);
+}
+
+static uint64_t seq_of(int i)
+{
+    struct meet_stats s;
+    cr_assert(node_meet_stats(node(i), &s));
+    return s.seq;
+}
+
+/* Also when the power fails, and the clock starts at the epoch. */
+Test(node_meet, a_seq_is_never_used_again)
+{
+    uint64_t before = seq_of(ADA);
+    cr_assert_gt(before, 0);
+    for (int i = 0; i < 3; i++) {
+        struct meet_stats s;
+        nw_lose(w, ADA);
+        w->n[ADA].skew_us = i == 0 ? 0 : -UINT64_C(1600000000000000);
+        nw_start(w, ADA);
+        struct addr a = nw_addr_of(w, SERVER);
+        cr_assert_eq(node_dht_router(node(ADA), &a, w->now_ms), 0);
+        nw_drain(w, ADA);
+        nw_run(w, SETTLED_MS);
+        cr_assert(node_meet_stats(node(ADA), &s) && s.published);
+        cr_assert_gt(seq_of(ADA), before);
+        before = seq_of(ADA);
+    }
+}
+
+/* What would be used is on the disk first. */
+Test(node_meet, nothing_is_left_before_its_seq_is_kept)
+{
+    struct meet_stats s;
+    nw_lose(w, ADA);
+    blob_release(&w->n[ADA].meet_seq);
+    w->n[ADA].hold = true;
+    nw_start(w, ADA);
+    struct addr a = nw_addr_of(w, SERVER);
+    cr_assert_eq(node_dht_router(node(ADA), &a, w->now_ms), 0);
+    nw_drain(w, ADA);
+    nw_run(w, SETTLED_MS);
+    cr_assert(node_meet_stats(node(ADA), &s));
+    cr_assert(s.puts == 0 && !s.published);
+    w->n[ADA].hold = false;
+    nw_commit(w, ADA);
+    nw_run(w, SETTLED_MS);
+    cr_assert(node_meet_stats(node(ADA), &s) && s.published);
 }
