@@ -252,6 +252,9 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
         return ERR_STATE;
     }
     struct side *s = &d->side[side_of(from)];
+    if (d->lost_row == LOST_ROW && d->ready) {
+        (void)dht_event_add(d, DHT_READY, 0);
+    }
     d->lost_row = 0;
     s->heard_ms = now_ms;
     bool named =

@@ -41,7 +41,7 @@ enum {
     DHT_ROUTERS_MAX = 16,    /* … that are configured */
     DHT_HINTS_AT_ONCE = 8,   /* that are asked at a time */
     DHT_HINTS_GAP_MS = 5000, /* between two attempts, doubled up to … */
-    DHT_HINTS_GAP_MAX_MS = 300000,
+    DHT_HINTS_GAP_MAX_MS = 60000,
 
     DHT_KEEP_ITEM_MS = 3600000, /* between two rounds of what is kept, ± 10 % */
     DHT_KEEP_PEER_MS = 900000,
@@ -143,9 +143,10 @@ enum dht_event_type {
     DHT_DONE = 1, /* of an operation */
     DHT_VALUE,    /* a valid value; of a mutable item, newer than the last */
     DHT_PEERS,    /* peers that were not told before */
-    DHT_READY,    /* the table has been filled for the first time, or again */
-    DHT_SELF,     /* our address as others see it, and the id that fits it */
-    DHT_OPEN,     /* whether others reach us has changed */
+    DHT_READY, /* the table has been filled for the first time, or again, or nodes answer
+                * after none of them has for a while */
+    DHT_SELF,  /* our address as others see it, and the id that fits it */
+    DHT_OPEN,  /* whether others reach us has changed */
 };
 
 enum dht_outcome {

@@ -288,16 +288,34 @@ static void arrive(struct meet *m, uint64_t now_ms)
     pubs_plan(m, now_ms);
 }
 
+/* What was put off because nobody answered. */
+static void retry(struct meet *m, uint64_t now_ms)
+{
+    meet_pub_retry(m, &m->pub, now_ms);
+    for (size_t i = 0; i < m->n; i++) {
+        struct party *p = m->v[i];
+        meet_pub_retry(m, &p->pub, now_ms);
+        if (p->find.fails > 0) {
+            meet_find_fresh(m, p, now_ms);
+        }
+    }
+}
+
 void meet_set_online(struct meet *m, bool online, uint64_t now_ms)
 {
-    if (m->online == online) {
-        return;
-    }
-    m->online = online;
     if (online) {
-        arrive(m, now_ms);
+        bool was = m->online;
+        m->online = true;
+        retry(m, now_ms);
+        if (!was) {
+            arrive(m, now_ms);
+        }
         return;
     }
+    if (!m->online) {
+        return;
+    }
+    m->online = false;
     for (size_t i = 0; i < MEET_REQS_MAX; i++) {
         struct req *r = &m->reqs[i];
         if (r->out.id != 0) {
@@ -306,7 +324,9 @@ void meet_set_online(struct meet *m, bool online, uint64_t now_ms)
     }
     for (size_t i = 0; i < m->n; i++) {
         meet_find_stop(m, m->v[i]);
+        m->v[i]->pub.put_ms = 0; /* what is new then waits for nothing */
     }
+    m->pub.put_ms = 0;
     m->round_ms = m->arrive_ms = MEET_NEVER;
     pubs_plan(m, now_ms);
 }

@@ -126,7 +126,8 @@ void meet_seq_kept(struct meet *m, uint64_t last, uint64_t now_ms);
 /* Where we are (its presence secret and time are not looked at). Without any address and
  * relay nothing is published, and nobody is knocked at. */
 void meet_set_where(struct meet *m, const struct wire_where *where, uint64_t now_ms);
-/* Whether the DHT can be asked; at first not. */
+/* Whether the DHT can be asked; at first not. True again: what could not be asked is
+ * asked at once. */
 void meet_set_online(struct meet *m, bool online, uint64_t now_ms);
 /* Hidden: nothing is published, no slot polled, and only who is wanted knocked at. */
 void meet_set_hidden(struct meet *m, bool hidden, uint64_t now_ms);

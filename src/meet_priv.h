@@ -196,6 +196,8 @@ void meet_pub_start(struct meet *m, struct pub *u, uint64_t offset, bool other,
                     uint64_t now_ms);
 void meet_pub_stop(struct meet *m, struct pub *u);
 void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms);
+/* What could not be put is put now. */
+void meet_pub_retry(struct meet *m, struct pub *u, uint64_t now_ms);
 void meet_pubs_tick(struct meet *m, uint64_t now_ms);
 void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
                    uint64_t now_ms);

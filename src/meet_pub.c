@@ -98,6 +98,18 @@ void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms)
     meet_pub_plan(m, u, now_ms);
 }
 
+void meet_pub_retry(struct meet *m, struct pub *u, uint64_t now_ms)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct print *v = &u->v[i];
+        if (v->fails > 0 && v->at_ms > now_ms) {
+            v->at_ms = now_ms;
+        }
+        v->fails = 0;
+    }
+    meet_pub_plan(m, u, now_ms);
+}
+
 /* ---- puts ---- */
 
 static int make_key(const struct meet *m, const struct pub *u, struct req *r,

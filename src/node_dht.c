@@ -224,24 +224,23 @@ void node_dht_stop(struct node *n)
     }
 }
 
-/* Our addresses, not only the state of an interface, have changed. */
+/* Our addresses, not only the state of an interface, may have changed. */
 void node_dht_moved(struct node *n, uint64_t now_ms)
 {
-    bool known = n->n_dht_addrs > 0;
-    bool same = n->n_dht_addrs == n->n_addrs;
+    bool known = n->dht_told, same = n->n_dht_addrs == n->n_addrs;
 
     for (size_t i = 0; same && i < n->n_addrs; i++) {
         same = addr_eq(&n->dht_addrs[i], &n->addrs[i]);
     }
     memcpy(n->dht_addrs, n->addrs, n->n_addrs * sizeof(n->addrs[0]));
     n->n_dht_addrs = n->n_addrs;
+    n->dht_told = true;
+    n->dht_had_addrs = n->dht_had_addrs || n->n_addrs > 0;
     if (n->dht != NULL && known && !same) {
         dht_network_changed(n->dht, now_ms);
     }
     node_meet_where(n, now_ms);
-    if (known && !same) {
-        node_meet_moved(n, now_ms);
-    }
+    node_meet_moved(n, known && !same, now_ms);
 }
 
 /* ---- datagrams ---- */

@@ -126,9 +126,24 @@ void node_meet_where(struct node *n, uint64_t now_ms)
     meet_set_where(n->meeting->meet, &w, now_ms);
 }
 
-void node_meet_moved(struct node *n, uint64_t now_ms)
+/* Once ready, the DHT can be asked as long as there is a network: without one there is no
+ * address, but on `lo` alone there never is. */
+static void follow_online(struct node *n, uint64_t now_ms)
 {
-    if (n->meeting != NULL) {
+    struct dht_stats s;
+    bool ready = node_dht_stats(n, &s) && s.ready;
+    bool gone = n->dht_had_addrs && n->n_addrs == 0;
+
+    meet_set_online(n->meeting->meet, ready && !gone, now_ms);
+}
+
+void node_meet_moved(struct node *n, bool changed, uint64_t now_ms)
+{
+    if (n->meeting == NULL) {
+        return;
+    }
+    follow_online(n, now_ms);
+    if (changed && n->n_addrs > 0) {
         meet_network_changed(n->meeting->meet, now_ms);
     }
 }
@@ -137,7 +152,7 @@ void node_meet_ready(struct node *n, uint64_t now_ms)
 {
     if (n->meeting != NULL) {
         node_meet_where(n, now_ms);
-        meet_set_online(n->meeting->meet, true, now_ms);
+        follow_online(n, now_ms);
     }
 }
 

@@ -187,6 +187,7 @@ struct node {
     struct meeting *meeting;               /* NULL: not in the DHT */
     struct addr dht_addrs[WIRE_ADDRS_MAX]; /* our own, when it was last told of them */
     size_t n_dht_addrs;
+    bool dht_told, dht_had_addrs; /* it was told; there were some once */
 
     struct network *network; /* NULL: in none */
     uint8_t network_key[NETKEY], network_cache[NETKEY_CACHE];
@@ -423,9 +424,10 @@ void node_meet_want(struct node *n, uint32_t device, uint64_t now_ms);
 void node_meet_reached(struct node *n, uint32_t device, uint64_t now_ms);
 /* Our addresses, or what the DHT sees of them, may have changed. */
 void node_meet_where(struct node *n, uint64_t now_ms);
-/* They have: contacts are looked up again. */
-void node_meet_moved(struct node *n, uint64_t now_ms);
-/* The DHT can be asked. */
+/* Interfaces have changed; changed: with another address, so contacts are looked up
+ * again. Without any address any more we are offline. */
+void node_meet_moved(struct node *n, bool changed, uint64_t now_ms);
+/* The DHT can be asked, or can be again. */
 void node_meet_ready(struct node *n, uint64_t now_ms);
 /* False: it is not for meet. */
 bool node_meet_told(struct node *n, const struct dht_event *e, uint64_t now_ms);

@@ -247,6 +247,49 @@ Test(meet, what_was_not_stored_after_all_is_put_again)
     done(l);
 }
 
+Test(meet, what_could_not_be_asked_is_asked_when_it_can_be)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    uint8_t pub[32], own[32];
+    own_pub(l, 0, own);
+    other_pub(l, &o, 0, pub);
+    l->puts = l->gets = MEET_UNASKED;
+    online(l);
+    meet_want(l->m, 1, true, l->now_ms);
+    run(l, HOUR);
+    clear(l);
+    run(l, 2 * MINUTE);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 0, "it has not become rare");
+    l->puts = l->gets = MEET_ANSWERED;
+    meet_set_online(l->m, true, l->now_ms);
+    run(l, S);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 1);
+    cr_assert_eq(count_pub(l, MEET_GET, pub), 1);
+    done(l);
+}
+
+Test(meet, another_address_after_a_time_without_network_is_put_at_once)
+{
+    struct lone *l = lone();
+    struct wire_where where = where_of(2, WIRE_NAT_NONE), none = {0};
+    uint8_t own[32];
+    own_pub(l, 0, own);
+    online(l);
+    run(l, 2 * S);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 1);
+    meet_set_where(l->m, &none, l->now_ms);
+    meet_set_online(l->m, false, l->now_ms);
+    clear(l);
+    run(l, 4 * S);
+    cr_assert_eq(l->n, 0, "there is no network");
+    meet_set_where(l->m, &where, l->now_ms);
+    meet_set_online(l->m, true, l->now_ms);
+    run(l, MEET_SETTLE_MS + S);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 1);
+    done(l);
+}
+
 /* Between two runs nothing is known but what was kept. */
 static struct lone *restarted(struct lone *l, uint64_t kept)
 {

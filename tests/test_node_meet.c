@@ -204,6 +204,33 @@ Test(node_meet, one_of_two_who_can_be_dialled_is_enough)
     cr_assert(node_linked(node(ADA), bob));
 }
 
+Test(node_meet, without_a_network_nobody_is_asked_and_with_another_one_at_once)
+{
+    uint32_t bob, ada;
+    struct meet_stats before, after;
+    pair(ADA, BOB, &bob, &ada);
+    nw_run(w, SETTLED_MS);
+    w->n[BOB].refuse = true; /* she has to find him */
+    w->n[ADA].refuse = true;
+    w->n[ADA].vlan = 200; /* nothing gets to her */
+    node_interfaces(node(ADA), NULL, 0, w->now_ms);
+    nw_drain(w, ADA);
+    nw_cut(w);
+    nw_move(w, BOB, 111);
+    nw_run(w, 1000);
+    cr_assert_not(node_linked(node(ADA), bob));
+    cr_assert(node_meet_stats(node(ADA), &before));
+    nw_run(w, 10 * SETTLED_MS);
+    cr_assert(node_meet_stats(node(ADA), &after));
+    cr_assert_eq(before.polls + before.gets + before.puts,
+                 after.polls + after.gets + after.puts);
+    w->n[ADA].refuse = false;
+    nw_move(w, ADA, 110);
+    nw_run(w, SOON_MS);
+    cr_assert(node_meet_stats(node(ADA), &after) && after.published);
+    cr_assert(node_linked(node(ADA), bob));
+}
+
 /* Or a restart would hear it again. */
 Test(node_meet, a_knock_that_was_heard_is_remembered)
 {
