@@ -9,19 +9,31 @@ struct asker {
 
 /* Local nodes are named to those only who are local themselves: to others they are of no
  * use, and not their business. */
-static size_t closest(void *ctx, unsigned family, const struct dht_id *target,
-                      struct krpc_node *out, size_t max)
+static size_t closest_of(const struct asker *asker, const struct table *t, size_t look_at,
+                         const struct dht_id *target, struct krpc_node *out, size_t max)
 {
-    const struct asker *asker = ctx;
-    const struct table *t = asker->d->side[family == 6 ? 1 : 0].table;
     struct table_node nodes[SEEDS];
-    size_t found = t == NULL ? 0 : table_closest(t, target, nodes, SEEDS), n = 0;
+    size_t found = table_closest(t, target, nodes, look_at), n = 0;
     for (size_t i = 0; i < found && n < max; i++) {
         if (keep_may_name(asker->d, asker->from, &nodes[i].addr)) {
             out[n++] = (struct krpc_node){nodes[i].id, nodes[i].addr};
         }
     }
     return n;
+}
+
+/* Most tables have no node that may not be named: then the first few will do. */
+static size_t closest(void *ctx, unsigned family, const struct dht_id *target,
+                      struct krpc_node *out, size_t max)
+{
+    const struct asker *asker = ctx;
+    const struct table *t = asker->d->side[family == 6 ? 1 : 0].table;
+    if (t == NULL) {
+        return 0;
+    }
+    max = max < SEEDS ? max : SEEDS;
+    size_t n = closest_of(asker, t, max, target, out, max);
+    return n == max ? n : closest_of(asker, t, SEEDS, target, out, max);
 }
 
 int answer_init(struct dht *d, uint64_t now_ms)
