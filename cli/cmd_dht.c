@@ -381,6 +381,7 @@ static int dht_put(struct cli *c)
 static int dht_serve(struct cli *c)
 {
     struct daemon_dht_opts o = {.listen = args_value(&c->args, "--listen"),
+                                .rate = args_value(&c->args, "--rate"),
                                 .json = c->json};
     for (size_t i = 0; i < c->args.n_values; i++) {
         if (strcmp(c->args.values[i].option->name, "--bootstrap") != 0) {
@@ -409,7 +410,7 @@ static const struct verb {
     {"peers", dht_peers, 1, 1, ""},
     {"ping", dht_ping, 1, 1, ""},
     {"put", dht_put, 1, 1, " --mutable --seed-fd --salt --seq --cas --bencoded "},
-    {"serve", dht_serve, 0, 0, " --listen --bootstrap "},
+    {"serve", dht_serve, 0, 0, " --listen --bootstrap --rate "},
     {"stats", dht_stats, 0, 0, ""},
 };
 

@@ -62,6 +62,7 @@ static const struct args_option dht_options[] = {{"--key", 0, "HEX"},
                                                  {"--port", 0, "N"},
                                                  {"--listen", 0, "ADDR:PORT"},
                                                  {"--bootstrap", 0, "HOST:PORT"},
+                                                 {"--rate", 0, "SIZE"},
                                                  END};
 static const struct args_option events_options[] = {{"--since", 0, "N"}, END};
 
@@ -433,7 +434,9 @@ static const struct cmd table[] = {
       "                  | get HEX | get --key HEX [--salt S] [--hex]\n"
       "                  | put VALUE|- [--bencoded]\n"
       "                        [--mutable --seed-fd N [--salt S] [--seq N] [--cas N]]\n"
-      "                  | stats | serve [--listen ADDR:PORT] [--bootstrap HOST:PORT]...",
+      "                  | stats | serve [--listen ADDR:PORT] [--bootstrap "
+      "HOST:PORT]...\n"
+      "                          [--rate SIZE]",
       ARGS_STRICT},
      cmd_dht,
      "look into the DHT, store in it, serve it",
@@ -459,7 +462,9 @@ static const struct cmd table[] = {
      "\n"
      "serve runs a bare node in the foreground that others can begin from: no identity, "
      "no\n"
-     "home, port 6881 unless --listen says otherwise. It prints its address and id.\n"
+     "home, port 6881 unless --listen says otherwise. It prints its address and id. All\n"
+     "answers of a second together have 50 MB at most, or what --rate says (none: no "
+     "limit).\n"
      "\n"
      "    linnet dht serve --listen 192.0.2.1:6881\n"
      "    linnet dht serve --bootstrap 192.0.2.7:6881\n"},

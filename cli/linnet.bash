@@ -66,7 +66,7 @@ _linnet() {
         transfers) options+=' --all --output' ;;
         react) options+=' --remove' ;;
         dht) options+=' --key --salt --hex --mutable --seed-fd --seq --cas --bencoded --port
-            --listen --bootstrap' ;;
+            --listen --bootstrap --rate' ;;
         recv) options+=' --follow --from --file --output' ;;
         history) options+=' --number --since' ;;
         search) options+=' --number' ;;

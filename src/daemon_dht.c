@@ -9,6 +9,7 @@
 #include "base/deadline.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/size.h"
 #include "config.h"
 #include "dht/dht.h"
 #include "loop.h"
@@ -18,8 +19,10 @@ enum {
     EXIT_USAGE = 2,
     AGAIN_MS = 60000,
     FAMILIES = 2,
-    BYTES_PER_S = 50 * 1000 * 1000, /* of all answers: it is there to answer */
 };
+
+/* Bytes a second, of all answers: it is there to answer. */
+static const uint64_t rate_usual = 50 * 1000 * 1000, rate_max = UINT64_C(1) << 40;
 
 struct serve {
     const struct daemon_dht_opts *opts;
@@ -165,6 +168,21 @@ static int check(const struct daemon_dht_opts *o)
     return 0;
 }
 
+/* Bytes a second; 0: no limit. */
+static int parse_rate(const struct daemon_dht_opts *o, uint64_t *rate)
+{
+    *rate = rate_usual;
+    if (o->rate == NULL) {
+        return 0;
+    }
+    if (!size_or_none(o->rate, rate) || *rate == 0) {
+        return fail(EXIT_USAGE, "--rate wants a size for a second, as in 5M, or none.",
+                    "");
+    }
+    *rate = *rate > rate_max ? 0 : *rate;
+    return 0;
+}
+
 static int listen_at(struct serve *s, struct addr at[FAMILIES], size_t *n)
 {
     at[0] = (struct addr){.family = 4, .port = DAEMON_DHT_PORT};
@@ -183,7 +201,8 @@ static int listen_at(struct serve *s, struct addr at[FAMILIES], size_t *n)
 
 /* Nodes of one private subnet may be many: it may well be the first node of an office's
  * network. In the public one there are no such addresses. */
-static int make_dht(struct serve *s, const struct addr *at, uint64_t now_ms)
+static int make_dht(struct serve *s, const struct addr *at, uint64_t rate,
+                    uint64_t now_ms)
 {
     struct server_config answers;
     struct dht_config c = {
@@ -193,7 +212,8 @@ static int make_dht(struct serve *s, const struct addr *at, uint64_t now_ms)
         .private_too = true,
     };
     server_config_init(&answers);
-    answers.bytes_per_s = answers.bytes_burst = BYTES_PER_S;
+    answers.bytes_per_s = rate;
+    answers.bytes_burst = rate > KRPC_SEND_MAX ? rate : KRPC_SEND_MAX;
     if (s->opts->listen != NULL && addr_is_dialable(at)) {
         dht_id_for_addr(env_system(), at, &c.id[at->family == 6]);
     }
@@ -230,13 +250,15 @@ int daemon_dht_main(const struct daemon_dht_opts *o)
     struct serve s = {.opts = o, .boot_at = DEADLINE_NONE};
     struct addr at[FAMILIES];
     size_t n;
+    uint64_t rate;
     if (sodium_init() < 0) {
         return fail(EXIT_FAIL, "libsodium cannot be used on this machine.", "");
     }
     (void)signal(SIGPIPE, SIG_IGN);
     int rc = check(o);
+    rc = rc != 0 ? rc : parse_rate(o, &rate);
     rc = rc != 0 ? rc : listen_at(&s, at, &n);
-    rc = rc != 0 ? rc : make_dht(&s, &at[0], env_mono_ms());
+    rc = rc != 0 ? rc : make_dht(&s, &at[0], rate, env_mono_ms());
     if (rc == 0) {
         run(&s);
     }

@@ -17,7 +17,8 @@ struct daemon_dht_opts {
         *listen; /* ADDR[:PORT], port 0 any; NULL: every address, DAEMON_DHT_PORT */
     const char *bootstrap[DAEMON_DHT_BOOTSTRAP_MAX]; /* HOST:PORT */
     size_t n_bootstrap;
-    bool json; /* JSON Lines on stdout */
+    const char *rate; /* of all answers, a size for a second or "none"; NULL: 50M */
+    bool json;        /* JSON Lines on stdout */
 };
 
 /* Runs until the end. Returns the exit code: 0, 1 or 2, with a sentence on stderr. */

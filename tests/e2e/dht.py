@@ -89,10 +89,24 @@ def serving(lab):
             got = s.recv(2048)
         check(got.startswith(b"d") and b"1:t2:aa" in got and bytes.fromhex(serve.id) in got, got)
         serve.end()
+    with case("all answers together keep to --rate"):
+        for options, some in (([], 0), (["--rate", "1"], 1)):
+            serve = Serve(lab, *options)
+            answers = 0
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.connect(("127.0.0.1", int(serve.address.rpartition(":")[2])))
+                s.settimeout(1 if some else WAIT_S * SLOW)
+                with contextlib.suppress(TimeoutError):
+                    for _ in range(40):  # fewer than one address may ask at once
+                        s.send(b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe")
+                        answers += s.recv(2048).startswith(b"d")
+            check((answers == 40) != bool(some) and answers > 0, answers)
+            serve.end()
     with case("a port that is taken, and options that are none"):
         serve = Serve(lab)
         for code, args in ((ERROR, ["--listen", serve.address]), (USAGE, ["--listen", "here"]),
                            (USAGE, ["--bootstrap", "127.0.0.1"]), (USAGE, ["--port", "5"]),
+                           (USAGE, ["--rate", "fast"]), (USAGE, ["--rate", "0"]),
                            (USAGE, ["more"])):
             done = subprocess.run([LINNET, "dht", "serve", *args], env=lab.env, timeout=WAIT_S,
                                   capture_output=True, check=False)
