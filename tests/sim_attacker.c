@@ -174,6 +174,8 @@ static void candidates(struct sim *s, const struct config *cfg,
     case LINK_STRANGER:
         world_stranger(l, 0x9b, 1, dial, listen);
         break;
+    case LINK_CALL: /* a way to begin a link of an invite */
+        abort();
     }
 }
 
