@@ -126,7 +126,7 @@ bool meet_next_event(struct meet *m, struct meet_event *e)
     return true;
 }
 
-size_t meet_epochs(uint64_t offset, uint64_t wall_s, bool wide,
+size_t meet_epochs(uint64_t offset, uint64_t wall_s, unsigned wide,
                    uint64_t epoch[MEET_EPOCHS], bool also[MEET_EPOCHS])
 {
     uint64_t e = blind_epoch(offset, wall_s), age = blind_epoch_age(offset, wall_s);
@@ -134,11 +134,11 @@ size_t meet_epochs(uint64_t offset, uint64_t wall_s, bool wide,
     size_t n = 0;
     epoch[n] = e;
     also[n++] = false;
-    if (end || wide) {
+    if (end || (wide & MEET_NEXT) != 0) {
         epoch[n] = e + 1;
         also[n++] = end;
     }
-    if ((begin || wide) && e > 0) {
+    if ((begin || (wide & MEET_BEFORE) != 0) && e > 0) {
         epoch[n] = e - 1;
         also[n++] = false;
     }
@@ -610,6 +610,19 @@ void meet_reached(struct meet *m, enum meet_kind kind, uint32_t ref, bool reache
 
 /* ---- time ---- */
 
+/* What was put for one epoch, and looked for there, is nowhere in another one. */
+static void follow_clock(struct meet *m, uint64_t now_ms)
+{
+    uint64_t clock_ms = env_wall_ms(m->env) - now_ms, by = clock_ms - m->clock_ms;
+    if (by < MEET_JUMP_MS || by > UINT64_MAX - MEET_JUMP_MS) {
+        return;
+    }
+    if (m->clock_ms != 0) {
+        meet_network_changed(m, now_ms);
+    }
+    m->clock_ms = clock_ms;
+}
+
 static void round_tick(struct meet *m, uint64_t now_ms)
 {
     if (now_ms >= m->arrive_ms) {
@@ -636,6 +649,7 @@ void meet_tick(struct meet *m, uint64_t now_ms)
     if (!m->online) {
         return;
     }
+    follow_clock(m, now_ms);
     round_tick(m, now_ms);
     meet_pubs_tick(m, now_ms);
     meet_finds_tick(m, now_ms);
@@ -659,7 +673,7 @@ uint64_t meet_deadline(const struct meet *m)
         if (m->n_finds < MEET_FINDS_MAX) {
             at_ms = sooner(at_ms, deadlines_next(&m->finds));
         }
-        if (m->n_knocks + 2 <= 2 * MEET_KNOCKS_MAX) {
+        if (m->n_knocks + MEET_EPOCHS <= MEET_EPOCHS * MEET_KNOCKS_MAX) {
             at_ms = sooner(at_ms, deadlines_next(&m->knocks));
         }
         if (meet_polls(m)) {

@@ -25,8 +25,10 @@
  *
  * Epochs follow the wall clock. A reader near the beginning or end of an epoch looks at
  * the neighbour as well, and who knocks writes there as well, so that clocks may differ
- * by MEET_SKEW_S; the first times that somebody is looked for again it is in both
- * neighbours, whatever the time.
+ * by MEET_SKEW_S. Who is looked for again is looked for in neighbours, whatever the time,
+ * the first times in both, then in one of them by turns; and who was found in one is
+ * knocked at in all three: clocks may be hours apart. When our own clock jumps it is as
+ * if we had come online.
  *
  * The seq of what is put, and the times of knocks, only grow, over restarts as well and
  * whatever the clock does: the caller keeps the highest that may be in use.
@@ -47,8 +49,9 @@
 enum {
     MEET_MAX = 32768, /* contacts' devices, invites and codes */
 
-    MEET_SKEW_S = 5400,  /* between two clocks */
-    MEET_EARLY_S = 1800, /* before its beginning an epoch is published, too */
+    MEET_SKEW_S = 5400,    /* between two clocks */
+    MEET_JUMP_MS = 600000, /* of the clock, against that of the caller */
+    MEET_EARLY_S = 1800,   /* before its beginning an epoch is published, too */
     MEET_REFRESH_MS = 3600000,
     MEET_REFRESH_JITTER_MS = 360000, /* ± */
     MEET_SETTLE_MS = 2000,      /* a change of whereabouts waits for more changes … */

@@ -53,7 +53,7 @@ void meet_find_stop(struct meet *m, struct party *p)
 /* ---- one look-up ---- */
 
 static void add_places(const struct meet *m, struct find *f, enum place_kind kind,
-                       uint64_t offset, bool wide, bool also_all)
+                       uint64_t offset, unsigned wide, bool also_all)
 {
     uint64_t epoch[MEET_EPOCHS];
     bool also[MEET_EPOCHS];
@@ -69,7 +69,9 @@ static void add_places(const struct meet *m, struct find *f, enum place_kind kin
 static void begin(const struct meet *m, struct party *p)
 {
     struct find *f = &p->find;
-    bool again = f->tries > 0, wide = again && f->tries <= MEET_WIDE_TRIES;
+    bool again = f->tries > 0;
+    unsigned turn = !again ? 0 : f->tries % 2 == 0 ? MEET_NEXT : MEET_BEFORE;
+    unsigned wide = again && f->tries <= MEET_WIDE_TRIES ? MEET_BOTH : turn;
     f->n = f->at = 0;
     f->best = 0;
     f->unasked = f->again = false;
@@ -78,9 +80,9 @@ static void begin(const struct meet *m, struct party *p)
         return;
     }
     if (p->has_presence) {
-        add_places(m, f, PLACE_MAIN, p->p_offset, wide, false);
+        add_places(m, f, PLACE_MAIN, p->p_offset, wide, again);
     }
-    add_places(m, f, PLACE_PAIR, p->offset, false, again);
+    add_places(m, f, PLACE_PAIR, p->offset, turn, again);
 }
 
 static int make_keys(struct req *r, const struct party *p, const struct place *at)
@@ -155,6 +157,16 @@ void meet_finds_tick(struct meet *m, uint64_t now_ms)
 
 /* ---- what comes of it ---- */
 
+/* Whether its clock may be hours from ours: it was found in another epoch, or was looked
+ * for before and not reached. Of a place of the pair the epochs of its knock slots do not
+ * follow. */
+static bool is_apart(const struct meet *m, const struct party *p, const struct req *r)
+{
+    uint64_t offset = r->place == PLACE_MAIN ? p->p_offset : p->offset;
+    return r->place == PLACE_PAIR || p->find.tries > 0 ||
+           r->epoch != blind_epoch(offset, meet_wall_s(m));
+}
+
 /* 0, or ERR_STALE: at that place we have seen something newer. */
 static int fresh(struct party *p, const struct req *r, uint64_t seq)
 {
@@ -188,6 +200,9 @@ int meet_find_value(struct meet *m, struct req *r, uint64_t seq,
     meet_emit(m, MEET_WHERE, p, where);
     meet_knock_arm(m, p, secret,
                    where->nat == WIRE_NAT_EASY || where->nat == WIRE_NAT_HARD, now_ms);
+    if (is_apart(m, p, r)) {
+        meet_knock_wide(p);
+    }
     return 0;
 }
 

@@ -41,11 +41,17 @@ void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool
     }
     k->on = true;
     k->done = k->retries = 0;
+    k->wide = false;
     k->floor = 0;
     k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
     /* Where many have come at one moment, one knock would cover the other. */
     uint64_t spread = wanted(p) ? 0 : env_uniform(m->env, MEET_KNOCK_SPREAD_MS);
     meet_timer(&m->knocks, &k->timer, now_ms + (at_once ? 0 : MEET_DIAL_MS) + spread);
+}
+
+void meet_knock_wide(struct party *p)
+{
+    p->knock.wide = true;
 }
 
 void meet_knock_stop(struct meet *m, struct party *p)
@@ -107,7 +113,7 @@ static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
         return;
     }
     uint64_t offset = p->kind == MEET_ADDING ? p->offset : blind_offset(k->p);
-    size_t n = meet_epochs(offset, meet_wall_s(m), false, epoch, also);
+    size_t n = meet_epochs(offset, meet_wall_s(m), k->wide ? MEET_BOTH : 0, epoch, also);
     for (size_t i = 0; i < n; i++) {
         put(m, p, epoch[i], time_ms, now_ms);
     }
@@ -124,7 +130,7 @@ static void knock_due(struct meet *m, struct party *p, uint64_t now_ms)
 void meet_knocks_tick(struct meet *m, uint64_t now_ms)
 {
     struct deadline *d;
-    while (m->n_knocks + 2 <= 2 * MEET_KNOCKS_MAX &&
+    while (m->n_knocks + MEET_EPOCHS <= MEET_EPOCHS * MEET_KNOCKS_MAX &&
            (d = deadlines_pop(&m->knocks, now_ms)) != NULL) {
         knock_due(m, d->owner, now_ms);
     }

@@ -17,9 +17,9 @@
 #define MEET_NEVER (DEADLINE_NONE - 1)
 
 enum {
-    MEET_EPOCHS = 3,                   /* the present one and its neighbours */
-    MEET_PLACES_MAX = MEET_EPOCHS + 2, /* of the pair, one neighbour at most */
-    MEET_REQS_MAX = MEET_PUBS_MAX + MEET_FINDS_MAX + 2 * MEET_KNOCKS_MAX +
+    MEET_EPOCHS = 3, /* the present one and its neighbours */
+    MEET_PLACES_MAX = 2 * MEET_EPOCHS,
+    MEET_REQS_MAX = MEET_PUBS_MAX + MEET_FINDS_MAX + MEET_EPOCHS * MEET_KNOCKS_MAX +
                     BLIND_KNOCK_SLOTS + MEET_POLL_INVITES,
 };
 
@@ -75,6 +75,7 @@ struct knocking {
     bool on;
     uint8_t p[32]; /* whose slots: the contact's newest p that we know */
     unsigned done, slot, retries;
+    bool wide;      /* its clock is not ours: in all epochs */
     uint64_t floor; /* of seq, which is in milliseconds: many may write one slot */
 };
 
@@ -126,6 +127,7 @@ struct meet {
     uint64_t offset; /* of p */
     /* Seconds; the last that was used, what may be used, what is to be kept before more
      * may (0: nothing). Times of knocks are the same in milliseconds. */
+    uint64_t clock_ms; /* our clock less the caller's, at first 0 */
     uint64_t seq_last_ms, seq_kept, seq_wanted;
     struct wire_where where;
 
@@ -162,9 +164,11 @@ void meet_timer(struct deadlines *h, struct deadline *d, uint64_t at_ms);
 uint64_t meet_backoff(const struct meet *m, uint64_t min_ms, unsigned n, uint64_t max_ms);
 void meet_emit(struct meet *m, enum meet_event_type type, struct party *p,
                const struct wire_where *where);
-/* The present epoch and those neighbours that somebody whose clock differs may be in;
- * wide: both. also[i]: the other may have gone on to it. Returns how many. */
-size_t meet_epochs(uint64_t offset, uint64_t wall_s, bool wide,
+/* The present epoch and those neighbours that somebody whose clock differs may be in, and
+ * those of wide (MEET_NEXT, MEET_BEFORE). also[i]: the other may have gone on to it.
+ * Returns how many. */
+enum { MEET_NEXT = 1, MEET_BEFORE = 2, MEET_BOTH = 3 };
+size_t meet_epochs(uint64_t offset, uint64_t wall_s, unsigned wide,
                    uint64_t epoch[MEET_EPOCHS], bool also[MEET_EPOCHS]);
 
 /* ---- meet_req.c ---- */
@@ -222,6 +226,8 @@ void meet_find_done(struct meet *m, struct req *r, enum meet_end end, uint64_t n
 /* It was found; p NULL: it cannot be knocked at. */
 void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool at_once,
                     uint64_t now_ms);
+/* It was found where by our clock it is not. */
+void meet_knock_wide(struct party *p);
 void meet_knock_stop(struct meet *m, struct party *p);
 void meet_knocks_tick(struct meet *m, uint64_t now_ms);
 void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,

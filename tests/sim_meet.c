@@ -194,6 +194,54 @@ static void days(uint64_t seed)
     mw_free(w);
 }
 
+/* Two whose clocks are hours apart, behind address translation or not, and in every third
+ * case one of them has changed its secret while the other one was away. */
+static void hours(uint64_t seed)
+{
+    uint64_t worst = 0;
+    for (uint64_t i = 0; i < 60; i++) {
+        struct mw_world *w = world(2, seed * 1000 + i, false);
+        int64_t ms = (int64_t)(90 * MINUTE + mw_random(w, 10 * HOUR));
+        w->v[1].skew_ms = mw_random(w, 2) == 0 ? ms : -ms;
+        mw_pair(w, 0, 1);
+        all_want(w);
+        w->now_ms += mw_random(w, 24 * HOUR);
+        if (i % 3 == 0) {
+            mw_rotate(w, 0);
+        }
+        mw_on(w, 0, true);
+        pause_or_not(w, 3 * HOUR);
+        mw_on(w, 1, true);
+        uint64_t met = until_met(w, 40 * MINUTE, "two with other clocks have not met");
+        worst = met > worst ? met : worst;
+        mw_free(w);
+    }
+    printf("  hours      60 meetings of two with clocks up to 11 hours apart: at most "
+           "%.0f s\n",
+           (double)worst / 1000);
+}
+
+/* One whose clock is set, by more than an epoch or less, while the other is there; both
+ * have lost each other. */
+static void jumps(uint64_t seed)
+{
+    uint64_t worst = 0;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct mw_world *w = world(2, seed * 1000 + i, false);
+        mw_pair(w, 0, 1);
+        w->v[1].skew_ms = (int64_t)mw_random(w, 200 * HOUR) - 100 * (int64_t)HOUR;
+        mw_on(w, 0, true);
+        mw_on(w, 1, true);
+        mw_run(w, 30 * MINUTE);
+        w->v[1].skew_ms = 0; /* it learns the time */
+        uint64_t met = until_met(w, 5 * MINUTE, "one that has learnt the time is apart");
+        worst = met > worst ? met : worst;
+        mw_free(w);
+    }
+    printf("  jumps      20 clocks that were set: met after at most %.0f s\n",
+           (double)worst / 1000);
+}
+
 /* ---- codes ---- */
 
 /* Two who know nothing of each other but a code, with clocks an hour apart. */
@@ -246,6 +294,8 @@ static void run(uint64_t seed)
     rough(seed);
     rotation(seed);
     days(seed);
+    hours(seed);
+    jumps(seed);
     codes(seed);
     size_t bytes = day(seed, 20, false);
     if (bytes > BUDGET - TABLE) {
