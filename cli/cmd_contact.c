@@ -81,6 +81,29 @@ static void print_claims(const json_t *k)
     }
 }
 
+/* Why somebody is not there, as far as that is known. */
+static void print_looked(const struct cli *c, const json_t *k)
+{
+    static const char *const said[][2] = {
+        {"found", "the DHT says where they were not long ago, but nobody answers there"},
+        {"absent", "they have left no word in the DHT"},
+        {"unasked", "the DHT could not be asked where they are"},
+    };
+    const char *looked = cli_str(k, "dht");
+    size_t own = c->width > STATUS_INDENT ? c->width - STATUS_INDENT : c->width;
+    if (strcmp(cli_str(k, "presence"), "offline") != 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        if (strcmp(looked, said[i][0]) == 0) {
+            size_t width = fmt_width(said[i][1]);
+            (void)printf("%*s%s", STATUS_INDENT, "", cli_dim(c));
+            fmt_pad(stdout, said[i][1], width < own ? width : own);
+            (void)printf("%s\n", cli_plain(c));
+        }
+    }
+}
+
 static void print_contact(struct cli *c, json_t *k, size_t columns)
 {
     const char *presence = cli_str(k, "presence");
@@ -109,6 +132,7 @@ static void print_contact(struct cli *c, json_t *k, size_t columns)
                  trust(k), cli_plain(c));
     print_rest(c, k, 2 + columns + 2 + PRESENCE_COLUMNS + 2 + TRUST_COLUMNS);
     print_claims(k);
+    print_looked(c, k);
     free(name);
 }
 

@@ -68,7 +68,22 @@ static void print_network(const json_t *n)
     free(name);
 }
 
-static void print_dht(const json_t *d)
+/* Whether contacts find this node there, and if not, why. */
+static const char *found_words(const json_t *s, const json_t *d)
+{
+    const json_t *v4 = json_object_get(d, "ip4"), *v6 = json_object_get(d, "ip6");
+    if (strcmp(cli_str(s, "presence"), "invisible") == 0) {
+        return "; invisible: contacts do not find this node";
+    }
+    if (cli_true(d, "published")) {
+        return "; contacts find this node";
+    }
+    return cli_int(v4, "nodes") + cli_int(v6, "nodes") == 0
+               ? "; nobody answers"
+               : "; contacts do not find this node yet";
+}
+
+static void print_dht(const json_t *s, const json_t *d)
 {
     if (!json_is_object(d)) {
         return;
@@ -82,7 +97,7 @@ static void print_dht(const json_t *d)
         (void)printf(", of about %llu", n4 > n6 ? n4 : n6);
     }
     (void)printf("%s%s\n", cli_true(d, "read_only") ? "; read-only" : "",
-                 cli_true(d, "published") ? "; contacts find this node" : "");
+                 found_words(s, d));
 }
 
 static void print_status(struct cli *c, const json_t *s)
@@ -105,7 +120,7 @@ static void print_status(struct cli *c, const json_t *s)
         (void)printf("careful   identities claim one name: linnet contacts\n");
     }
     print_network(json_object_get(s, "network"));
-    print_dht(json_object_get(s, "dht"));
+    print_dht(s, json_object_get(s, "dht"));
     if (cli_int(s, "requests") > 0) {
         (void)printf("requests  %llu: linnet requests\n",
                      (unsigned long long)cli_int(s, "requests"));

@@ -81,6 +81,7 @@ def main():
                   timeout=GONE_S)
 
 
-namespaces("e2e_meet", "ip", "nft")
-main()
-finish()
+if __name__ == "__main__":
+    namespaces("e2e_meet", "ip", "nft")
+    main()
+    finish()

@@ -1,37 +1,10 @@
 """Of two who find each other through the DHT one is behind address translation and takes no
 connection from outside: from an invite alone, whichever side that is, and again after the other
 has moved. All in network namespaces."""
-import json
-import subprocess
-
-from harness import (LINNET, NOBODY, WAIT_S, Lab, case, check, delivered, finish, invite, namespaces,
-                     until)
+from harness import NOBODY, Lab, case, check, finish, invite, namespaces, until
+from meet import published, serve, talk
 
 FOUND_S = 120  # a knock waits until dialling has had its time, then for who polls
-
-
-def address(lab, host):
-    links = json.loads(lab.netlab("hosts", "-j"))["hosts"][host]["links"]
-    return links[0]["addrs"][0].partition("/")[0]
-
-
-def serve(lab, host):
-    """A bare node of the DHT there; its address."""
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", lab.netlab("ns", host).strip(), LINNET, "--json", "dht", "serve",
-         "--listen", f"{address(lab, host)}:0"],
-        env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    lab.children.append(process)
-    return json.loads(process.stdout.readline())["address"]
-
-
-def published(node):
-    until(lambda: node.json("status")[0]["dht"]["published"], f"{node.name} has left word")
-
-
-def talk(a, b, what, timeout=WAIT_S):
-    delivered(a, b.name, f"{what}, there", timeout)
-    delivered(b, a.name, f"{what}, and back", timeout)
 
 
 def add(node, code, name):
