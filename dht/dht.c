@@ -267,6 +267,8 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
         bool first = table_count(s->table) == 0;
         (void)table_answered(s->table, &m->id, from, call.rtt_ms, now_ms);
         d->ops_next_ms = first ? now_ms : d->ops_next_ms; /* some wait for it */
+    } else {
+        table_nameless(s->table, &call.id, from);
     }
     if (m->ip.family != 0) {
         self_vote(d, from, &m->ip, now_ms);

@@ -449,6 +449,15 @@ static struct entry *best_spare(const struct table *t, const struct bucket *b)
     return best;
 }
 
+void table_nameless(struct table *t, const struct dht_id *id, const struct addr *a)
+{
+    struct bucket *b = a->family == t->c.family ? bucket_of(t, id) : NULL;
+    const struct entry *e = b == NULL ? NULL : find_in(t, b->spare, b->n_spare, id);
+    if (e != NULL && e->seen_s == 0 && same_ip(t, e, a)) {
+        take_out(t, b->spare, &b->n_spare, e);
+    }
+}
+
 void table_failed(struct table *t, const struct dht_id *id, const struct addr *a)
 {
     struct bucket *b = bucket_of(t, id);

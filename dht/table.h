@@ -71,6 +71,9 @@ void table_queried(struct table *t, const struct dht_id *id, const struct addr *
                    uint64_t now_ms);
 /* Somebody has named a node that may be new: hearsay, when there is a place for it. */
 void table_heard(struct table *t, const struct dht_id *id, const struct addr *a);
+/* A node has answered, but not said who it is (an error, or no id of its own): as hearsay
+ * it makes room. */
+void table_nameless(struct table *t, const struct dht_id *id, const struct addr *a);
 /* A node has left a query unanswered. */
 void table_failed(struct table *t, const struct dht_id *id, const struct addr *a);
 

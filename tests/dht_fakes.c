@@ -88,7 +88,9 @@ static void answer(struct net *n, struct fake *f, const struct krpc_msg *q,
         f->had_cas = (q->has & KRPC_CAS) != 0;
     }
     bool asks = q->method == KRPC_GET || q->method == KRPC_GET_PEERS;
-    if (stores && f->refuses) {
+    if (f->errs) {
+        krpc_error_init(&r, q, us, KRPC_E_SERVER, "no");
+    } else if (stores && f->refuses) {
         krpc_error_init(&r, q, us, KRPC_E_SEQ, "no");
     } else if (asks && f->error != 0) {
         krpc_error_init(&r, q, us, f->error, "what?");

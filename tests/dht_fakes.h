@@ -21,6 +21,7 @@ extern const struct env net_env;
 struct fake {
     struct krpc_node n;
     bool silent, no_token, refuses, other_id;
+    bool errs; /* whatever it is asked */
     bool half; /* answers a get with the value but without its signature */
     struct item it;
     uint8_t v[64], k[ITEM_KEY_LEN], sig[ITEM_SIG_LEN];

@@ -334,6 +334,23 @@ static void query(struct net *n, const struct addr *from, const struct dht_id *i
     cr_assert_eq(dht_recv(n->d, from, bytes, len, n->now_ms), 0);
 }
 
+/* Those who ask us but answer with errors keep nobody from being asked. */
+Test(dht_liars, who_answers_with_errors_makes_room)
+{
+    struct net *n = net_joined(10);
+    size_t known = net_nodes(n);
+    for (uint8_t i = 0; i < 8; i++) {
+        struct fake *f = &n->f[n->n++];
+        f->errs = i < 7;
+        dht_id_random_near(&net_env, &(struct dht_id){{0x77}}, 8, &f->n.id);
+        f->n.addr = (struct addr){.family = 4, .ip = {22, i, 1, 1}, .port = 6881};
+        query(n, &f->n.addr, &f->n.id, KRPC_PING);
+        net_run(n, 20 * S);
+    }
+    cr_assert_eq(net_nodes(n), known + 1);
+    net_free(n);
+}
+
 /* Eight nodes whose ids are all but ours. */
 Test(dht_liars, nodes_next_to_our_id_cost_little)
 {

@@ -315,6 +315,34 @@ Test(table, hearsay_is_asked_and_never_handed_out)
     table_free(t);
 }
 
+Test(table, hearsay_that_does_not_say_who_it_is_makes_room)
+{
+    struct table *t = table_new(&self, &v4);
+    struct dht_id id[TABLE_SPARES + 1];
+    struct table_node n;
+    unsigned named = 0;
+    for (unsigned i = 0; i <= TABLE_SPARES; i++) {
+        struct addr a = address(i);
+        id[i] = id_in(5);
+        table_heard(t, &id[i], &a);
+    }
+    struct addr first = address(0), elsewhere = address(1), last = address(TABLE_SPARES);
+    table_nameless(t, &id[0], &elsewhere);
+    table_heard(t, &id[TABLE_SPARES], &last);
+    table_nameless(t, &id[0], &first);
+    for (; table_next_check(t, 0, &n); named++) {
+        cr_assert_not(dht_id_eq(&n.id, &id[0]));
+        cr_assert_not(dht_id_eq(&n.id, &id[TABLE_SPARES]), "there was no room for it");
+    }
+    cr_assert_eq(named, TABLE_SPARES - 1);
+    table_heard(t, &id[TABLE_SPARES], &last);
+    cr_assert(table_next_check(t, 0, &n) && dht_id_eq(&n.id, &id[TABLE_SPARES]));
+    cr_assert(table_answered(t, &id[1], &elsewhere, 9, 0));
+    table_nameless(t, &id[1], &elsewhere);
+    cr_assert(table_has(t, &id[1], &elsewhere), "who has a place keeps it");
+    table_free(t);
+}
+
 Test(table, questionable_nodes_are_checked_each_in_turn)
 {
     struct table *t = table_new(&self, &v4);
