@@ -1,7 +1,8 @@
 /* What the files of dht_*.c share: the node's parts, one file each.
  *
  *   dht.c        life, the five verbs, sending, what comes in
- *   dht_op.c     operations: their lookups, what is found, what is stored
+ *   dht_op.c     operations: their lookups, what is stored, how they end
+ *   dht_found.c  what operations find in answers
  *   dht_begin.c  how operations are begun and cancelled
  *   dht_rival.c  whether a put would meet another value with its seq
  *   dht_keep.c   upkeep: first contact, checks, refreshing, our own id's neighbours
@@ -194,8 +195,16 @@ void ops_tick(struct dht *d, uint64_t now_ms);
 void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
                  bool other, uint64_t now_ms);
 void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms);
+
+/* ---- dht_found.c ---- */
+
 /* A node to be asked, told by the one in slot (LOOKUP_TABLE: nobody). */
 void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot);
+/* What the answer to a look-up's query has: values and peers are told. */
+void op_found(struct dht *d, struct op *op, const struct rpc_call *call,
+              const struct krpc_msg *m);
+/* Whether enough answers had the immutable value, and none that came later lacked it. */
+bool op_is_held_well(const struct op *op, unsigned side);
 
 /* ---- dht_rival.c ---- */
 
