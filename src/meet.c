@@ -690,5 +690,6 @@ void meet_stats(const struct meet *m, struct meet_stats *out)
     *out = m->stats;
     out->known = m->n;
     out->seq = m->seq_last_ms / S_MS;
-    out->published = m->pub.on && v->set && v->epoch == epoch && v->stored;
+    out->published = m->online && !m->hidden && m->has_where && m->pub.on && v->set &&
+                     v->epoch == epoch && v->stored;
 }

@@ -224,7 +224,7 @@ struct meet_stats {
     uint64_t knocks;            /* of the puts */
     uint64_t refused;           /* values that were not what they should be */
     uint64_t seq;               /* the highest that was used */
-    bool published;             /* our whereabouts of this epoch are stored */
+    bool published;             /* our present whereabouts are stored, and kept up */
 };
 void meet_stats(const struct meet *m, struct meet_stats *out);
 

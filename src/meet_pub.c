@@ -92,7 +92,7 @@ void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms)
     for (size_t i = 0; i < 2; i++) {
         struct print *v = &u->v[i];
         v->at_ms = v->looks || at_ms < v->at_ms ? at_ms : v->at_ms;
-        v->looks = v->confirmed = false;
+        v->looks = v->confirmed = v->stored = false;
         v->missed = 0;
     }
     meet_pub_plan(m, u, now_ms);

@@ -224,6 +224,7 @@ Test(node_meet, without_a_network_nobody_is_asked_and_with_another_one_at_once)
     cr_assert(node_meet_stats(node(ADA), &after));
     cr_assert_eq(before.polls + before.gets + before.puts,
                  after.polls + after.gets + after.puts);
+    cr_assert_not(after.published);
     w->n[ADA].refuse = false;
     nw_move(w, ADA, 110);
     nw_run(w, SOON_MS);
@@ -395,6 +396,8 @@ Test(node_meet, an_invisible_node_leaves_no_word)
     pair(ADA, BOB, &bob, &ada);
     nw_run(w, SETTLED_MS);
     hide(ADA);
+    struct meet_stats s;
+    cr_assert(node_meet_stats(node(ADA), &s) && !s.published);
     size_t since = w->n_carriers;
     w->n[ADA].refuse = true;
     both_move();
