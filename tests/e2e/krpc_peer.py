@@ -330,10 +330,7 @@ class Fabric:
     def __init__(self, net, n):
         self.net = net
         self.peers = [net.peer() for _ in range(n)]
-        for peer in self.peers:
-            peer.token = os.urandom(4)
-            peer.stored = []
-            peer.script = lambda q, peer=peer: self.answer(peer, q)
+        self.reset()
 
     def nodes(self, target):
         known = {p.id: p for p in self.peers}
@@ -356,6 +353,7 @@ class Fabric:
         return [known[i] for i in nearest(known, target, n)]
 
     def reset(self):
+        """All are good again, and nobody has been asked."""
         for p in self.peers:
-            p.asked, p.stored = [], []
+            p.asked, p.stored, p.token = [], [], os.urandom(4)
             p.script = lambda q, p=p: self.answer(p, q)
