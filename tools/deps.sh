@@ -17,6 +17,7 @@ deps_build=(
 )
 
 deps_test=(
+    aria2
     clang
     clang-format
     cppcheck
@@ -28,7 +29,10 @@ deps_test=(
     procps
     python3
     python3-cryptography
+    python3-libtorrent
     python3-zmq
+    rtorrent
+    transmission-cli
 )
 
 # deps_install PACKAGE...: installs those that are missing; asks for nothing when none is.
