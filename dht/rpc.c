@@ -8,7 +8,11 @@
 enum {
     CALLS_STEP = 8,
     RATE_MS = 1000 / RPC_RATE_PER_S, /* after which one more is allowed */
+    RATE_BITS = 7,                   /* of a slot in a row */
+    RATE_ALL = RPC_RATE_ROWS * RPC_RATE_SLOTS,
 };
+_Static_assert(1 << RATE_BITS == RPC_RATE_SLOTS, "a slot fits exactly");
+_Static_assert(RPC_RATE_ROWS *RATE_BITS <= 32, "a hash has bits for all rows");
 
 void rpc_init(struct rpc *r, const struct env *env, bool private_too)
 {
@@ -30,7 +34,7 @@ void rpc_release(struct rpc *r)
 
 /* ---- the rate towards one address ---- */
 
-static size_t rate_slot(const struct rpc *r, const struct addr *a)
+static uint32_t rate_hash(const struct rpc *r, const struct addr *a)
 {
     uint32_t h = r->rate_seed;
     if (r->private_too && addr_is_private(a)) {
@@ -42,19 +46,35 @@ static size_t rate_slot(const struct rpc *r, const struct addr *a)
         h = (h ^ part) * 0x9e3779b1u;
         h ^= h >> 15;
     }
-    return h % RPC_RATE_SLOTS;
+    return h;
+}
+
+/* The slot of an address in each row, by bits of its hash of its own. */
+static size_t rate_slot(uint32_t hash, unsigned row)
+{
+    return row * RPC_RATE_SLOTS + (hash >> row * RATE_BITS) % RPC_RATE_SLOTS;
 }
 
 /* A slot says until when its queries are spent, in milliseconds of rate_start_ms; each
- * query moves it on by RATE_MS. Addresses that share a slot share the rate, which is
- * never wrong towards a node. */
+ * query moves it on by RATE_MS. Addresses that share a slot share its rate, and the slot
+ * that is spent least of all rows counts: it is never wrong towards a node, and wrong to
+ * us only where each of the slots is shared. */
+static uint32_t rate_until(const struct rpc *r, uint32_t hash)
+{
+    uint32_t until = UINT32_MAX;
+    for (unsigned row = 0; row < RPC_RATE_ROWS; row++) {
+        uint32_t at = r->rate[rate_slot(hash, row)];
+        until = at < until ? at : until;
+    }
+    return until;
+}
+
 uint64_t rpc_wait_ms(const struct rpc *r, const struct addr *a, uint64_t now_ms)
 {
     if (r->rate == NULL) {
         return 0;
     }
-    uint64_t until = r->rate_start_ms + r->rate[rate_slot(r, a)];
-    uint64_t from = until + RATE_MS;
+    uint64_t from = r->rate_start_ms + rate_until(r, rate_hash(r, a)) + RATE_MS;
     uint64_t allowed = now_ms + (uint64_t)RPC_RATE_BURST * RATE_MS;
     return from <= allowed ? 0 : from - allowed;
 }
@@ -63,10 +83,10 @@ uint64_t rpc_wait_ms(const struct rpc *r, const struct addr *a, uint64_t now_ms)
 static bool rate_ready(struct rpc *r, uint64_t now_ms)
 {
     if (r->rate == NULL) {
-        r->rate = calloc(RPC_RATE_SLOTS, sizeof *r->rate);
+        r->rate = calloc(RATE_ALL, sizeof *r->rate);
         r->rate_start_ms = now_ms;
     } else if (now_ms - r->rate_start_ms > UINT32_MAX / 2) {
-        memset(r->rate, 0, RPC_RATE_SLOTS * sizeof *r->rate);
+        memset(r->rate, 0, RATE_ALL * sizeof *r->rate);
         r->rate_start_ms = now_ms;
     }
     return r->rate != NULL;
@@ -74,9 +94,13 @@ static bool rate_ready(struct rpc *r, uint64_t now_ms)
 
 static void rate_spend(struct rpc *r, const struct addr *a, uint64_t now_ms)
 {
-    uint32_t *until = &r->rate[rate_slot(r, a)];
+    uint32_t hash = rate_hash(r, a), until = rate_until(r, hash);
     uint32_t now = (uint32_t)(now_ms - r->rate_start_ms);
-    *until = (*until > now ? *until : now) + RATE_MS;
+    until = (until > now ? until : now) + RATE_MS;
+    for (unsigned row = 0; row < RPC_RATE_ROWS; row++) {
+        uint32_t *at = &r->rate[rate_slot(hash, row)];
+        *at = *at > until ? *at : until;
+    }
 }
 
 /* ---- calls ---- */
@@ -235,6 +259,5 @@ uint64_t rpc_deadline(const struct rpc *r)
 
 size_t rpc_memory(const struct rpc *r)
 {
-    return r->cap * sizeof *r->calls +
-           (r->rate == NULL ? 0 : RPC_RATE_SLOTS * sizeof *r->rate);
+    return r->cap * sizeof *r->calls + (r->rate == NULL ? 0 : RATE_ALL * sizeof *r->rate);
 }

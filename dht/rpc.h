@@ -30,7 +30,8 @@ enum {
     RPC_RTT_START_MS = 150, /* assumed until something was measured */
     RPC_RATE_BURST = 16,
     RPC_RATE_PER_S = 3,
-    RPC_RATE_SLOTS = 256, /* addresses are counted by a hash */
+    RPC_RATE_ROWS = 4,    /* addresses are counted by a hash, … */
+    RPC_RATE_SLOTS = 128, /* in one of so many slots of each row */
 };
 
 /* What the owner of a query gets back with its answer or its end. */
@@ -51,7 +52,7 @@ struct rpc {
     size_t n, cap;
     uint64_t next_ms; /* no deadline is earlier */
     uint32_t rtt_ms;  /* smoothed over all nodes */
-    uint32_t *rate;   /* by hash of the address: when it is empty again, in ms */
+    uint32_t *rate;   /* rows, by hash of the address: when it is empty again, in ms */
     uint64_t rate_start_ms;
     uint32_t rate_seed;
     bool private_too;

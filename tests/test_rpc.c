@@ -128,6 +128,24 @@ Test(rpc, one_address_is_not_flooded)
     rpc_release(&r);
 }
 
+Test(rpc, addresses_do_not_share_a_rate)
+{
+    unsigned sent = 0;
+    for (int round = 0; round < 10; round++) {
+        struct rpc r;
+        uint8_t tid[RPC_TID_LEN];
+        rpc_init(&r, &env, false);
+        for (uint8_t i = 0; i < 30; i++) {
+            struct rpc_call one = to(i, 0);
+            while (rpc_begin(&r, &one, 0, tid) == 0) {
+                sent++;
+            }
+        }
+        rpc_release(&r);
+    }
+    cr_assert_geq(sent, 10 * 30 * RPC_RATE_BURST * 99 / 100, "%u", sent);
+}
+
 Test(rpc, a_test_network_may_live_at_one_private_address)
 {
     for (int round = 0; round < 2; round++) {
