@@ -19,6 +19,7 @@ enum {
     BUFFER = 4 * 1024 * 1024,
     NODES_AT = 3, /* second bytes of addresses: of the nodes, … */
     ASKERS_AT = 64,
+    NETS = 32768,     /* of the askers */
     TID_TAIL = 4 + 7, /* behind a question's transaction id: "1:y1:qe" */
 };
 
@@ -53,13 +54,14 @@ struct crowd {
 
 /* ---- life ---- */
 
+/* Node i of those whose addresses begin at a second byte. */
 static void make_node(struct krpc_node *n, unsigned second, size_t i)
 {
     n->addr = (struct addr){.family = 4, .port = CROWD_PORT};
     n->addr.ip[0] = CROWD_NET;
-    n->addr.ip[1] = (uint8_t)(second + (i >> 8));
+    n->addr.ip[1] = (uint8_t)(second + (i % NETS >> 8));
     n->addr.ip[2] = (uint8_t)i;
-    n->addr.ip[3] = 1;
+    n->addr.ip[3] = (uint8_t)(1 + i / NETS);
     dht_id_for_addr(env_system(), &n->addr, &n->id); /* BEP 42 */
 }
 
@@ -174,6 +176,7 @@ static uint8_t *put(uint8_t *p, const void *bytes, size_t n)
 static const struct krpc_node *at(const struct crowd *c, const uint8_t ip[4])
 {
     size_t asker = (size_t)(ip[1] - ASKERS_AT) << 8 | ip[2];
+    asker += (size_t)(ip[3] - 1) * NETS;
     if (ip[1] == NODES_AT && ip[2] < CROWD_NODES) {
         return &c->nodes[ip[2]];
     }
@@ -233,7 +236,8 @@ static void answer(struct crowd *c, const struct krpc_msg *q, const struct krpc_
 static void ask(struct crowd *c, size_t i)
 {
     struct slot *s = &c->slots[i];
-    const struct krpc_node *me = &c->askers[c->next_asker++ % CROWD_ASKERS];
+    const struct krpc_node *me = c->looking ? &c->nodes[(c->next_known + 1) % CROWD_NODES]
+                                            : &c->askers[c->next_asker++ % CROWD_ASKERS];
     uint8_t target[DHT_ID_LEN], tid[CROWD_TID], *p = prepare(c, &me->addr, &c->server);
     const uint8_t *start = p;
     for (size_t k = 0; k < sizeof target; k += sizeof(uint32_t)) {

@@ -1,10 +1,10 @@
 /* A network of DHT nodes played by one socket, to measure a server that answers them.
  *
  * CROWD_NODES nodes answer every query, so that servers find and keep them. CROWD_ASKERS
- * others, each with an address, a /24 and an id of its own, ask for random targets; what
- * they are asked they answer too. Asking is a closed loop: never more than CROWD_WINDOW
- * questions are unanswered, so that nothing is dropped for want of a buffer. All
- * addresses are of CROWD_NET, which the caller has routed to lo. */
+ * others, each with an address and an id of its own and two in a /24, ask for random
+ * targets in turn; what they are asked they answer too. Asking is a closed loop: never
+ * more than CROWD_WINDOW questions are unanswered, so that nothing is dropped for want of
+ * a buffer. All addresses are of CROWD_NET, which the caller has routed to lo. */
 #ifndef LINNET_TESTS_CROWD_H
 #define LINNET_TESTS_CROWD_H
 
@@ -17,7 +17,7 @@
 
 enum {
     CROWD_NODES = 200,
-    CROWD_ASKERS = 16384,
+    CROWD_ASKERS = 65536,
     CROWD_WINDOW = 128,
     CROWD_NAMED = 8, /* nodes in a full answer */
     CROWD_PORT = 6882,
@@ -46,7 +46,7 @@ void crowd_play(struct crowd *c, double seconds);
 /* Asks the server for that long. */
 void crowd_ask(struct crowd *c, const struct addr *server, double seconds,
                struct crowd_result *out);
-/* How many of the nodes the server names when it is asked for them. */
+/* How many of the nodes the server names when others of them ask for them. */
 size_t crowd_known(struct crowd *c, const struct addr *server);
 
 /* An answer such as a server gives, with CROWD_NAMED nodes; the transaction id, of
