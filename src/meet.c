@@ -151,7 +151,8 @@ void meet_set_seq(struct meet *m, uint64_t last)
 {
     uint64_t most = UINT64_MAX / S_MS / 2;
     m->seq_kept = last < most ? last : most;
-    m->seq_last_ms = m->seq_kept * S_MS;
+    m->seq_last = m->seq_kept;
+    m->time_last_ms = m->seq_kept * S_MS;
 }
 
 uint64_t meet_seq_wanted(const struct meet *m)
@@ -170,8 +171,8 @@ static bool may_use(struct meet *m, uint64_t seq)
 
 static uint64_t next_seq(const struct meet *m, uint64_t above)
 {
-    uint64_t next = meet_wall_s(m), last = m->seq_last_ms / S_MS;
-    next = next > last ? next : last + 1;
+    uint64_t next = meet_wall_s(m);
+    next = next > m->seq_last ? next : m->seq_last + 1;
     return next > above ? next : above + 1;
 }
 
@@ -182,19 +183,18 @@ bool meet_seq_ready(struct meet *m, uint64_t above)
 
 uint64_t meet_seq_next(struct meet *m, uint64_t above)
 {
-    uint64_t seq = next_seq(m, above);
-    m->seq_last_ms = seq * S_MS;
-    return seq;
+    m->seq_last = next_seq(m, above);
+    return m->seq_last;
 }
 
 bool meet_time_next(struct meet *m, uint64_t *time_ms)
 {
     uint64_t next = env_wall_ms(m->env);
-    next = next > m->seq_last_ms ? next : m->seq_last_ms + 1;
+    next = next > m->time_last_ms ? next : m->time_last_ms + 1;
     if (!may_use(m, next / S_MS + 1)) {
         return false;
     }
-    m->seq_last_ms = next;
+    m->time_last_ms = next;
     *time_ms = next;
     return true;
 }
@@ -689,7 +689,7 @@ void meet_stats(const struct meet *m, struct meet_stats *out)
     const struct print *v = &m->pub.v[epoch & 1];
     *out = m->stats;
     out->known = m->n;
-    out->seq = m->seq_last_ms / S_MS;
+    out->seq = m->seq_last;
     out->published = m->online && !m->hidden && m->has_where && m->pub.on && v->set &&
                      v->epoch == epoch && v->stored;
 }

@@ -30,7 +30,7 @@
  * knocked at in all three: clocks may be hours apart. When our own clock jumps it is as
  * if we had come online.
  *
- * The seq of what is put, and the times of knocks, only grow, over restarts as well and
+ * The seq of whereabouts, and the times of knocks, only grow, over restarts as well and
  * whatever the clock does: the caller keeps the highest that may be in use.
  *
  * Everything found is hostile until its signature and seal are right; then it is what a

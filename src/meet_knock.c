@@ -79,7 +79,9 @@ static void put(struct meet *m, struct party *p, uint64_t epoch, uint64_t time_m
     }
     memcpy(r->seal, s.seal, sizeof r->seal);
     where.time_ms = time_ms;
-    uint64_t seq = time_ms > k->floor ? time_ms : k->floor;
+    uint64_t seq = env_wall_ms(m->env); /* others write there, too: not far ahead */
+    seq = seq > k->floor ? seq : k->floor;
+    seq = seq > 0 ? seq : 1;
     if (meet_req_put(m, r, &s.key, seq, &where) != 0) {
         meet_req_drop(m, r);
     } else {

@@ -124,11 +124,11 @@ struct meet {
     const struct env *env;
     bool online, hidden, has_self, has_where;
     uint8_t device[WIRE_ID], p[32], seed[32];
-    uint64_t offset; /* of p */
-    /* Seconds; the last that was used, what may be used, what is to be kept before more
-     * may (0: nothing). Times of knocks are the same in milliseconds. */
+    uint64_t offset;   /* of p */
     uint64_t clock_ms; /* our clock less the caller's, at first 0 */
-    uint64_t seq_last_ms, seq_kept, seq_wanted;
+    /* The last seq that was used, and the last time of a knock; in seconds what of both
+     * may be used, and what is to be kept before more may (0: nothing). */
+    uint64_t seq_last, time_last_ms, seq_kept, seq_wanted;
     struct wire_where where;
 
     struct party **v;
