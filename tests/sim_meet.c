@@ -164,6 +164,37 @@ static void rotation(uint64_t seed)
     mw_free(w);
 }
 
+/* One is away for a month, and comes back elsewhere with a clock that is wrong; the other
+ * one has removed somebody, has changed its secret again, and has moved. */
+static void month(uint64_t seed)
+{
+    struct mw_world *w = world(3, seed, false);
+    mw_pair_all(w);
+    for (int i = 0; i < 3; i++) {
+        mw_on(w, i, true);
+    }
+    mw_run(w, HOUR);
+    mw_on(w, 1, false);
+    mw_remove(w, 0, 2);
+    mw_run(w, 15 * 24 * HOUR);
+    mw_rotate(w, 0);
+    mw_move(w, 0);
+    mw_run(w, 15 * 24 * HOUR);
+    w->v[1].place++;
+    w->v[1].skew_ms = 3 * HOUR;
+    mw_want(w, 1, 0, true);
+    mw_on(w, 1, true);
+    uint64_t begin_ms = w->now_ms;
+    while (!mw_linked(w, 0, 1)) {
+        check(w->now_ms - begin_ms < 25 * MINUTE, w, "a month has parted two");
+        mw_run(w, 1000);
+    }
+    check(!mw_linked(w, 0, 2), w, "a removed one has met");
+    printf("  month      met again after %.0f s\n",
+           (double)(w->now_ms - begin_ms) / 1000);
+    mw_free(w);
+}
+
 /* ---- days ---- */
 
 /* Two with clocks up to an hour apart come and go for days; who is there with the other
@@ -313,6 +344,7 @@ int main(int argc, char **argv)
     }
     for (uint64_t seed = 1; seed <= 5; seed++) {
         run(seed);
+        month(seed);
     }
     (void)day(1, 100, false);
     (void)day(1, 20, true);
