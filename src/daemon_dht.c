@@ -201,10 +201,10 @@ static int listen_at(struct serve *s, struct addr at[FAMILIES], size_t *n)
 
 /* Nodes of one private subnet may be many: it may well be the first node of an office's
  * network. In the public one there are no such addresses. */
-static int make_dht(struct serve *s, const struct addr *at, uint64_t rate,
-                    uint64_t now_ms)
+static int make_dht(struct serve *s, uint64_t rate, uint64_t now_ms)
 {
     struct server_config answers;
+    struct addr at;
     struct dht_config c = {
         .server = &answers,
         .family = {loop_has_family(s->loop, 4), loop_has_family(s->loop, 6)},
@@ -214,8 +214,8 @@ static int make_dht(struct serve *s, const struct addr *at, uint64_t rate,
     server_config_init(&answers);
     answers.bytes_per_s = rate;
     answers.bytes_burst = rate > KRPC_SEND_MAX ? rate : KRPC_SEND_MAX;
-    if (s->opts->listen != NULL && addr_is_dialable(at)) {
-        dht_id_for_addr(env_system(), at, &c.id[at->family == 6]);
+    if (loop_udp_at(s->loop, 0, &at) && addr_is_dialable(&at)) {
+        dht_id_for_addr(env_system(), &at, &c.id[at.family == 6]);
     }
     s->dht = dht_new(&c, env_system(), now_ms);
     if (s->dht == NULL) {
@@ -258,7 +258,7 @@ int daemon_dht_main(const struct daemon_dht_opts *o)
     int rc = check(o);
     rc = rc != 0 ? rc : parse_rate(o, &rate);
     rc = rc != 0 ? rc : listen_at(&s, at, &n);
-    rc = rc != 0 ? rc : make_dht(&s, &at[0], rate, env_mono_ms());
+    rc = rc != 0 ? rc : make_dht(&s, rate, env_mono_ms());
     if (rc == 0) {
         run(&s);
     }
