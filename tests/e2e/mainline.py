@@ -10,17 +10,20 @@ import collections
 import contextlib
 import hashlib
 import ipaddress
+import json
 import os
 import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 
-from harness import SLOW, WAIT_S, check, skip_all, until
+from harness import LINNET, SLOW, WAIT_S, case, check, equal, skip_all, until
 
 K = 8
 NODES = 50
@@ -37,7 +40,9 @@ NETS = {
 }
 
 
-# Beside them.
+# Beside them: the plain client, who serves, and clients.
+CLIENT, SERVE = 0, 1
+OTHERS_N = 8
 OTHERS = {"loopback": "127.45.0.", "private": "10.44.250.", "public": "45.250.0.",
           "public6": "2a02:80::"}
 
@@ -415,20 +420,21 @@ class Torrent:
 
 
 class Mainline:
-    """Some nodes of libtorrent that know each other. Leaving it ends the process's
-    sessions in the background: see end()."""
+    """Some nodes of libtorrent that know each other. They end with the
+    process: see run()."""
 
     def __init__(self, lt, net, n=NODES, seed=1, **more):
         self.lt, self.net, self.seed = lt, net, random.Random(seed)
         self.nodes = [Torrent(lt, NETS[net](i), net.startswith("public"), more)
                       for i in range(n)]
-        self.client = Endpoint(self.free_address(0))
+        self.client = Endpoint(self.free_address(CLIENT))
         self._joined()
 
     @staticmethod
     def addresses(net, n=NODES):
         """Those that it will be at."""
-        return [*map(NETS[net], range(n)), free_address(net, 0)]
+        return [*map(NETS[net], range(n)),
+                *(free_address(net, i) for i in range(OTHERS_N))]
 
     def free_address(self, i):
         return free_address(self.net, i)
@@ -486,9 +492,56 @@ def value_near(node_id, ids, tag):
     raise AssertionError("no value is near enough")
 
 
-def end(code):
-    """Leaves without waiting for dozens of sessions to end."""
-    os.sys.stdout.flush()
+class Serve:
+    """`linnet dht serve` that begins from the network."""
+
+    def __init__(self, lab, net):
+        at = net.free_address(SERVE)
+        process = subprocess.Popen(
+            [LINNET, "--json", "dht", "serve", "--listen", join_address((at, 0)),
+             "--bootstrap", net.bootstrap], env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        lab.children.append(process)
+        row = json.loads(process.stdout.readline())
+        self.at, self.id = split_address(row["address"]), bytes.fromhex(row["id"])
+
+
+def stores_and_gives(net, serve):
+    """Cases: who serves is one of them to libtorrent."""
+    client, ids = net.client, net.ids()
+    with case("a node that serves stores what libtorrent puts near it"):
+
+        def nodes():
+            answer = client.ask(serve.at, "find_node", target=serve.id)[b"r"]
+            return answer.get(b"nodes") or answer.get(b"nodes6")
+
+        until(nodes, "it knows nodes")
+        net.introduce(serve.at)
+        value, target = value_near(serve.id, ids, b"near")
+
+        def stored():
+            net.pick().put(value)
+            return client.ask(serve.at, "get", target=target)[b"r"].get(b"v") == value
+
+        until(stored, "it is stored there")
+    with case("… and gives libtorrent what was put there alone"):
+        value, target = value_near(serve.id, ids, b"alone")
+        token = client.ask(serve.at, "get", target=target)[b"r"][b"token"]
+        answer = client.ask(serve.at, "put", token=token, v=value)
+        equal(answer[b"y"], b"r", answer)
+        until(lambda: net.pick().get(target), "libtorrent finds it there")
+
+
+def run(main):
+    """Runs a test's main(), and leaves without waiting for dozens of sessions to end."""
+    code = 1
+    try:
+        main()
+    except SystemExit as e:
+        code = e.code
+    except BaseException:  # pylint: disable=broad-except
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

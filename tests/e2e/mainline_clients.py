@@ -6,8 +6,8 @@ import socket
 
 from harness import (ERROR, SLOW, Lab, Skip, case, check, equal, finish, namespaces, skip_all,
                      until)
-from mainline import (K, MS, RPC_TIMEOUT_S, Key, Mainline, bencode, end, installed_clients,
-                      join_address, libtorrent, prefix_on_lo, value_near)
+from mainline import (K, MS, RPC_TIMEOUT_S, Key, Mainline, bencode, installed_clients,
+                      join_address, libtorrent, prefix_on_lo, run, value_near)
 
 NAME = "DHT among BitTorrent clients"
 OURS = "10.44.0.1" # what sockets that are bound to no address send from
@@ -127,7 +127,4 @@ def main():
     finish()
 
 
-try:
-    main()
-except SystemExit as e:
-    end(e.code)
+run(main)

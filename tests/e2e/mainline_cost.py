@@ -6,8 +6,8 @@ import statistics
 import time
 
 from harness import ERROR, ApiError, Lab, case, check, equal, finish, until
-from mainline import (K, MS, RPC_TIMEOUT_S, Endpoint, Key, Mainline, bencode, end,
-                      immutable_target, libtorrent)
+from mainline import (K, MS, RPC_TIMEOUT_S, Endpoint, Key, Mainline, bencode,
+                      immutable_target, libtorrent, run)
 
 LOOKUPS = 24
 
@@ -114,7 +114,4 @@ def main():
     finish()
 
 
-try:
-    main()
-except SystemExit as e:
-    end(e.code)
+run(main)

@@ -2,13 +2,11 @@
 announced, and each obeys the other's limits."""
 import contextlib
 import hashlib
-import json
 import os
-import subprocess
 
-from harness import LINNET, REFUSED, Lab, case, check, equal, finish, until
-from mainline import (K, Key, Mainline, bencode, distance, end, immutable_target,
-                      join_address, libtorrent, split_address, value_near)
+from harness import REFUSED, Lab, case, check, equal, finish, until
+from mainline import (K, Key, Mainline, Serve, bencode, distance, immutable_target, join_address,
+                      libtorrent, run, stores_and_gives)
 
 BAD_SIG, BAD_CAS, OLD_SEQ = 206, 301, 302  # BEP 44
 TARGETS = 10
@@ -18,18 +16,6 @@ STRINGS = {"short": b"hello", "empty": b"", "of any bytes": bytes(range(256)),
            "the longest": b"x" * 996}
 OTHERS = {"a number": 42, "a negative one": -(2**62), "an empty list": [],
           "a list": [1, b"two", {"three": 3}], "a dictionary": {"b": b"\xff\x00", "a": [{}]}}
-
-
-class Serve:
-    """`linnet dht serve` that begins from the network."""
-
-    def __init__(self, lab, net, address):
-        process = subprocess.Popen(
-            [LINNET, "--json", "dht", "serve", "--listen", f"{address}:0", "--bootstrap",
-             net.bootstrap], env=lab.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        lab.children.append(process)
-        row = json.loads(process.stdout.readline())
-        self.at, self.id = split_address(row["address"]), bytes.fromhex(row["id"])
 
 
 @contextlib.contextmanager
@@ -167,26 +153,8 @@ def peers(lab, net, ann):
         net.pick().finds_peer(info_hash, f"127.0.0.1:{ann.status['port']}")
 
 
-def serving(net, serve):
+def refusing(net, serve):
     client = net.client
-    ids = net.ids()
-    with case("a node that serves stores what libtorrent puts near it"):
-        until(lambda: client.ask(serve.at, "find_node", target=serve.id)[b"r"][b"nodes"],
-              "it knows nodes")
-        net.introduce(serve.at)
-        value, target = value_near(serve.id, ids, b"near")
-
-        def stored():
-            net.pick().put(value)
-            return client.ask(serve.at, "get", target=target)[b"r"].get(b"v") == value
-
-        until(stored, "it is stored there")
-    with case("… and gives it, and what others put there alone, to libtorrent"):
-        value, target = value_near(serve.id, ids, b"alone")
-        token = client.ask(serve.at, "get", target=target)[b"r"][b"token"]
-        answer = client.ask(serve.at, "put", token=token, v=value)
-        equal(answer[b"y"], b"r", answer)
-        until(lambda: net.pick().get(target), "libtorrent finds it there")
     with case("it refuses what libtorrent refuses, with the same errors"):
         key, there = Key(os.urandom(32)), net.pick().at
         for at in (serve.at, there):
@@ -207,17 +175,15 @@ def main():
     with Lab() as lab:
         net = Mainline(lt, "loopback")
         ann = lab.node("ann", options=["--bootstrap", net.bootstrap]).start()
-        serve = Serve(lab, net, net.free_address(5))
+        serve = Serve(lab, net)
         joining(net, ann, serve)
         immutable(net, ann)
         mutable_by_them(net, ann)
         mutable_by_us(net, ann)
         peers(lab, net, ann)
-        serving(net, serve)
+        stores_and_gives(net, serve)
+        refusing(net, serve)
     finish()
 
 
-try:
-    main()
-except SystemExit as e:
-    end(e.code)
+run(main)

@@ -4,8 +4,8 @@ fitting id gets nothing but errors."""
 import os
 
 from harness import Lab, case, check, equal, finish, namespaces, until
-from mainline import (K, Key, Mainline, bencode, end, id_fits, join_address, libtorrent,
-                      prefix_on_lo)
+from mainline import (K, Key, Mainline, Serve, bencode, id_fits, join_address, libtorrent,
+                      prefix_on_lo, run, stores_and_gives)
 
 NAME = "DHT in a public network"
 OURS = "45.0.0.1" # what sockets that are bound to no address send from
@@ -69,6 +69,11 @@ def main():
             items(net, ann)
         with case("peers, both ways"):
             peers(lab, net, ann)
+        serve = Serve(lab, net)
+        with case("who serves has an id that fits its address"):
+            equal(net.client.id_of(serve.at), serve.id)
+            check(id_fits(serve.id, serve.at[0]), serve.id.hex())
+        stores_and_gives(net, serve)
         for node in net.nodes:
             node.session.apply_settings({"dht_enforce_node_id": True})
         with case("where only fitting ids are answered, we are"):
@@ -83,7 +88,4 @@ def main():
     finish()
 
 
-try:
-    main()
-except SystemExit as e:
-    end(e.code)
+run(main)

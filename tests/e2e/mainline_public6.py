@@ -4,7 +4,8 @@ import os
 import subprocess
 
 from harness import Lab, case, check, equal, finish, namespaces, until
-from mainline import (K, Key, Mainline, bencode, end, id_fits, join_address, libtorrent)
+from mainline import (K, Key, Mainline, Serve, bencode, id_fits, join_address, libtorrent, run,
+                      stores_and_gives)
 
 NAME = "DHT over IPv6"
 OURS = "2a02:40::2" # what sockets that are bound to no address send from
@@ -78,10 +79,12 @@ def main():
             equal(ann.json("dht", "ping", at)[0]["address"], at)
         items(net, ann)
         peers(lab, net, ann)
+        serve = Serve(lab, net)
+        with case("who serves has an id that fits its address"):
+            equal(net.client.id_of(serve.at), serve.id)
+            check(id_fits(serve.id, serve.at[0]), serve.id.hex())
+        stores_and_gives(net, serve)
     finish()
 
 
-try:
-    main()
-except SystemExit as e:
-    end(e.code)
+run(main)
