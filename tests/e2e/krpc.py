@@ -217,6 +217,15 @@ def table(t):
             got = t.named(peer.id, peer=peer)
             check(peer.id not in got, "the asker itself")
             equal(len(got), K)
+    with case(f"{t.name}: an id stays where it answers, whoever else claims it"):
+        victim = fabric.peers[0]
+        thief = t.peer(node_id=victim.id)
+        for _ in range(3):
+            thief.ask(t.addr, "ping")
+        last = t.peer()
+        ask_until(t, [last], is_named(t), "named")
+        equal(t.named(victim.id)[victim.id], victim.addr)
+        thief.close()
     with case(f"{t.name}: its own queries are canonical, unlike each other, and say no more than needed"):
         equal(t.net.faults, [])
         asked = [q for p in fabric.peers for q in p.asked if q.addr == t.addr]
@@ -231,7 +240,7 @@ def table(t):
 
 def not_named(t):
     with case(f"{t.name}: who has not answered, or not as who he is, is named to nobody"):
-        target = os.urandom(20)
+        target = near(t.id, 0)
 
         def at(bits, script):
             return t.peer(node_id=near(target, bits), script=script)
@@ -240,11 +249,12 @@ def not_named(t):
             mouth.send(reply(q, id=ear.id), t.addr)
 
         mouth, ear = t.peer(), at(30, elsewhere)
-        quiet, hidden = at(31, lambda q: None), at(32, lambda q: None)
+        # Who is silent has a place for a while; few wait in each bucket.
+        quiet, hidden = at(31, lambda q: None), t.peer(node_id=near(t.id, 3), script=lambda q: None)
         wrong = [ear, quiet, at(33, lambda q: error(q, 202)), at(34, lambda q: reply(q, id=t.id)),
                  at(35, lambda q: reply(q, nodes=b"")), at(36, lambda q: bencode(
                      {"t": q.t, "y": "r", "r": []})), at(37, lambda q: reply(q, id=bytes(20)))]
-        dead, shy, zero = at(38, None), at(39, None), t.peer(node_id=bytes(20))
+        dead, shy, zero = t.peer(node_id=near(t.id, 4)), at(38, None), t.peer(node_id=bytes(20))
         told = dead.node + hidden.node + quiet.node + os.urandom(20) + bytes(6) + \
             os.urandom(20) + compact(("224.0.0.1", 5)) + os.urandom(20) + compact(("127.0.0.1", 0))
         liar = t.peer(script=lambda q: reply(q, id=liar.id, nodes=told))
@@ -254,7 +264,7 @@ def not_named(t):
         zero.ask(t.addr, "ping")
         last = t.peer(node_id=near(target, 40))
         ask_until(t, [last], is_named(t), "named")
-        for want in (target, bytes(20), dead.id, t.id):
+        for want in (target, bytes(20), dead.id, hidden.id, t.id):
             got = t.named(want)
             for peer in (*wrong, dead, hidden, shy, zero):
                 check(peer.id not in got and peer.addr not in got.values(), peer.id.hex())
@@ -529,6 +539,14 @@ def six(t):
         equal(t.value(sha1(b"3:six"), peer), b"3:six")
 
 
+def both(four, t):
+    with case("a node of both families has an id in each, and names either's nodes to who wants them"):
+        check(t.id != four.id, "one id")
+        r = t.gives("find_node", target=bytes(20), want=["n4", "n6"])
+        equal((len(r[b"nodes"]), r[b"nodes6"]), (K * NODE4, b""))
+        equal(nodes_of(r[b"nodes"]), four.named(bytes(20)))
+
+
 @contextlib.contextmanager
 def served(lab, host="127.0.0.1"):
     """The address of a bare node."""
@@ -562,7 +580,9 @@ def main():
             all_of(Asked(net, "bare", addr))
         with served(lab) as addr, contextlib.closing(Net()) as net:
             full = lab.node("full", options=["--bootstrap", "%s:%d" % addr]).start()
-            all_of(Asked(net, "full", ("127.0.0.1", full.status["port"])))
+            four = Asked(net, "full", ("127.0.0.1", full.status["port"]))
+            all_of(four)
+            both(four, Asked(net, "full, IPv6", ("::1", full.status["port"])))
             full.stop()
         with served(lab, "::1") as addr, contextlib.closing(Net()) as net:
             six(Asked(net, "bare, IPv6", addr))
