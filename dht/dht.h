@@ -104,11 +104,13 @@ int dht_get(struct dht *d, const struct dht_id *target, bool repair, uint64_t no
  * of them that lack it. */
 int dht_get_mutable(struct dht *d, const uint8_t k[KRPC_KEY_LEN], const uint8_t *salt,
                     size_t salt_len, bool repair, uint64_t now_ms, uint32_t *op);
-/* The same, asking that node alone: DHT_NOT_FOUND says that it has none, DHT_NOT_ASKED
- * that it did not answer. For who polls a key: nodes near it are in the result of a get
- * or put. */
+/* The same, asking that node alone, and for what is newer than seq (0: anything):
+ * DHT_NOT_FOUND says that it has none, DHT_NOT_ASKED that it did not answer, or keeps no
+ * items. For who polls a key: nodes near it are in the result of a get or put, and in
+ * this one's those that the node names. */
 int dht_get_mutable_at(struct dht *d, const struct krpc_node *at,
-                       const uint8_t k[KRPC_KEY_LEN], uint64_t now_ms, uint32_t *op);
+                       const uint8_t k[KRPC_KEY_LEN], int64_t seq, uint64_t now_ms,
+                       uint32_t *op);
 /* The item is copied. cas: NULL, or the sequence number that must be stored so far; who
  * has nothing is not told. A mutable one should have a seq above 0: readers ask for what
  * is newer than 0. ERR_AUTH: the signature is wrong. */
@@ -171,8 +173,9 @@ struct dht_result {
      * the seq of what was to be stored or a higher one. Nothing was stored. */
     bool rival;
     int64_t rival_seq;
-    uint32_t ms;       /* since it began to run; ping: the round trip */
-    uint8_t n_closest; /* that answered; of all but ping */
+    uint32_t ms; /* since it began to run; ping: the round trip */
+    /* That answered; of all but ping. Of dht_get_mutable_at: that it named, hearsay. */
+    uint8_t n_closest;
     struct krpc_node closest[LOOKUP_K];
 };
 

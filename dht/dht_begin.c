@@ -122,10 +122,11 @@ int dht_get_mutable(struct dht *d, const uint8_t k[KRPC_KEY_LEN], const uint8_t 
 }
 
 int dht_get_mutable_at(struct dht *d, const struct krpc_node *at,
-                       const uint8_t k[KRPC_KEY_LEN], uint64_t now_ms, uint32_t *op)
+                       const uint8_t k[KRPC_KEY_LEN], int64_t seq, uint64_t now_ms,
+                       uint32_t *op)
 {
-    struct item it = {.k = k};
-    if (!dht_may_send(d, &at->addr)) {
+    struct item it = {.k = k, .seq = seq};
+    if (!dht_may_send(d, &at->addr) || seq < 0) {
         return ERR_ARG;
     }
     return begin_item(d, OP_GET, &it, NULL, false, at, now_ms, op);

@@ -12,8 +12,10 @@ enum {
 
 void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot)
 {
-    if (op->l[side] != NULL && !op->alone) {
-        struct table_node t = {.id = n->id, .addr = n->addr};
+    struct table_node t = {.id = n->id, .addr = n->addr};
+    if (op->alone) {
+        op_add_closest(op, n);
+    } else if (op->l[side] != NULL) {
         (void)lookup_add(op->l[side], &t, slot);
     }
 }
@@ -72,6 +74,12 @@ static bool is_our_value(const struct op *op, const struct krpc_msg *m)
            (m->v.n == item->v_len && memcmp(m->v.p, item->v, m->v.n) == 0);
 }
 
+/* Whether only what is newer than item.seq is wanted. */
+static bool has_seq(const struct op *op)
+{
+    return op->found || op->item.seq > 0;
+}
+
 static void found_mutable(struct dht *d, struct op *op, unsigned side, uint16_t slot,
                           const struct krpc_msg *m)
 {
@@ -87,7 +95,7 @@ static void found_mutable(struct dht *d, struct op *op, unsigned side, uint16_t 
     item_of(m, &it);
     it.salt = (struct krpc_view){item->salt, item->salt_len};
     /* Of two values with one seq, the first stays. */
-    if (it.k == NULL || (op->found && m->seq <= item->seq) ||
+    if (it.k == NULL || (has_seq(op) && m->seq <= item->seq) ||
         !item_is(&it, &op->target) || !keep_value(item, &m->v)) {
         return;
     }

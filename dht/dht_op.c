@@ -173,15 +173,15 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
         return DHT_OK;
     }
     if (op->alone) {
-        return r->n.answered > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
+        return r->n.closest > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
     }
     return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
-/* The nodes of all families, the closest first. */
-static void add_closest(struct dht_result *r, const struct dht_id *target,
-                        const struct table_node *n)
+void op_add_closest(struct op *op, const struct krpc_node *n)
 {
+    struct dht_result *r = &op->result;
+    const struct dht_id *target = &op->target;
     size_t i = r->n_closest;
     if (i == LOOKUP_K && dht_id_cmp(target, &n->id, &r->closest[i - 1].id) >= 0) {
         return;
@@ -191,11 +191,12 @@ static void add_closest(struct dht_result *r, const struct dht_id *target,
     for (; i > 0 && dht_id_cmp(target, &n->id, &r->closest[i - 1].id) < 0; i--) {
         r->closest[i] = r->closest[i - 1];
     }
-    r->closest[i] = (struct krpc_node){n->id, n->addr};
+    r->closest[i] = *n;
 }
 
-static void count_side(struct dht_result *r, const struct op *op, const struct lookup *l)
+static void count_side(struct op *op, const struct lookup *l)
 {
+    struct dht_result *r = &op->result;
     struct lookup_counts n;
     struct table_node closest[LOOKUP_K];
     lookup_count(l, &n);
@@ -208,9 +209,10 @@ static void count_side(struct dht_result *r, const struct op *op, const struct l
     lookup_count_copies(l, &have, &lack);
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
     r->copies = (uint8_t)(r->copies + (stores ? lookup_copies(l) : have));
-    size_t got = lookup_closest(l, closest, LOOKUP_K);
+    size_t got = op->alone ? 0 : lookup_closest(l, closest, LOOKUP_K);
     for (size_t i = 0; i < got; i++) {
-        add_closest(r, &op->target, &closest[i]);
+        const struct krpc_node node = {closest[i].id, closest[i].addr};
+        op_add_closest(op, &node);
     }
 }
 
@@ -241,7 +243,7 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     struct dht_result *r = &op->result;
     for (unsigned i = 0; i < SIDES; i++) {
         if (op->l[i] != NULL) {
-            count_side(r, op, op->l[i]);
+            count_side(op, op->l[i]);
             estimate(d, i, op, now_ms);
         }
     }
@@ -295,7 +297,7 @@ static void look_query(const struct dht *d, const struct op *op, unsigned side,
     if (op->item.is_mutable) {
         /* Always a seq: without one, some answer with an unsigned item of the same
          * target. Who has nothing newer than what we have need not send it. */
-        m->seq = op->kind == OP_PUT ? rival_seq_asked(op) : op->found ? op->item.seq : 0;
+        m->seq = op->kind == OP_PUT ? rival_seq_asked(op) : op->item.seq;
         m->has |= KRPC_SEQ;
     }
     if (d->side[0].table != NULL && d->side[1].table != NULL &&

@@ -195,6 +195,8 @@ void ops_tick(struct dht *d, uint64_t now_ms);
 void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
                  bool other, uint64_t now_ms);
 void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms);
+/* One for the result's closest: nodes of all families, the closest first. */
+void op_add_closest(struct op *op, const struct krpc_node *n);
 
 /* ---- dht_found.c ---- */
 

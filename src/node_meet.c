@@ -477,7 +477,7 @@ static int begin(struct node *n, const struct meet_out *o, uint64_t now_ms,
         return dht_get_mutable(n->dht, o->pub, NULL, 0, false, now_ms, &r->op);
     }
     r->at = at->addr;
-    return dht_get_mutable_at(n->dht, at, o->pub, now_ms, &r->op);
+    return dht_get_mutable_at(n->dht, at, o->pub, (int64_t)o->seq, now_ms, &r->op);
 }
 
 static void ask(struct node *n, const struct meet_out *o, uint64_t now_ms)

@@ -245,6 +245,16 @@ static unsigned asked(const struct net *n)
     return sum;
 }
 
+/* What comes of asking one node for what is newer than seq. */
+static enum dht_outcome ask_at(struct net *n, const struct krpc_node *at, int64_t seq)
+{
+    struct item_key key = fake_key(1);
+    uint32_t op;
+    cr_assert_eq(dht_get_mutable_at(n->d, at, key.public_key, seq, n->now_ms, &op), 0);
+    net_until_done(n);
+    return n->done.u.done.outcome;
+}
+
 Test(dht, one_node_alone_can_be_asked_for_a_mutable_value)
 {
     struct net *n = net_joined(40);
@@ -261,22 +271,25 @@ Test(dht, one_node_alone_can_be_asked_for_a_mutable_value)
     struct krpc_node near[2] = {n->done.u.done.closest[0], n->done.u.done.closest[1]};
     unsigned before = asked(n);
     n->n_values = 0;
-    cr_assert_eq(dht_get_mutable_at(n->d, &near[1], key.public_key, n->now_ms, &op), 0);
-    net_until_done(n);
-    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(ask_at(n, &near[1], 0), DHT_OK);
     cr_assert_eq(n->n_values, 1);
     cr_assert_eq(n->value.u.value.seq, 9);
     cr_assert_eq(n->done.u.done.n.asked, 1);
     cr_assert_leq(asked(n), before + 1, "the nodes that it names are not asked");
-    cr_assert_eq(dht_get_mutable_at(n->d, &near[0], key.public_key, n->now_ms, &op), 0);
-    net_until_done(n);
-    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_FOUND);
+    cr_assert_eq(n->done.u.done.n_closest, 8, "they are told");
+    cr_assert_eq(ask_at(n, &near[1], 8), DHT_OK);
+    cr_assert_eq(n->n_values, 2);
+    cr_assert_eq(ask_at(n, &near[1], 9), DHT_NOT_FOUND, "it has nothing newer");
+    cr_assert_eq(n->n_values, 2);
+    cr_assert_eq(ask_at(n, &near[0], 0), DHT_NOT_FOUND);
+    net_closest(n, &target, 0)->no_token = true;
+    cr_assert_eq(ask_at(n, &near[0], 0), DHT_NOT_ASKED, "it keeps no items");
     net_closest(n, &target, 1)->silent = true;
-    cr_assert_eq(dht_get_mutable_at(n->d, &near[1], key.public_key, n->now_ms, &op), 0);
-    net_until_done(n);
-    cr_assert_eq(n->done.u.done.outcome, DHT_NOT_ASKED);
+    cr_assert_eq(ask_at(n, &near[1], 0), DHT_NOT_ASKED);
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[1], key.public_key, -1, n->now_ms, &op),
+                 ERR_ARG);
     near[0].addr.port = 0;
-    cr_assert_eq(dht_get_mutable_at(n->d, &near[0], key.public_key, n->now_ms, &op),
+    cr_assert_eq(dht_get_mutable_at(n->d, &near[0], key.public_key, 0, n->now_ms, &op),
                  ERR_ARG);
     net_free(n);
 }
