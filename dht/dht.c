@@ -11,8 +11,8 @@ static int side_init(struct dht *d, unsigned i)
     struct side *s = &d->side[i];
     struct table_config c = {
         .family = i == 0 ? 4 : 6,
-        .narrow = d->c.leaf,
-        .max = d->c.leaf ? DHT_LEAF_NODES : 0,
+        .narrow = d->leaf,
+        .max = d->leaf ? DHT_LEAF_NODES : 0,
         .private_too = d->c.private_too,
     };
     s->id = d->c.id[i];
@@ -32,6 +32,7 @@ struct dht *dht_new(const struct dht_config *c, const struct env *env, uint64_t 
     d->c = *c;
     d->env = env;
     d->read_only = c->read_only || !c->open;
+    d->leaf = c->leaf || (!c->read_only && !c->open);
     d->next_trial_ms = UINT64_MAX;
     d->ops_next_ms = UINT64_MAX;
     d->next_hint_ms = now_ms;

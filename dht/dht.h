@@ -12,7 +12,8 @@
  * heard of for 15 minutes are checked, one at a time. When 5 nodes of different /16 agree
  * on the address that they see, it takes an id that fits it (DHT_SELF). It is read-only
  * (BEP 43) until a query came from somebody it had not written to; from time to time it
- * tries not to be, for a few minutes, since nobody asks a node that says it is.
+ * tries not to be, for a few minutes, since nobody asks a node that says it is. Until
+ * then it is a leaf: its table is small, and checked half as often.
  *
  * Operations run until DHT_DONE; what is published with keep runs until dht_cancel(),
  * with a DHT_DONE after each round. */
@@ -55,6 +56,7 @@ enum {
     DHT_SELF_MS = 900000,   /* between two lookups of our own id, ± 10 % */
     DHT_SELF_FEW_MS = 5000, /* … while less than k nodes are known, doubled each time */
     DHT_LEAF_NODES = 64,
+    DHT_LEAF_SELF_MS = 3600000, /* between two lookups of a leaf's own id, ± 10 % */
 
     DHT_VOTERS = 5,        /* of different /16 (IPv6: /32) that settle our address */
     DHT_TRIAL_MS = 300000, /* how long it tries not to be read-only */
@@ -69,7 +71,7 @@ struct dht_config {
     bool family[2];      /* IPv4, IPv6: which are in use */
     bool read_only;      /* for good (mobile) */
     bool open;           /* never read-only: a server that others can reach */
-    bool leaf;           /* a small table: DHT_LEAF_NODES */
+    bool leaf;           /* a small table: DHT_LEAF_NODES; else while it is read-only */
     bool private_too;    /* for tests: no limits for nodes of one private subnet */
     /* What may be sent to, beside what can be dialled at all; NULL: everything. */
     bool (*may_send)(void *ctx, const struct addr *a);

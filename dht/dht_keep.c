@@ -172,7 +172,8 @@ static bool knows_few(const struct side *s)
 /* The first nodes of a network begin at about the same time: they look again soon. */
 static uint64_t self_gap(const struct dht *d, struct side *s)
 {
-    uint64_t gap = knows_few(s) ? s->self_gap_ms : DHT_SELF_MS;
+    uint64_t most = d->leaf ? DHT_LEAF_SELF_MS : DHT_SELF_MS;
+    uint64_t gap = knows_few(s) ? s->self_gap_ms : most;
     s->self_gap_ms = gap < DHT_SELF_MS / 2 ? 2 * gap : DHT_SELF_MS;
     return jitter(d, gap);
 }
@@ -322,7 +323,7 @@ static void refresh_side(struct dht *d, unsigned side, uint64_t now_ms)
         keep_self_look(d, side, now_ms);
         return;
     }
-    if (d->c.leaf || s->self_op != 0 || op_by_handle(d, s->refresh_op) != NULL) {
+    if (d->leaf || s->self_op != 0 || op_by_handle(d, s->refresh_op) != NULL) {
         return;
     }
     table_expect(s->table, keep_estimate(s));

@@ -147,6 +147,7 @@ struct dht {
     bool ready;
 
     bool read_only;
+    bool leaf;              /* the tables are small, since nobody else uses them */
     uint64_t trial_end_ms;  /* 0: no trial runs */
     uint64_t next_trial_ms; /* UINT64_MAX: never */
     uint64_t open_ms;       /* when the last unsolicited query came; 0: none */

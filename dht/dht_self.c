@@ -186,6 +186,22 @@ static void set_read_only(struct dht *d, bool read_only, bool tell)
     }
 }
 
+/* Who is reached by others is asked for nodes by them; a leaf's table is for itself. */
+static void set_open(struct dht *d, uint64_t open_ms)
+{
+    bool leaf = d->c.leaf || open_ms == 0;
+    d->open_ms = open_ms;
+    if (leaf == d->leaf) {
+        return;
+    }
+    d->leaf = leaf;
+    for (unsigned i = 0; i < SIDES; i++) {
+        if (d->side[i].table != NULL) {
+            table_limit(d->side[i].table, leaf, leaf ? DHT_LEAF_NODES : 0);
+        }
+    }
+}
+
 /* Whether a query from there shows that everybody reaches us: those of our own network
  * always do, and matter only where they are the whole network. */
 static bool shows_open(const struct dht *d, const struct addr *from)
@@ -209,7 +225,7 @@ void self_queried(struct dht *d, const struct addr *from, uint64_t now_ms)
         return;
     }
     bool was_open = d->open_ms != 0;
-    d->open_ms = now_ms;
+    set_open(d, now_ms);
     d->trial_end_ms = 0;
     d->next_trial_ms = UINT64_MAX;
     if (!was_open) {
@@ -226,7 +242,8 @@ void self_network_changed(struct dht *d, uint64_t now_ms)
     }
     if (decides(d)) {
         bool was_open = d->open_ms != 0;
-        d->trial_end_ms = d->open_ms = 0;
+        d->trial_end_ms = 0;
+        set_open(d, 0);
         d->next_trial_ms = now_ms;
         set_read_only(d, true, was_open);
     }
@@ -244,7 +261,7 @@ void self_tick(struct dht *d, uint64_t now_ms)
         return;
     }
     if (d->open_ms != 0 && now_ms >= d->open_ms + DHT_OPEN_MS) {
-        d->open_ms = 0;
+        set_open(d, 0);
         set_read_only(d, true, true);
         d->next_trial_ms = now_ms;
     }

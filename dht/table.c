@@ -61,6 +61,11 @@ static struct entry *at(const struct table *t, uint8_t *array, size_t i)
     return (struct entry *)(void *)(array + i * t->stride);
 }
 
+static uint32_t good_s(const struct table *t)
+{
+    return t->c.narrow ? TABLE_LEAF_GOOD_S : TABLE_GOOD_S;
+}
+
 static size_t places_max(const struct table *t, unsigned bucket)
 {
     return t->c.narrow || bucket >= TABLE_WIDE ? (size_t)TABLE_K
@@ -523,6 +528,16 @@ void table_set_self(struct table *t, const struct dht_id *self)
     release_buckets(&old);
 }
 
+void table_limit(struct table *t, bool narrow, uint16_t max)
+{
+    const struct dht_id self = t->self;
+    if (t->c.narrow != narrow || t->c.max != max) {
+        t->c.narrow = narrow;
+        t->c.max = max;
+        table_set_self(t, &self);
+    }
+}
+
 /* ---- the closest ---- */
 
 /* The first 8 bytes of the distance, as a number. */
@@ -615,7 +630,7 @@ static struct entry *check_spare(const struct table *t, struct bucket *b, uint32
 {
     for (size_t i = 0; i < b->n_spare && has_room(t, b); i++) {
         struct entry *e = at(t, b->spare, i);
-        if (e->asked_s == 0 || now_s - e->asked_s >= TABLE_GOOD_S) {
+        if (e->asked_s == 0 || now_s - e->asked_s >= good_s(t)) {
             return e;
         }
     }
@@ -626,9 +641,9 @@ static struct entry *check_place(const struct table *t, const struct bucket *b,
                                  uint16_t at_place, uint32_t now_s)
 {
     struct entry *e = at(t, b->place, at_place);
-    bool due = now_s - e->seen_s >= TABLE_GOOD_S || e->fails > 0;
+    bool due = now_s - e->seen_s >= good_s(t) || e->fails > 0;
     /* Who has just been asked and owes the answer is asked again after a while. */
-    bool asked = e->asked_s != 0 && now_s - e->asked_s < TABLE_GOOD_S / 15;
+    bool asked = e->asked_s != 0 && now_s - e->asked_s < TABLE_AGAIN_S;
     return due && !asked ? e : NULL;
 }
 
@@ -693,7 +708,7 @@ bool table_next_refresh(struct table *t, const struct env *env, uint64_t now_ms,
     unsigned end = wanted_end(t);
     for (unsigned i = 0; i < end; i++) {
         struct bucket *b = &t->buckets[i];
-        if (has_room(t, b) && now_s - b->changed_s >= TABLE_GOOD_S) {
+        if (has_room(t, b) && now_s - b->changed_s >= good_s(t)) {
             b->changed_s = now_s;
             dht_id_random_near(env, &t->self, i, target);
             return true;
@@ -709,7 +724,7 @@ bool table_next_wanted(struct table *t, const struct env *env, uint64_t now_ms,
     unsigned end = wanted_end(t);
     for (unsigned i = 0; i < end; i++) {
         struct bucket *b = &t->buckets[i];
-        bool turn = b->grew || b->wanted_s == 0 || now_s - b->wanted_s >= TABLE_GOOD_S;
+        bool turn = b->grew || b->wanted_s == 0 || now_s - b->wanted_s >= good_s(t);
         if (turn && has_room(t, b) && check_spare(t, b, now_s) == NULL) {
             b->grew = false;
             b->wanted_s = now_s;

@@ -28,14 +28,16 @@
 
 enum {
     TABLE_K = 8,
-    TABLE_WIDE = 4,          /* buckets that are wider: 128, 64, 32, 16 */
-    TABLE_WIDE_MAX = 128,    /* places of the first bucket */
-    TABLE_SPARES = 4,        /* that wait behind a bucket */
-    TABLE_SUBNET_MAX = 2,    /* nodes of one /24 or /48 in a bucket */
-    TABLE_FAILS_REPLACE = 2, /* unanswered queries after which a spare takes the place */
-    TABLE_FAILS_DROP = 3,    /* … and after which it is left empty */
-    TABLE_GOOD_S = 900,      /* BEP 5's 15 minutes */
-    TABLE_RTT_NONE = 0,      /* not measured */
+    TABLE_WIDE = 4,           /* buckets that are wider: 128, 64, 32, 16 */
+    TABLE_WIDE_MAX = 128,     /* places of the first bucket */
+    TABLE_SPARES = 4,         /* that wait behind a bucket */
+    TABLE_SUBNET_MAX = 2,     /* nodes of one /24 or /48 in a bucket */
+    TABLE_FAILS_REPLACE = 2,  /* unanswered queries after which a spare takes the place */
+    TABLE_FAILS_DROP = 3,     /* … and after which it is left empty */
+    TABLE_GOOD_S = 900,       /* BEP 5's 15 minutes … */
+    TABLE_LEAF_GOOD_S = 1800, /* … and for a narrow table: nobody else uses it */
+    TABLE_AGAIN_S = 60,       /* who owes an answer is asked again */
+    TABLE_RTT_NONE = 0,       /* not measured */
 };
 
 struct table_node {
@@ -48,7 +50,7 @@ struct table_node {
 
 struct table_config {
     uint8_t family;   /* 4 or 6 */
-    bool narrow;      /* no wide buckets: a leaf, which answers nobody */
+    bool narrow;      /* no wide buckets, and checked more rarely: a leaf */
     uint16_t max;     /* nodes in all buckets; 0: no limit but the buckets' */
     bool private_too; /* for tests: many nodes at one private address or in its /24 */
 };
@@ -61,6 +63,10 @@ void table_free(struct table *t);
 /* Our own id has changed: every node is put where it belongs now; those for whom there is
  * no place are forgotten. */
 void table_set_self(struct table *t, const struct dht_id *self);
+
+/* Other limits from now on, as in the configuration: those for whom there is no place any
+ * more are forgotten, the farthest from us last. */
+void table_limit(struct table *t, bool narrow, uint16_t max);
 
 /* A node has answered a query of ours after rtt_ms. True when it is in a bucket now. */
 bool table_answered(struct table *t, const struct dht_id *id, const struct addr *a,

@@ -139,13 +139,17 @@ Test(dht_self, read_only_until_a_stranger_gets_in)
     cr_assert(n->ro, "to begin with");
     net_run(n, 2 * MIN);
     cr_assert_not(n->ro, "it tries");
-    query_from(n, &n->f[3].n.addr);
-    net_run(n, 20 * MIN);
+    const struct fake *known = n->f;
+    while (known->asked == 0) {
+        known++;
+    }
+    query_from(n, &known->n.addr);
+    net_run(n, 50 * MIN);
     cr_assert(n->ro, "only somebody has asked to whom we had written");
     dht_stats(n->d, &s);
     cr_assert(s.read_only);
     cr_assert_eq(n->n_open, 0);
-    net_run(n, 55 * MIN);
+    net_run(n, 25 * MIN);
     query_from(n, &stranger);
     dht_stats(n->d, &s);
     cr_assert_not(s.read_only);
@@ -154,6 +158,22 @@ Test(dht_self, read_only_until_a_stranger_gets_in)
     cr_assert_not(n->ro);
     net_run(n, 100 * MIN);
     cr_assert_eq(n->n_open, 2, "nobody has come any more");
+    net_free(n);
+}
+
+/* The table of a node whom nobody asks is for itself. */
+Test(dht_self, the_table_is_small_while_nobody_gets_in)
+{
+    struct dht_config c = {.family = {true, false}};
+    struct net *n = net_new(60, &c);
+    struct addr stranger = {.family = 4, .ip = {77, 7, 7, 7}, .port = 7};
+    net_run(n, 30 * MIN);
+    cr_assert(net_nodes(n) >= 20 && net_nodes(n) <= 40, "8 that share no bit with it …");
+    query_from(n, &stranger);
+    net_run(n, 90 * MIN);
+    cr_assert_geq(net_nodes(n), 55, "all of them");
+    net_run(n, 60 * MIN);
+    cr_assert(net_nodes(n) >= 20 && net_nodes(n) <= 40, "nobody has come for two hours");
     net_free(n);
 }
 

@@ -343,6 +343,25 @@ Test(table, hearsay_that_does_not_say_who_it_is_makes_room)
     table_free(t);
 }
 
+Test(table, other_limits)
+{
+    struct table *t = table_new(&self, &v4);
+    struct table_node n;
+    cr_assert_eq(fill(t, 0, 0, 40), 40);
+    cr_assert_eq(fill(t, 1, 1000, 20), 20);
+    cr_assert_eq(fill(t, 5, 2000, 8), 8);
+    table_limit(t, true, 20);
+    cr_assert_eq(table_count(t), 20, "8, 8 and 4");
+    cr_assert_eq(fill(t, 0, 3000, 8), 0);
+    cr_assert_not(table_next_check(t, 29 * (uint64_t)MIN, &n), "a leaf takes its time");
+    cr_assert(table_next_check(t, 30 * (uint64_t)MIN, &n));
+    table_limit(t, false, 0);
+    cr_assert_eq(table_count(t), 20);
+    cr_assert_eq(fill(t, 0, 4000, 8), 8);
+    cr_assert(table_next_check(t, 15 * (uint64_t)MIN, &n));
+    table_free(t);
+}
+
 Test(table, questionable_nodes_are_checked_each_in_turn)
 {
     struct table *t = table_new(&self, &v4);
