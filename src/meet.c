@@ -601,6 +601,8 @@ void meet_reached(struct meet *m, enum meet_kind kind, uint32_t ref, bool reache
     if (reached) {
         meet_find_stop(m, p);
         meet_knock_stop(m, p);
+    } else if (m->round_ms != MEET_NEVER) {
+        p->find.found = false; /* with all others: what stands there may be as old */
     } else {
         meet_find_fresh(m, p,
                         now_ms + MEET_LOST_MIN_MS +

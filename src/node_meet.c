@@ -8,12 +8,12 @@
 #include "base/log.h"
 #include "dht/dht.h"
 #include "meet.h"
+#include "node_near.h"
 #include "node_priv.h"
 
 enum {
-    OPS_MAX = 64,      /* requests of meet that run; it has fewer */
-    NEAR_MAX = 24,     /* keys whose nearest nodes are remembered … */
-    NEAR_MS = 1800000, /* … for so long: then they are looked for again */
+    OPS_MAX = 64,  /* requests of meet that run; it has fewer */
+    POLLS_MAX = 3, /* nodes that one poll asks until one answers */
     SWEEP_INVITES_MS = 3600000,
     MS_PER_S = 1000,
     US_PER_S = 1000000,
@@ -35,22 +35,15 @@ struct running {
     uint32_t op, id; /* of the DHT; of meet. op 0: free */
     enum meet_out_kind kind;
     uint64_t seq;
-    struct addr at; /* the one node that is asked; family 0: a look-up */
+    struct krpc_node at; /* the one node that is asked; family 0: a look-up */
+    unsigned polled;     /* nodes so far */
     uint8_t pub[BLIND_PUB];
-};
-
-/* The nodes that are nearest to a key, for who polls it. */
-struct near {
-    uint8_t pub[BLIND_PUB];
-    struct krpc_node v[LOOKUP_K];
-    size_t n, next;
-    uint64_t used_ms, until_ms;
 };
 
 struct meeting {
     struct meet *meet;
     struct running ops[OPS_MAX];
-    struct near near[NEAR_MAX];
+    struct near near;
     struct bucket calls;
     uint64_t seq,
         seq_txn; /* that becomes durable with that transaction; seq_txn 0: none */
@@ -379,75 +372,6 @@ void node_meet_free(struct node *n)
     }
 }
 
-/* ---- the nodes near a key ---- */
-
-static struct near *near_get(struct meeting *m, const uint8_t pub[BLIND_PUB])
-{
-    for (size_t i = 0; i < NEAR_MAX; i++) {
-        if (m->near[i].n > 0 && memcmp(m->near[i].pub, pub, BLIND_PUB) == 0) {
-            return &m->near[i];
-        }
-    }
-    return NULL;
-}
-
-/* A free one, or the one that was of no use for longest. */
-static struct near *near_oldest(struct meeting *m)
-{
-    struct near *at = &m->near[0];
-
-    for (size_t i = 1; i < NEAR_MAX && at->n > 0; i++) {
-        if (m->near[i].n == 0 || m->near[i].used_ms < at->used_ms) {
-            at = &m->near[i];
-        }
-    }
-    return at;
-}
-
-static void near_learn(struct meeting *m, const uint8_t pub[BLIND_PUB],
-                       const struct dht_result *r, uint64_t now_ms)
-{
-    struct near *at = near_get(m, pub);
-
-    if (r->n_closest == 0) {
-        return;
-    }
-    at = at != NULL ? at : near_oldest(m);
-    memcpy(at->pub, pub, BLIND_PUB);
-    memcpy(at->v, r->closest, r->n_closest * sizeof(at->v[0]));
-    at->n = r->n_closest;
-    at->next = 0;
-    at->used_ms = now_ms;
-    at->until_ms = now_ms + NEAR_MS;
-}
-
-/* Another one each time, or NULL: none is known, or what is known is old. */
-static const struct krpc_node *near_next(struct meeting *m, const uint8_t pub[BLIND_PUB],
-                                         uint64_t now_ms)
-{
-    struct near *at = near_get(m, pub);
-
-    if (at == NULL || now_ms >= at->until_ms) {
-        return NULL;
-    }
-    at->used_ms = now_ms;
-    at->next = (at->next + 1) % at->n;
-    return &at->v[at->next];
-}
-
-/* It does not answer. */
-static void near_drop(struct meeting *m, const struct running *r)
-{
-    struct near *at = near_get(m, r->pub);
-
-    for (size_t i = 0; at != NULL && i < at->n; i++) {
-        if (addr_eq(&at->v[i].addr, &r->at)) {
-            at->v[i] = at->v[--at->n];
-            at->next = 0;
-        }
-    }
-}
-
 /* ---- the DHT ---- */
 
 static int begin_put(struct node *n, const struct meet_out *o, uint64_t now_ms,
@@ -459,25 +383,29 @@ static int begin_put(struct node *n, const struct meet_out *o, uint64_t now_ms,
     return dht_put(n->dht, &it, NULL, false, now_ms, op);
 }
 
+/* Asks one node, of those that are known to be near; else it is a look-up. */
+static int begin_poll(struct node *n, struct running *r, uint64_t now_ms)
+{
+    if (!near_next(&n->meeting->near, r->pub, now_ms, &r->at)) {
+        return dht_get_mutable(n->dht, r->pub, NULL, 0, false, now_ms, &r->op);
+    }
+    r->polled++;
+    return dht_get_mutable_at(n->dht, &r->at, r->pub, (int64_t)r->seq, now_ms, &r->op);
+}
+
 static int begin(struct node *n, const struct meet_out *o, uint64_t now_ms,
                  struct running *r)
 {
-    const struct krpc_node *at = NULL;
-
     switch (o->kind) {
     case MEET_PUT:
         return begin_put(n, o, now_ms, &r->op);
     case MEET_POLL:
-        at = near_next(n->meeting, o->pub, now_ms);
-        break;
+        return begin_poll(n, r, now_ms);
     case MEET_GET:
+    case MEET_MEND:
         break;
     }
-    if (at == NULL) {
-        return dht_get_mutable(n->dht, o->pub, NULL, 0, false, now_ms, &r->op);
-    }
-    r->at = at->addr;
-    return dht_get_mutable_at(n->dht, at, o->pub, (int64_t)o->seq, now_ms, &r->op);
+    return dht_get_mutable(n->dht, o->pub, NULL, 0, o->kind == MEET_MEND, now_ms, &r->op);
 }
 
 static void ask(struct node *n, const struct meet_out *o, uint64_t now_ms)
@@ -517,6 +445,27 @@ static enum meet_end end_of(const struct running *r, const struct dht_result *d)
     return MEET_UNASKED;
 }
 
+/* Keeps up who is near. True: who was polled is silent, and another one is asked now. */
+static bool learn(struct node *n, struct running *r, const struct dht_result *d,
+                  uint64_t now_ms)
+{
+    struct near *near = &n->meeting->near;
+
+    if (r->at.addr.family == 0) {
+        if (r->kind != MEET_GET) { /* what is looked up now and then is not polled */
+            near_found(near, r->pub, d->closest, d->n_closest, now_ms);
+        }
+        return false;
+    }
+    if (d->outcome != DHT_NOT_ASKED) {
+        near_answered(near, r->pub, &r->at, d->closest, d->n_closest);
+        return false;
+    }
+    near_silent(near, r->pub, &r->at);
+    r->at.addr.family = 0;
+    return r->polled < POLLS_MAX && begin_poll(n, r, now_ms) == 0;
+}
+
 static void done(struct node *n, struct running *r, const struct dht_result *d,
                  uint64_t now_ms)
 {
@@ -524,12 +473,10 @@ static void done(struct node *n, struct running *r, const struct dht_result *d,
     enum meet_end end = end_of(r, d);
     uint64_t newest = was.kind == MEET_PUT && d->seq > 0 ? (uint64_t)d->seq : 0;
 
-    r->op = 0;
-    if (was.at.family == 0) {
-        near_learn(n->meeting, was.pub, d, now_ms);
-    } else if (d->outcome == DHT_NOT_ASKED) {
-        near_drop(n->meeting, &was);
+    if (learn(n, r, d, now_ms)) {
+        return;
     }
+    r->op = 0;
     meet_done(n->meeting->meet, was.id, end, newest, now_ms);
 }
 

@@ -167,6 +167,29 @@ Test(meet_find, an_inviter_is_looked_up_again_at_once_and_then_ever_more_rarely)
     done(l);
 }
 
+/* When all move at one moment, each is to find what the others have put since. */
+Test(meet_find, who_is_lost_while_everybody_is_to_be_looked_up_waits_for_that)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    uint8_t pub[32];
+    online(l);
+    run(l, MINUTE);
+    meet_reached(l->m, MEET_CONTACT, 1, true, l->now_ms);
+    clear(l);
+    l->hold = true;
+    meet_network_changed(l->m, l->now_ms);
+    struct wire_where moved = where_of(2, WIRE_NAT_NONE);
+    meet_set_where(l->m, &moved, l->now_ms);
+    meet_reached(l->m, MEET_CONTACT, 1, false, l->now_ms);
+    run(l, MEET_LOST_MIN_MS + MEET_LOST_JITTER_MS);
+    cr_assert_eq(count(l, MEET_GET), 0);
+    run(l, MEET_ROUND_LATE_MS);
+    other_pub(l, &o, 0, pub);
+    cr_assert_eq(count_pub(l, MEET_GET, pub), 1);
+    done(l);
+}
+
 Test(meet_find, near_the_end_of_an_epoch_the_next_is_looked_at_as_well)
 {
     struct lone *l = lone();
