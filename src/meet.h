@@ -7,7 +7,8 @@
  *   own whereabouts   put under our presence secret while we are online, not hidden and
  *                     have an address: at once, when they change, and every 54 to 66 min;
  *                     for the next epoch, too, in the last 30 min of one. What is new is
- *                     looked at once, and put again when it is not there. The same for
+ *                     looked at once, and put again when it is not there; half an hour
+ *                     later it is put back where it has gone. The same, but for that, for
  *                     each open invite, and, under a key of the pair, for each contact
  *                     that has not acknowledged our newest presence secret.
  *   contacts          each that has no link is looked up once after we have come online
@@ -57,6 +58,7 @@ enum {
     MEET_SETTLE_MS = 2000,      /* a change of whereabouts waits for more changes … */
     MEET_CHANGE_GAP_MS = 30000, /* … and for so long after the last put */
     MEET_LOOK_MS = 8000,        /* after a put it is looked whether it is there */
+    MEET_MEND_MS = 1800000,     /* after a put it is put back where it is gone, ± 10 % */
     MEET_LOOKS_MAX = 3,    /* then it is put again more rarely: 10 min doubling to 1 h */
     MEET_PUBS_MAX = 4,     /* puts of whereabouts, and looks, at one time */
     MEET_OTHER_BURST = 16, /* puts for single contacts and invites at once … */
@@ -172,12 +174,13 @@ enum meet_out_kind {
     MEET_GET,     /* look the key up (no salt) */
     MEET_POLL,    /* the same, but at one of the nodes known to be nearest, another one
                    * each time; a look-up only while none is known */
+    MEET_MEND,    /* look the key up, and store what is there where it is missing */
 };
 struct meet_out {
     enum meet_out_kind kind;
     uint32_t id; /* for the answer */
     uint8_t pub[BLIND_PUB];
-    uint64_t seq; /* GET, POLL: of a value that is known already (0: none) */
+    uint64_t seq; /* GET, POLL, MEND: of a value that is known already (0: none) */
     uint8_t sig[BLIND_SIG];
     uint8_t v[WIRE_ITEM_VALUE];
 };
@@ -220,7 +223,7 @@ uint64_t meet_deadline(const struct meet *m);
 
 struct meet_stats {
     size_t known;               /* contacts' devices, invites, codes */
-    uint64_t puts, gets, polls; /* requests handed out */
+    uint64_t puts, gets, polls; /* requests handed out; gets: and mends */
     uint64_t knocks;            /* of the puts */
     uint64_t refused;           /* values that were not what they should be */
     uint64_t seq;               /* the highest that was used */

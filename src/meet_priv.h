@@ -40,7 +40,8 @@ struct place {
  * nodes say that they have stored what they have not. */
 struct print {
     bool set, stored;
-    bool looks;          /* what is due is that look */
+    bool looks;          /* what is due is that look … */
+    bool mends;          /* … or one half an hour later, which puts back what is gone */
     bool confirmed;      /* it was seen there, or looked for in vain too often */
     uint64_t epoch, seq; /* seq: of the last put */
     uint64_t at_ms;      /* when it is to be put, or looked at */

@@ -67,7 +67,7 @@ void meet_pub_start(struct meet *m, struct pub *u, uint64_t offset, bool other,
     u->offset = offset;
     for (size_t i = 0; i < 2; i++) {
         u->v[i].at_ms = now_ms;
-        u->v[i].looks = u->v[i].confirmed = false;
+        u->v[i].looks = u->v[i].mends = u->v[i].confirmed = false;
     }
     meet_pub_plan(m, u, now_ms);
 }
@@ -91,8 +91,8 @@ void meet_pub_changed(struct meet *m, struct pub *u, uint64_t now_ms)
     }
     for (size_t i = 0; i < 2; i++) {
         struct print *v = &u->v[i];
-        v->at_ms = v->looks || at_ms < v->at_ms ? at_ms : v->at_ms;
-        v->looks = v->confirmed = v->stored = false;
+        v->at_ms = v->looks || v->mends || at_ms < v->at_ms ? at_ms : v->at_ms;
+        v->looks = v->mends = v->confirmed = v->stored = false;
         v->missed = 0;
     }
     meet_pub_plan(m, u, now_ms);
@@ -131,11 +131,12 @@ static int make_key(const struct meet *m, const struct pub *u, struct req *r,
     return 0;
 }
 
-/* Whether the last put is there. */
+/* Whether the last put is there; at one node, or at all that are near. */
 static void look(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
 {
     struct blind_key key = {{0}, {0}, {0}};
-    struct req *r = meet_req(m, REQ_LOOK, MEET_POLL, u->party, now_ms);
+    enum meet_out_kind kind = v->mends ? MEET_MEND : MEET_POLL;
+    struct req *r = meet_req(m, REQ_LOOK, kind, u->party, now_ms);
     r->epoch = v->epoch;
     r->there = false;
     r->out.seq = v->seq - 1;
@@ -200,7 +201,7 @@ static void pub_due(struct meet *m, struct pub *u, uint64_t now_ms)
     struct print *v = next_print(m, u, now_ms, &wait_ms);
     if (v->at_ms > now_ms) {
         meet_pub_plan(m, u, now_ms);
-    } else if (v->looks) {
+    } else if (v->looks || v->mends) {
         look(m, u, v, now_ms);
     } else if (!meet_seq_ready(m, v->seq)) {
         return; /* as soon as it is kept */
@@ -225,13 +226,28 @@ static uint64_t refresh(const struct meet *m, uint64_t now_ms)
            env_uniform(m->env, 2 * MEET_REFRESH_JITTER_MS + 1);
 }
 
+/* What is there rests until the next put. In between ours are put back where they are
+ * gone: an hour is long where nodes come and go. */
+static void rest(const struct meet *m, const struct pub *u, struct print *v,
+                 uint64_t now_ms)
+{
+    uint64_t least_ms = MEET_MEND_MS - MEET_MEND_MS / 10;
+    v->mends = u->party == NULL && !v->mends;
+    v->at_ms = u->party != NULL
+                   ? refresh(m, now_ms)
+                   : now_ms + least_ms + env_uniform(m->env, MEET_MEND_MS / 5 + 1);
+}
+
 static void stored(struct meet *m, struct pub *u, struct print *v, uint64_t now_ms)
 {
     v->stored = true;
     v->fails = 0;
     if (v->at_ms == MEET_NEVER) { /* else there is something else to say */
         v->looks = !v->confirmed;
-        v->at_ms = v->looks ? now_ms + MEET_LOOK_MS : refresh(m, now_ms);
+        v->at_ms = now_ms + MEET_LOOK_MS;
+        if (!v->looks) {
+            rest(m, u, v, now_ms);
+        }
     }
     if (u->party == NULL && m->round_ms != MEET_NEVER) {
         m->round_ms = now_ms;
@@ -284,7 +300,10 @@ void meet_look_done(struct meet *m, struct req *r, enum meet_end end, uint64_t n
     struct print *v = print_for(u, r);
     bool there = r->there;
     meet_req_drop(m, r);
-    if (v != NULL && v->looks) {
+    if (v != NULL && v->mends) {
+        rest(m, u, v, now_ms);
+        v->at_ms = there || end == MEET_UNASKED ? v->at_ms : now_ms;
+    } else if (v != NULL && v->looks) {
         v->missed += !there;
         bool often = v->missed >= MEET_LOOKS_MAX;
         /* Silence says nothing: it is looked again, and in the end believed. What is not
@@ -292,7 +311,7 @@ void meet_look_done(struct meet *m, struct req *r, enum meet_end end, uint64_t n
         v->confirmed = there || (often && end == MEET_UNASKED);
         v->looks = !v->confirmed && end == MEET_UNASKED;
         if (v->confirmed) {
-            v->at_ms = refresh(m, now_ms);
+            rest(m, u, v, now_ms);
         } else if (often) {
             v->at_ms = now_ms + meet_backoff(m, MEET_RETRY_MAX_MS,
                                              v->missed - MEET_LOOKS_MAX, MEET_REFRESH_MS);

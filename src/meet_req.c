@@ -116,7 +116,7 @@ bool meet_next_out(struct meet *m, struct meet_out *out)
     first->sent = true;
     *out = first->out;
     m->stats.puts += out->kind == MEET_PUT;
-    m->stats.gets += out->kind == MEET_GET;
+    m->stats.gets += out->kind == MEET_GET || out->kind == MEET_MEND;
     m->stats.polls += out->kind == MEET_POLL;
     return true;
 }

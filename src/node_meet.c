@@ -402,9 +402,10 @@ static int begin(struct node *n, const struct meet_out *o, uint64_t now_ms,
     case MEET_POLL:
         return begin_poll(n, r, now_ms);
     case MEET_GET:
+    case MEET_MEND:
         break;
     }
-    return dht_get_mutable(n->dht, o->pub, NULL, 0, false, now_ms, &r->op);
+    return dht_get_mutable(n->dht, o->pub, NULL, 0, o->kind == MEET_MEND, now_ms, &r->op);
 }
 
 static void ask(struct node *n, const struct meet_out *o, uint64_t now_ms)

@@ -132,7 +132,7 @@ static inline void answer(struct lone *l, const struct meet_out *out)
         return;
     }
     const struct meet_out *put = last_put(l, out->pub);
-    if (l->there && put != NULL && out->kind == MEET_POLL) {
+    if (l->there && put != NULL && out->kind != MEET_GET) {
         (void)meet_value(l->m, out->id, put->seq, put->v, sizeof put->v, put->sig,
                          l->now_ms);
     }

@@ -355,7 +355,7 @@ static void ask(struct mw_world *w, int who, const struct meet_out *out)
     uint64_t wait = w->latency_ms / 2 + mw_random(w, w->latency_ms + 1);
     w->pending[i] = (struct mw_pending){true, w->now_ms + wait, w->order++, who, *out};
     p->puts += out->kind == MEET_PUT;
-    p->gets += out->kind == MEET_GET;
+    p->gets += out->kind == MEET_GET || out->kind == MEET_MEND;
     p->polls += out->kind == MEET_POLL;
     if (out->kind == MEET_PUT) {
         check_put(w, out);

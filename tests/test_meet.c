@@ -376,6 +376,41 @@ Test(meet, seq_grows_from_epoch_to_epoch_and_over_a_clock_that_jumps)
     done(l);
 }
 
+/* Between two puts it is put back where it is gone; all of it, when nobody has it. */
+Test(meet, whereabouts_are_mended_between_two_puts)
+{
+    struct lone *l = lone();
+    uint8_t pub[32];
+    online(l);
+    own_pub(l, 0, pub);
+    run(l, 5 * HOUR);
+    size_t puts = count(l, MEET_PUT), mends = count_pub(l, MEET_MEND, pub);
+    cr_assert(mends + 1 >= puts && mends <= puts, "%zu, %zu", puts, mends);
+    for (size_t i = 0, put = 0; i < l->n; i++) {
+        put = l->log[i].out.kind == MEET_PUT ? i : put;
+        if (l->log[i].out.kind == MEET_MEND) {
+            uint64_t ms = l->log[i].at_ms - l->log[put].at_ms;
+            cr_assert(ms >= 27 * MINUTE && ms <= 33 * MINUTE + MEET_LOOK_MS);
+        }
+    }
+    done(l);
+    l = lone();
+    online(l);
+    run(l, MINUTE);
+    l->there = false;
+    run(l, 35 * MINUTE);
+    cr_assert_eq(count(l, MEET_PUT), 2, "it had gone");
+    done(l);
+    l = lone();
+    online(l);
+    run(l, MINUTE);
+    l->there = false;
+    l->gets = MEET_UNASKED;
+    run(l, 35 * MINUTE);
+    cr_assert_eq(count(l, MEET_PUT), 1, "silence says nothing");
+    done(l);
+}
+
 Test(meet, another_wall_clock_another_epoch)
 {
     struct lone *l = lone();
@@ -603,6 +638,8 @@ Test(meet, requests_of_an_idle_day)
     size_t polls = count(l, MEET_POLL);
     cr_assert(puts >= 22 && puts <= 32, "%zu puts", puts);
     cr_assert(gets >= 40 && gets <= 80, "%zu gets", gets);
+    size_t mends = count(l, MEET_MEND);
+    cr_assert(mends >= 20 && mends <= 28, "%zu mends", mends);
     cr_assert(polls >= 5000 && polls <= 6300, "%zu polls", polls);
     done(l);
 }
