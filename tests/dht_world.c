@@ -11,7 +11,7 @@ enum {
     FIRST_NET = 16,   /* addresses are 16.0.0.0 to 31.255.255.255 */
     ADDR_BITS = 28,
     LATENCIES = 4096,
-    IP_HEADERS = 28, /* of IPv4 and UDP, counted with the bytes */
+    GUESTS_NET = 32, /* their addresses: 32.i.0.1 */
 };
 
 /* Addresses are scattered by a multiplication modulo 2^28, which has an inverse. */
@@ -20,7 +20,7 @@ static const uint32_t scatter = 0x9e3779b1, gather = 0x0e8b2f51;
 struct parcel {
     struct parcel *next;
     uint64_t at_ms;
-    uint32_t to, life;             /* host */
+    uint32_t to, life;             /* host; behind the last of them, guest */
     uint32_t from_host, from_life; /* of a datagram */
     size_t len;                    /* 0: it is time to wake */
     uint8_t bytes[];
@@ -35,6 +35,7 @@ struct shard {
     struct slot *wheel;
     uint64_t now_ms;
     struct slot outbox[DW_SHARDS]; /* for the others, until the step ends */
+    struct slot guests;            /* what has reached them */
     struct dw_sums sums;
     uint64_t mark;
     pthread_t thread;
@@ -130,6 +131,20 @@ static uint64_t latency(struct dw *w, uint32_t a, uint32_t b, uint64_t *random)
     return ms + next_random(random) % (ms / 8 + 1);
 }
 
+/* Whose address it is, host or guest. */
+static bool addr_owner(const struct dw *w, const struct addr *a, uint32_t *to,
+                       uint32_t *life)
+{
+    struct addr check;
+    dw_guest_addr(a->ip[1], &check);
+    if (!addr_eq(a, &check)) {
+        return addr_host(w, a, to, life);
+    }
+    *to = w->c.hosts + a->ip[1];
+    *life = 0;
+    return true;
+}
+
 /* ---- queues ---- */
 
 static void push(struct slot *s, struct parcel *it)
@@ -149,9 +164,15 @@ static void queue(struct shard *s, struct parcel *it)
     push(&s->wheel[it->at_ms % WHEEL_MS], it);
 }
 
+/* All guests are of one shard: what reaches them is in the order of time. */
+static uint32_t shard_index(const struct dw *w, uint32_t host)
+{
+    return host < w->c.hosts ? host % DW_SHARDS : 0;
+}
+
 static struct shard *shard_of(struct dw *w, uint32_t host)
 {
-    return &w->shard[host % DW_SHARDS];
+    return &w->shard[shard_index(w, host)];
 }
 
 static struct parcel *parcel_new(uint32_t to, uint64_t at_ms, size_t len)
@@ -190,8 +211,8 @@ static void send_out(struct shard *s, uint32_t i, const struct dht_out *out)
     struct dw_host *h = &w->host[i];
     uint32_t to, life;
     s->sums.datagrams++;
-    s->sums.bytes += out->len + IP_HEADERS;
-    if (h->silent || !addr_host(w, &out->dest, &to, &life) ||
+    s->sums.bytes += out->len + DW_IP_HEADERS;
+    if (h->silent || !addr_owner(w, &out->dest, &to, &life) ||
         unit(&h->random) < w->c.loss) {
         s->sums.lost++;
         return;
@@ -205,7 +226,7 @@ static void send_out(struct shard *s, uint32_t i, const struct dht_out *out)
     if (shard_of(w, to) == s) {
         queue(s, it);
     } else {
-        push(&s->outbox[to % DW_SHARDS], it);
+        push(&s->outbox[shard_index(w, to)], it);
     }
 }
 
@@ -234,19 +255,29 @@ static bool is_query(const struct parcel *it)
     return it->len >= n && memcmp(it->bytes + it->len - n, end, n) == 0;
 }
 
+static void parcel_source(const struct dw *w, const struct parcel *it, struct addr *out)
+{
+    if (it->from_host < w->c.hosts) {
+        host_addr(w, it->from_host, it->from_life, out);
+    } else {
+        dw_guest_addr(it->from_host - w->c.hosts, out);
+    }
+}
+
 static void deliver(struct shard *s, const struct parcel *it)
 {
     struct dw *w = s->w;
     struct dw_host *h = &w->host[it->to];
-    const struct dw_host *from = &w->host[it->from_host];
-    if (h->d == NULL || h->life != it->life || h->silent || h->part != from->part ||
+    bool guest = it->from_host >= w->c.hosts;
+    uint8_t part = guest ? 0 : w->host[it->from_host].part;
+    if (h->d == NULL || h->life != it->life || h->silent || h->part != part ||
         (h->read_only && is_query(it))) {
         s->sums.lost++;
         return;
     }
     s->mark = (s->mark ^ it->at_ms ^ it->to) * 0x100000001b3u + it->len;
     struct addr source;
-    host_addr(w, it->from_host, it->from_life, &source);
+    parcel_source(w, it, &source);
     (void)dht_recv(h->d, &source, it->bytes, it->len, s->now_ms);
     if (dht_deadline(h->d) <= s->now_ms) {
         dht_tick(h->d, s->now_ms);
@@ -272,6 +303,10 @@ static void run_step(struct shard *s, uint64_t until_ms)
             struct parcel *it = slot->first;
             slot->first = it->next;
             slot->last = it->next == NULL ? NULL : slot->last;
+            if (it->to >= s->w->c.hosts) {
+                push(&s->guests, it);
+                continue;
+            }
             if (it->len > 0) {
                 deliver(s, it);
             } else {
@@ -348,6 +383,7 @@ void dw_free(struct dw *w)
             free_parcels(&s->wheel[j]);
         }
         free(s->wheel);
+        free_parcels(&s->guests);
     }
     for (uint32_t i = 0; i < w->c.hosts; i++) {
         dht_free(w->host[i].d);
@@ -485,6 +521,53 @@ void dw_step(struct dw *w)
     exchange(w);
     bury(w);
 }
+
+/* ---- guests ---- */
+
+void dw_guest_addr(uint32_t i, struct addr *out)
+{
+    *out = (struct addr){.family = 4, .port = 7679};
+    out->ip[0] = GUESTS_NET;
+    out->ip[1] = (uint8_t)i;
+    out->ip[3] = 1;
+}
+
+void dw_guest_send(struct dw *w, uint32_t i, uint64_t at_ms, const struct addr *dest,
+                   const uint8_t *p, size_t len)
+{
+    uint32_t to, life, from = w->c.hosts + i;
+    assert(i < DW_GUESTS_MAX && at_ms <= w->now_ms && at_ms + DW_STEP_MS >= w->now_ms);
+    if (!addr_owner(w, dest, &to, &life) || unit(&w->random) < w->c.loss) {
+        return;
+    }
+    uint64_t arrives = at_ms + latency(w, from, to, &w->random);
+    struct parcel *it = parcel_new(to, arrives > w->now_ms ? arrives : w->now_ms, len);
+    it->life = life;
+    it->from_host = from;
+    it->from_life = 0;
+    memcpy(it->bytes, p, len);
+    queue(shard_of(w, to), it);
+}
+
+bool dw_guest_next(struct dw *w, struct dw_letter *out)
+{
+    struct slot *box = &w->shard[0].guests;
+    struct parcel *it = box->first;
+    if (it == NULL) {
+        return false;
+    }
+    box->first = it->next;
+    box->last = it->next == NULL ? NULL : box->last;
+    out->guest = it->to - w->c.hosts;
+    out->at_ms = it->at_ms;
+    out->len = it->len < sizeof out->bytes ? it->len : sizeof out->bytes;
+    parcel_source(w, it, &out->from);
+    memcpy(out->bytes, it->bytes, out->len);
+    free(it);
+    return true;
+}
+
+/* ---- what happened ---- */
 
 void dw_sums(const struct dw *w, struct dw_sums *out)
 {

@@ -2,7 +2,8 @@
  *
  * Hosts have public IPv4 addresses, the round trip between two of them is drawn once from
  * a distribution of wide-area latencies (median 80 ms), and each datagram may be lost.
- * A host behind a NAT gets answers, but no queries.
+ * A host behind a NAT gets answers, but no queries. Guests are addresses of the caller's,
+ * who sends and receives himself, between two steps.
  *
  * The hosts are divided into DW_SHARDS, each with its own queue, which run in threads of
  * their own for DW_STEP_MS at a time: no datagram arrives sooner. So the outcome depends
@@ -20,6 +21,8 @@ enum {
     DW_STEP_MS = 10,
     DW_HINTS = 3, /* hosts that a new one knows */
     DW_RTT_MEDIAN_MS = 80,
+    DW_GUESTS_MAX = 250,
+    DW_IP_HEADERS = 28, /* of IPv4 and UDP, counted with the bytes */
 };
 
 struct dw_config {
@@ -67,6 +70,23 @@ uint32_t dw_below(struct dw *w, uint32_t bound);
 /* A host that runs, is not silent and has been there for age_ms; false: none was found.
  */
 bool dw_pick(struct dw *w, uint64_t age_ms, bool open, uint32_t *out);
+
+/* ---- guests ---- */
+
+/* The public address of guest i, beside those of all hosts. */
+void dw_guest_addr(uint32_t i, struct addr *out);
+/* Guest i sends a datagram at at_ms, within the last step. */
+void dw_guest_send(struct dw *w, uint32_t i, uint64_t at_ms, const struct addr *dest,
+                   const uint8_t *p, size_t len);
+struct dw_letter {
+    uint32_t guest;
+    uint64_t at_ms;
+    struct addr from;
+    size_t len;
+    uint8_t bytes[KRPC_RECV_MAX];
+};
+/* Takes the next datagram that has reached a guest, in the order of time. */
+bool dw_guest_next(struct dw *w, struct dw_letter *out);
 
 /* What became of datagrams, since the last dw_reset(). */
 struct dw_sums {

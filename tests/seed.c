@@ -64,23 +64,29 @@ static void add_device(struct txn *t, const struct seed_person *p, uint32_t id,
     add(t, &r);
 }
 
-static void add_contact(struct txn *t, const struct seed_person *me,
-                        const struct seed_person *p, uint32_t id)
+void seed_pair(const struct seed_person *a, const struct seed_person *b, uint8_t out[32])
 {
     static const uint8_t label[] = "a pair of the seed";
     crypto_generichash_state st;
+    bool first = memcmp(a->root, b->root, 32) < 0;
+
+    (void)crypto_generichash_init(&st, label, sizeof(label), 32);
+    (void)crypto_generichash_update(&st, first ? a->root : b->root, 32);
+    (void)crypto_generichash_update(&st, first ? b->root : a->root, 32);
+    (void)crypto_generichash_final(&st, out, 32);
+}
+
+static void add_contact(struct txn *t, const struct seed_person *me,
+                        const struct seed_person *p, uint32_t id)
+{
     struct rec r = {.kind = REC_CONTACT};
     struct rec_contact *c = &r.u.contact;
-    bool first = memcmp(me->root, p->root, 32) < 0;
 
     c->id = id;
     memcpy(c->root, p->root, 32);
     (void)snprintf(c->name, sizeof(c->name), "%s", p->name);
     (void)snprintf(c->announced, sizeof(c->announced), "%s", p->name);
-    (void)crypto_generichash_init(&st, label, sizeof(label), 32);
-    (void)crypto_generichash_update(&st, first ? me->root : p->root, 32);
-    (void)crypto_generichash_update(&st, first ? p->root : me->root, 32);
-    (void)crypto_generichash_final(&st, c->pair, 32);
+    seed_pair(me, p, c->pair);
     c->created_ms = me->made_s * 1000;
     add(t, &r);
 }

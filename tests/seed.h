@@ -24,6 +24,8 @@ struct seed_person {
  * is drawn from env. */
 void seed_person(struct seed_person *p, const struct env *env, const struct keyfile *key,
                  const char *name);
+/* The root secret of the pair. */
+void seed_pair(const struct seed_person *a, const struct seed_person *b, uint8_t out[32]);
 /* What `self` has in its store when it is paired with all the others of v (self is
  * v[me]), in order: the contact of v[j] has row j + 1, or j when j is behind me. */
 void seed_home(struct store *s, const struct seed_person *v, size_t n, size_t me);
