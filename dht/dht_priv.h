@@ -196,11 +196,11 @@ void ops_tick(struct dht *d, uint64_t now_ms);
 void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_msg *m,
                  bool other, uint64_t now_ms);
 void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms);
-/* One for the result's closest: nodes of all families, the closest first. */
-void op_add_closest(struct op *op, const struct krpc_node *n);
 
 /* ---- dht_found.c ---- */
 
+/* One for the result's closest: nodes of all families, the closest first. */
+void op_add_closest(struct op *op, const struct krpc_node *n);
 /* A node to be asked, told by the one in slot (LOOKUP_TABLE: nobody). */
 void op_add_node(struct op *op, unsigned side, const struct krpc_node *n, uint16_t slot);
 /* What the answer to a look-up's query has: values and peers are told. */
