@@ -35,7 +35,7 @@ enum {
     IP6_MORE = 20,
     BUDGET = 6000000, /* bytes a day */
     POLL_GAP_S = 70,  /* 66 s, and until a first one that is asked was given up */
-    MET_HALF_S = 90,  /* about 35 s until it knocks, and 66 at most until that is seen */
+    MET_HALF_S = 90,  /* 35 s until it knocks, and 66 until that is seen, at most */
     MET_MOST_S = 200,
     TEST_NODES = 300,
     TEST_NODES_FRESH = 100,
