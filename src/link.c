@@ -122,6 +122,7 @@ static void fall_silent(struct link *l, uint64_t now_ms)
 {
     uint32_t spread = LINK_SILENCE_MAX_MS - LINK_SILENCE_MIN_MS + 1;
     l->state = LINK_SILENT;
+    l->call_len = 0; /* who spoke before it was called is nobody */
     l->deadline_ms = now_ms + LINK_SILENCE_MIN_MS + env_uniform(l->self->env, spread);
     link_session_wipe(l->s);
 }

@@ -12,7 +12,7 @@
  * is not in it (it would be circular), nor are addresses (NAT changes them).
  *
  *   links       "linnet", version, carrier kind; KKpsk0: dialler's root, listener's
- *               root; under a network's key: the network's name
+ *               root; under a network's key: the network's name; after a call: its tag
  *   in place    "linnet rehandshake", hash of the handshake whose keys are replaced */
 #include "link_priv.h"
 
@@ -170,6 +170,8 @@ static int start_link(struct link *l, struct link_session *s)
         put_field(&w, l->dialler ? s->remote_root : l->self->root, KEYS_ROOT);
     } else if (s->kind == LINK_NETWORK) {
         put_field(&w, l->self->network, l->self->network_len);
+    } else if (l->called) {
+        put_field(&w, l->call, KEYS_TAG);
     }
     return start(l, s, &w);
 }
@@ -288,6 +290,7 @@ int link_hs_call(struct link *l)
     env_random(l->self->env, l->call + KEYS_TAG, LINK_MSG1);
     keys_tag_call(c->keys.k_tag, l->call + KEYS_TAG, LINK_MSG1, l->call);
     l->call_len = sizeof l->call;
+    l->called = true;
     return 0;
 }
 
@@ -299,7 +302,8 @@ static int take_call(struct link *l, struct link_candidate *c)
     as.kind = LINK_INVITE;
     int rc = keyring_tag(c, l->rec1);
     if (rc == 0) {
-        l->dialler = true;
+        memcpy(l->call, l->rec1, sizeof l->call);
+        l->called = l->dialler = true;
         rc = link_hs_dial(l, &as, env_wall_us(l->self->env));
         l->dialler = rc == 0;
     }

@@ -86,6 +86,7 @@ struct link {
     size_t rec1_len;
     uint8_t rec1[WIRE_RECORD1];
     uint32_t only_ref; /* after a call: the invite that is answered; 0: everybody */
+    bool called;       /* it begins with a call, which either side keeps */
     size_t call_len;   /* > 0: the call is to be sent */
     uint8_t call[WIRE_RECORD1];
     struct addr from; /* listener; family 0: not told */

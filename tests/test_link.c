@@ -697,6 +697,55 @@ Test(link, who_calls_answers_nobody_else)
     keyring_release(&ring);
 }
 
+/* The record 1 that answers a call, on the wire of w->d. */
+static void answer_call(struct world *w, struct keyring *ring)
+{
+    call(w, ring);
+    cr_assert_eq(world_drain(w, &w->s), WIRE_RECORD1);
+    (void)world_deliver(w, &w->s, &w->d);
+    cr_assert_eq(world_drain(w, &w->d), WIRE_RECORD1);
+}
+
+/* The answer to a call goes to who has made that call, and nowhere else; nor is another
+ * record 1 under the same code an answer. */
+Test(link, a_call_is_part_of_the_handshake)
+{
+    struct world w;
+    struct keyring ring;
+    init_call(&w, &ring);
+    answer_call(&w, &ring);
+    world_end(&w.s, link_listen(&w.b, &w.ring, CARRIER_TCP, w.now));
+    (void)world_deliver(&w, &w.d, &w.s);
+    cr_assert_eq(world_drain(&w, &w.s), 0, "it has not called");
+    answer_call(&w, &ring);
+    world_end(&w.s, link_call(&w.b, &w.ring, w.listen.ref, CARRIER_TCP, w.now));
+    cr_assert_eq(world_drain(&w, &w.s), WIRE_RECORD1);
+    (void)world_deliver(&w, &w.d, &w.s);
+    cr_assert_eq(world_drain(&w, &w.s), 0, "it has made another call");
+    call(&w, &ring);
+    cr_assert_eq(world_drain(&w, &w.s), WIRE_RECORD1);
+    world_end(&w.d, link_dial(&w.a, &w.dial, CARRIER_TCP, w.env.wall_us, w.now));
+    (void)world_drain(&w, &w.d);
+    (void)world_deliver(&w, &w.d, &w.s);
+    cr_assert_eq(world_drain(&w, &w.s), 0, "this one was not called");
+    world_release(&w);
+    keyring_release(&ring);
+}
+
+/* Then it says nothing any more, not even its call. */
+Test(link, who_speaks_before_the_call_is_nobody)
+{
+    struct world w;
+    struct keyring ring;
+    init_call(&w, &ring);
+    answer_call(&w, &ring);
+    world_end(&w.s, link_call(&w.b, &w.ring, w.listen.ref, CARRIER_TCP, w.now));
+    (void)world_deliver(&w, &w.d, &w.s);
+    cr_assert_eq(world_drain(&w, &w.s), 0);
+    world_release(&w);
+    keyring_release(&ring);
+}
+
 Test(link, only_so_many_tags_are_remembered)
 {
     struct world w;
