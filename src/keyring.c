@@ -238,6 +238,14 @@ static bool is_from(const struct link_candidate *c, const uint8_t rec1[WIRE_RECO
     return sodium_memcmp(tag, rec1, KEYS_TAG) == 0;
 }
 
+struct link_candidate *keyring_match_invite(const struct keyring *k, uint32_t ref,
+                                            const uint8_t rec1[WIRE_RECORD1],
+                                            uint8_t msg[LINK_MSG1])
+{
+    struct link_candidate *c = keyring_get(k, LINK_INVITE, ref);
+    return c != NULL && is_from(c, rec1, msg) ? c : NULL;
+}
+
 struct link_candidate *keyring_match(struct keyring *k, const struct addr *from,
                                      const uint8_t rec1[WIRE_RECORD1],
                                      uint8_t msg[LINK_MSG1], uint64_t now_ms)

@@ -349,9 +349,10 @@ static int read_message1(struct link_session *s, const uint8_t msg[LINK_MSG1],
 int link_hs_record1(struct link *l, uint64_t now_ms)
 {
     uint8_t msg[LINK_MSG1];
-    struct link_candidate *c = keyring_match(l->ring, &l->from, l->rec1, msg, now_ms);
-    if (c == NULL || (c->kind == LINK_STRANGER && l->skip_strangers) ||
-        (l->only_ref != 0 && (c->kind != LINK_INVITE || c->ref != l->only_ref))) {
+    struct link_candidate *c =
+        l->only_ref != 0 ? keyring_match_invite(l->ring, l->only_ref, l->rec1, msg)
+                         : keyring_match(l->ring, &l->from, l->rec1, msg, now_ms);
+    if (c == NULL || (c->kind == LINK_STRANGER && l->skip_strangers)) {
         return ERR_NOTFOUND;
     }
     if (tag_known(c, l->rec1)) {

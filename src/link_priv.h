@@ -98,6 +98,11 @@ struct link {
 struct link_candidate *keyring_match(struct keyring *k, const struct addr *from,
                                      const uint8_t rec1[WIRE_RECORD1],
                                      uint8_t msg[LINK_MSG1], uint64_t now_ms);
+/* The same when only the holder of that invite counts, whom we have called; this is not
+ * counted. */
+struct link_candidate *keyring_match_invite(const struct keyring *k, uint32_t ref,
+                                            const uint8_t rec1[WIRE_RECORD1],
+                                            uint8_t msg[LINK_MSG1]);
 /* Remembers a tag. 0 or ERR_NOMEM. */
 int keyring_tag(struct link_candidate *c, const uint8_t tag[KEYS_TAG]);
 

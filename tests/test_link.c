@@ -732,6 +732,21 @@ Test(link, a_call_is_part_of_the_handshake)
     keyring_release(&ring);
 }
 
+/* As many records as strangers send: they have no part in it. */
+Test(link, a_flood_of_records_keeps_no_call_from_being_answered)
+{
+    struct world w;
+    struct keyring ring;
+    init_call(&w, &ring);
+    call(&w, &ring);
+    w.ring.trials =
+        (struct bucket){.at_ms = w.now, .spent = UINT64_C(1000) * LINK_TRIALS_BURST};
+    world_pump(&w);
+    check_both_up(&w);
+    world_release(&w);
+    keyring_release(&ring);
+}
+
 /* Then it says nothing any more, not even its call. */
 Test(link, who_speaks_before_the_call_is_nobody)
 {
