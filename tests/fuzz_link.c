@@ -4,7 +4,9 @@
  *   flags 1 ‖ chunk 1 ‖ data
  *
  * Flags give the kind of link: INVITE alone, with NETWORK or with STRANGER; a hostile
- * message 3 is of an invite unless they say otherwise. *
+ * message 3 is of an invite unless they say otherwise. That of an invite may begin with a
+ * CALL, which is then on its way to the dialler.
+ *
  * Changed bytes are the honest ones XOR data, so that zeros are an honest exchange and
  * the corpus does not age. The rest of the honest bytes goes unchanged. */
 #include <assert.h>
@@ -22,6 +24,7 @@ enum flags {
     TO_DIALLER = 2,
     UP_FIRST = 4,
     REHS = 8, /* with UP_FIRST, contacts: a new handshake has begun */
+    CALL = 8, /* with INVITE alone */
     NETWORK = 0x40,
     STRANGER = 0x80,
     MODE = 0x30,
@@ -108,6 +111,9 @@ static void bodies(struct world *w, struct end *from, struct end *to, const uint
 static void message3(struct world *w, const uint8_t *p, size_t n)
 {
     uint8_t payload[WIRE_RECORD3] = {0}, honest[WIRE_RECORD3] = {0}, rec[WIRE_RECORD3];
+    while (w->s.wire.len > 0) { /* the call, if there is one */
+        (void)world_deliver(w, &w->s, &w->d);
+    }
     (void)world_drain(w, &w->d);
     feed(w, &w->s, buf_data(&w->d.wire), w->d.wire.len);
     (void)world_drain(w, &w->s);
@@ -154,6 +160,21 @@ static struct world *fresh(enum link_kind kind)
     return w;
 }
 
+/* The listener of fresh links has made the carrier, and a call. */
+static void begin_with_call(struct world *w)
+{
+    static struct keyring ring;
+    struct link_candidate as = w->dial;
+    as.kind = LINK_CALL;
+    int rc = keyring_put(&ring, &as);
+    assert(rc == 0);
+    (void)rc;
+    ring.v[0].n_tags = ring.v[0].next_tag = 0;
+    world_end(&w->d, link_listen(&w->a, &ring, CARRIER_TCP, w->now));
+    world_end(&w->s, link_call(&w->b, &w->ring, w->listen.ref, CARRIER_TCP, w->now));
+    (void)world_drain(w, &w->s);
+}
+
 static enum link_kind kind_of(uint8_t flags)
 {
     if ((flags & INVITE) == 0 && (flags & MODE) != MODE_MESSAGE3) {
@@ -174,6 +195,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= 2;
     bool is_message3 = (flags & MODE) == MODE_MESSAGE3;
     struct world *w = fresh(kind_of(flags));
+    bool call =
+        (flags & CALL) != 0 && (flags & INVITE) != 0 && kind_of(flags) == LINK_INVITE;
+    if (call) {
+        begin_with_call(w);
+    }
     struct end *to = (flags & TO_DIALLER) != 0 ? &w->d : &w->s;
     struct end *from = to == &w->d ? &w->s : &w->d;
     bool up = (flags & UP_FIRST) != 0 || (flags & MODE) == MODE_BODIES;
@@ -206,7 +232,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     }
     (void)world_drain(w, to);
-    if ((flags & MODE) == MODE_RAW && !up && to == &w->s) {
+    if ((flags & MODE) == MODE_RAW && !up && (call || to == &w->s)) {
         assert(to->out_total == before);
     }
     link_tick(to->l, w->now + LINK_DEAD_MS);
