@@ -121,6 +121,9 @@ const struct contacts_adding *contacts_adding_next(const struct contacts *c, siz
  * code up, EVENT_ADD_FAILED; after any other it is tried again. */
 void contacts_add_failed(struct contacts *c, struct txn *t, uint32_t slot, unsigned code);
 
+/* Whether the code is still held, and no link of ours pairs with it. */
+bool contacts_code_free(const struct contacts *c, uint32_t slot);
+
 /* ---- pairing on a link of kind invite ---- */
 /* The link is up: emits PAIR, or asks for the link's end (CONTACTS_EV_CLOSE) when the
  * invite is over, the code given up, or another pairing goes first. slot when we dialled,

@@ -92,6 +92,15 @@ void contacts_pair_down(struct contacts *c, uint32_t conn)
     }
 }
 
+bool contacts_code_free(const struct contacts *c, uint32_t slot)
+{
+    const struct pairing *p = c->pairings;
+    while (p != NULL && (p->via != VIA_INVITE || !p->dialler || p->ref != slot)) {
+        p = p->next;
+    }
+    return p == NULL && contacts_adding_row(c, slot) != NULL;
+}
+
 /* ---- the network ---- */
 
 void contacts_set_network(struct contacts *c, const char *name)

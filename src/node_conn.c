@@ -395,6 +395,12 @@ static void invite_up(struct node *n, struct conn *c, uint64_t now_ms)
     bool adds = link_is_dialler(c->link); /* who has made the carrier may have called */
 
     c->ref = link_ref(c->link);
+    if (adds && !contacts_code_free(n->contacts, c->ref)) {
+        /* Who adds comes up first: as record 3 is not out, the inviter does not learn of
+         * this link, and the other one, of several calls, goes on. */
+        link_carrier_closed(c->link, now_ms);
+        return;
+    }
     if (cert != NULL) {
         code = adds ? 0
                     : contacts_invite_judge(n->contacts, c->ref, cert->root,

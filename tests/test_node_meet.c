@@ -19,6 +19,7 @@ enum {
     ADD_MS = 15000, /* NODE_ADD_WAIT_MS */
     SOON_MS = 30000,
     LATER_MS = 240000,
+    LATENCY_MS = 20,
 };
 
 static struct nw_world *w;
@@ -167,6 +168,46 @@ Test(node_meet, an_inviter_who_cannot_be_dialled_calls_who_knocks)
     cr_assert(node_linked(node(ADA), bob->id));
     talk(ADA, bob->id, BOB, "hello");
     talk(BOB, ada->id, ADA, "hello yourself");
+}
+
+static const struct rec_contact *contact_at(int i, int other)
+{
+    return contacts_by_root(node_contacts(node(i)), node_root(node(other)));
+}
+
+/* Two addresses of one are called at the same time: one link pairs, and once. */
+Test(node_meet, of_several_calls_one_pairs)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    is_public(BOB);
+    struct lan_interface eth[2] = {{.ifindex = 1, .bits = 24, .up = true},
+                                   {.ifindex = 2}};
+    eth[0].addr = nw_addr_of(w, BOB);
+    eth[1] = eth[0];
+    eth[1].ifindex = 2;
+    eth[1].addr.ip[1] ^= 1;
+    node_interfaces(node(BOB), eth, 2, w->now_ms);
+    nw_drain(w, BOB);
+    nw_run(w, SETTLED_MS);
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    w->latency_ms = LATENCY_MS;
+    nw_run(w, 1000);
+    size_t since = w->n_carriers, calls = 0;
+    begin_add(BOB, code);
+    for (int i = 0; i < SETTLED_MS && contact_at(ADA, BOB) == NULL; i++) {
+        nw_run(w, 1);
+    }
+    nw_run(w, SOON_MS);
+    for (size_t c = since; c < w->n_carriers; c++) {
+        calls += w->carriers[c].node[0] == ADA && w->carriers[c].node[1] == BOB &&
+                 w->carriers[c].to.ip[1] == eth[1].addr.ip[1];
+    }
+    cr_assert_gt(calls, 0, "the other address is not called");
+    cr_assert(contact_at(ADA, BOB) != NULL && contact_at(BOB, ADA) != NULL);
+    cr_assert(node_linked(node(ADA), contact_at(ADA, BOB)->id));
+    cr_assert_eq(w->n[ADA].repaired + w->n[BOB].repaired, 0);
 }
 
 /* Who holds a code may make the inviter call; not any address, and not too often. */
