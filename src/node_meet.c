@@ -306,7 +306,35 @@ void node_meet_reached(struct node *n, uint32_t device, uint64_t now_ms)
     }
 }
 
-/* Only an open invite is left word for; its inviter's clock says when it is over. */
+/* Whether nothing is to come of the invite any more. One that has been used counts until
+ * its user and we have met as contacts: they may have to be called once more when the
+ * link on which they paired was cut. */
+static bool invite_is_over(const struct node *n, const struct rec_invite *inv,
+                           uint64_t wall_s)
+{
+    const struct rec_contact *c =
+        inv->used ? contacts_by_root(n->contacts, inv->used_by) : NULL;
+    const struct rec_device *d;
+    size_t pos = 0;
+
+    if (inv->revoked || inv->expiry_s <= wall_s) {
+        return true;
+    }
+    if (!inv->used) {
+        return false;
+    }
+    if (c == NULL || (c->flags & (CONTACT_REMOVED | CONTACT_BLOCKED)) != 0) {
+        return true;
+    }
+    while ((d = contacts_device_next(n->contacts, c->id, &pos)) != NULL) {
+        if (d->counter_rx != 0 || d->addrs.n > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An invite is left word for until it is over; its inviter's clock says when. */
 void node_meet_invites(struct node *n, uint64_t now_ms)
 {
     const struct rec_invite *inv;
@@ -317,7 +345,7 @@ void node_meet_invites(struct node *n, uint64_t now_ms)
         return;
     }
     while ((inv = contacts_invite_next(n->contacts, &pos)) != NULL) {
-        if (inv->ended_s != 0 || inv->expiry_s <= wall_s) {
+        if (invite_is_over(n, inv, wall_s)) {
             meet_forget(n->meeting->meet, MEET_INVITE, inv->id);
             continue;
         }

@@ -175,6 +175,43 @@ static const struct rec_contact *contact_at(int i, int other)
     return contacts_by_root(node_contacts(node(i)), node_root(node(other)));
 }
 
+/* What is on its way is lost too. */
+static void cut_now(void)
+{
+    for (size_t i = 0; i < w->n_carriers; i++) {
+        struct nw_carrier *c = &w->carriers[i];
+        for (int side = 0; side < 2; side++) {
+            if (c->open[side]) {
+                c->open[side] = false;
+                node_closed(node(c->node[side]), c->id[side], w->now_ms);
+                nw_drain(w, c->node[side]);
+            }
+        }
+    }
+}
+
+/* Only who has used the invite, once it is stored, holds the rest of it. */
+Test(node_meet, a_call_that_is_cut_in_the_middle_of_pairing_comes_again)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    is_public(BOB);
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    w->latency_ms = LATENCY_MS;
+    nw_run(w, 1000);
+    begin_add(BOB, code);
+    for (int i = 0; i < SETTLED_MS && contact_at(ADA, BOB) == NULL; i++) {
+        nw_run(w, 1);
+    }
+    cr_assert(contact_at(ADA, BOB) != NULL && contact_at(BOB, ADA) == NULL);
+    cut_now();
+    nw_run(w, LATER_MS);
+    cr_assert(contact_at(BOB, ADA) != NULL, "she does not call again");
+    cr_assert(node_linked(node(ADA), contact_at(ADA, BOB)->id));
+    talk(ADA, contact_at(ADA, BOB)->id, BOB, "hello");
+}
+
 /* Two addresses of one are called at the same time: one link pairs, and once. */
 Test(node_meet, of_several_calls_one_pairs)
 {
