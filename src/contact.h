@@ -124,6 +124,10 @@ void contacts_add_failed(struct contacts *c, struct txn *t, uint32_t slot, unsig
 /* Whether the code is still held, and no link of ours pairs with it. */
 bool contacts_code_free(const struct contacts *c, uint32_t slot);
 
+/* A link of that contact is up, under the pair's secret: they have stored us too. Gives
+ * up a code that waits for their word of it, CONTACTS_EV_PAIRED. 0, ERR_NOMEM. */
+int contacts_linked(struct contacts *c, struct txn *t, uint32_t id);
+
 /* ---- pairing on a link of kind invite ---- */
 /* The link is up: emits PAIR, or asks for the link's end (CONTACTS_EV_CLOSE) when the
  * invite is over, the code given up, or another pairing goes first. slot when we dialled,

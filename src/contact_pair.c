@@ -101,6 +101,27 @@ bool contacts_code_free(const struct contacts *c, uint32_t slot)
     return p == NULL && contacts_adding_row(c, slot) != NULL;
 }
 
+int contacts_linked(struct contacts *c, struct txn *t, uint32_t id)
+{
+    const struct contact *k = contacts_row(c, id);
+    for (size_t i = c->n_addings; k != NULL && i-- > 0;) {
+        const struct adding *a = c->addings[i];
+        uint32_t slot = a->pub.slot;
+        if (!a->stored || memcmp(a->pub.code.root, k->r.root, WIRE_ID) != 0 ||
+            !contacts_code_free(c, slot)) {
+            continue;
+        }
+        int err = contacts_room(c);
+        err = err != 0 ? err : contacts_adding_drop(c, t, slot);
+        if (err != 0) {
+            return err;
+        }
+        contacts_event_add(c,
+                           (struct contacts_event){CONTACTS_EV_PAIRED, id, slot, 0, 0});
+    }
+    return 0;
+}
+
 /* ---- the network ---- */
 
 void contacts_set_network(struct contacts *c, const char *name)
@@ -487,8 +508,9 @@ static int store_peer(struct contacts *c, struct txn *t, const struct pairing *p
                       const struct wire_device *d, const uint8_t secret[32],
                       struct contact **k)
 {
-    const struct adding *a =
+    struct adding *a =
         p->dialler && p->via == VIA_INVITE ? contacts_adding_row(c, p->ref) : NULL;
+    bool known = contacts_row_by_root(c, p->root) != NULL;
     const struct contacts_ask *ask = contacts_ask_row(c, ask_slot(c, p));
     if (p->via == VIA_STRANGER && !p->dialler && !contacts_wanted(c, p)) {
         return contacts_request_put(c, t, p, d, secret);
@@ -507,6 +529,9 @@ static int store_peer(struct contacts *c, struct txn *t, const struct pairing *p
                          .asked = p->via == VIA_STRANGER && p->dialler,
                          .stranger = p->via == VIA_STRANGER};
     int err = contacts_store(c, t, &n, k);
+    if (a != NULL) {
+        a->stored = err == 0 && !known;
+    }
     return err != 0 ? err : contacts_request_drop_root(c, t, p->root);
 }
 

@@ -35,6 +35,7 @@ struct adding {
     struct contacts_adding pub;
     char text[WIRE_CODE_MAX + 1]; /* the code as wire_code_put writes it */
     uint64_t started_ms;
+    bool stored; /* with it whom we did not know, under the present pair secret */
 };
 
 /* What a pairing link stands on. */

@@ -376,6 +376,9 @@ static void contact_up(struct node *n, struct conn *c, uint64_t now_ms)
     if (c->dialled) {
         (void)contacts_device_met(n->contacts, &n->txn, c->ref, &c->addr);
     }
+    if (contacts_linked(n->contacts, &n->txn, contact_of(n, c->ref)) == ERR_NOMEM) {
+        n->broken = ERR_NOMEM;
+    }
     node_meet_invites(n, now_ms);
     node_targets_changed(n, now_ms);
     send_hello(n, c, now_ms);

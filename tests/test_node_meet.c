@@ -212,6 +212,33 @@ Test(node_meet, a_call_that_is_cut_in_the_middle_of_pairing_comes_again)
     talk(ADA, contact_at(ADA, BOB)->id, BOB, "hello");
 }
 
+/* Both have stored the other when the last words are lost: no call is needed for them. */
+Test(node_meet, a_code_is_done_with_when_they_meet_as_contacts)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    size_t pos = 0;
+    is_public(BOB);
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    w->latency_ms = LATENCY_MS;
+    w->n[BOB].hold = true; /* his PAIR waits, and so comes after hers */
+    begin_add(BOB, code);
+    nw_run(w, SOON_MS);
+    w->n[BOB].hold = false;
+    nw_commit(w, BOB);
+    nw_drain(w, BOB);
+    for (int i = 0; i < SETTLED_MS && contact_at(ADA, BOB) == NULL; i++) {
+        nw_run(w, 1);
+    }
+    cr_assert(contact_at(ADA, BOB) != NULL && contact_at(BOB, ADA) != NULL);
+    cut_now();
+    nw_run(w, LATER_MS);
+    cr_assert(node_linked(node(ADA), contact_at(ADA, BOB)->id));
+    cr_assert_null(contacts_adding_next(node_contacts(node(BOB)), &pos));
+    cr_assert_eq(w->n[ADA].repaired + w->n[BOB].repaired, 0);
+}
+
 /* Two addresses of one are called at the same time: one link pairs, and once. */
 Test(node_meet, of_several_calls_one_pairs)
 {
