@@ -274,6 +274,52 @@ Test(node_meet, of_several_calls_one_pairs)
     cr_assert_eq(w->n[ADA].repaired + w->n[BOB].repaired, 0);
 }
 
+Test(node_meet, two_inviters_call_who_holds_both_codes)
+{
+    char codes[2][WIRE_CODE_MAX + 1];
+    const int inviters[2] = {ADA, CY};
+    uint32_t id;
+    is_public(BOB);
+    for (int i = 0; i < 2; i++) {
+        w->n[inviters[i]].closed = true;
+        nw_invite(w, inviters[i], codes[i], &id);
+    }
+    nw_run(w, 1000);
+    w->latency_ms = LATENCY_MS;
+    begin_add(BOB, codes[0]);
+    begin_add(BOB, codes[1]);
+    nw_run(w, 2 * SETTLED_MS);
+    for (int i = 0; i < 2; i++) {
+        const struct rec_contact *bob = contact_at(inviters[i], BOB);
+        cr_assert(bob != NULL && contact_at(BOB, inviters[i]) != NULL);
+        cr_assert(node_linked(node(inviters[i]), bob->id));
+    }
+}
+
+/* The invite is taken back while the call is on its way: who adds is told so. */
+Test(node_meet, who_is_called_for_an_invite_that_is_over_is_told)
+{
+    char code[WIRE_CODE_MAX + 1];
+    uint32_t id;
+    size_t pos = 0;
+    is_public(BOB);
+    w->n[ADA].closed = true;
+    nw_invite(w, ADA, code, &id);
+    w->latency_ms = LATENCY_MS;
+    size_t since = w->n_carriers;
+    begin_add(BOB, code);
+    for (int i = 0; i < SETTLED_MS && !found(ADA, BOB, since); i++) {
+        nw_run(w, 1);
+    }
+    cr_assert(found(ADA, BOB, since));
+    cr_assert_eq(node_invite_revoke(node(ADA), TAG, id, w->now_ms), 0);
+    nw_drain(w, ADA);
+    nw_run(w, 1000);
+    cr_assert_null(contacts_adding_next(node_contacts(node(BOB)), &pos));
+    cr_assert_null(contact_at(BOB, ADA));
+    cr_assert_null(contact_at(ADA, BOB));
+}
+
 /* Who holds a code may make the inviter call; not any address, and not too often. */
 Test(node_meet, nobody_private_is_called)
 {
