@@ -19,10 +19,10 @@
  *                     doubling to 4 h.
  *   knocks            who was found and is not reached is knocked at: at once when
  *                     address translation stands before it (within 20 s when it is not
- *                     wanted), else 10 s later; then after 75 to 94 s, doubling, five
- *                     times in all. Own
- * slots are polled every 5 s for 2 min after we have come online, the network has changed
- * or an invite was made, else every 60 s.
+ *                     wanted), else 3 s later, or 10 s when it is not wanted; then after
+ *                     75 to 94 s, doubling, five times in all.
+ * Own slots are polled every 5 s for 2 min after we have come online, the network has
+ * changed or an invite was made, else every 60 s.
  *
  * Epochs follow the wall clock. A reader near the beginning or end of an epoch looks at
  * the neighbour as well, and who knocks writes there as well, so that clocks may differ
@@ -80,7 +80,8 @@ enum {
     MEET_RETRY_MIN_MS = 15000, /* what could not be asked is asked again */
     MEET_RETRY_MAX_MS = 600000,
 
-    MEET_DIAL_MS = 10000,         /* for dialling, before a knock */
+    MEET_DIAL_MS = 10000,         /* for dialling, before a knock … */
+    MEET_DIAL_WANTED_MS = 3000,   /* … at who is wanted */
     MEET_KNOCK_SPREAD_MS = 20000, /* of knocks at who is not wanted */
     MEET_KNOCK_AGAIN_MS = 75000,
     MEET_KNOCKS = 5,        /* after each time somebody was found */

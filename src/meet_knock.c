@@ -46,7 +46,8 @@ void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool
     k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
     /* Where many have come at one moment, one knock would cover the other. */
     uint64_t spread = wanted(p) ? 0 : env_uniform(m->env, MEET_KNOCK_SPREAD_MS);
-    meet_timer(&m->knocks, &k->timer, now_ms + (at_once ? 0 : MEET_DIAL_MS) + spread);
+    uint64_t dial_ms = at_once ? 0 : wanted(p) ? MEET_DIAL_WANTED_MS : MEET_DIAL_MS;
+    meet_timer(&m->knocks, &k->timer, now_ms + dial_ms + spread);
 }
 
 void meet_knock_wide(struct party *p)
