@@ -40,6 +40,9 @@ NETS = {
 }
 
 
+# In "private", what sockets that are bound to no address send from.
+OFFICE = "10.44.0.1"
+
 # Beside them: the plain client, who serves, and clients.
 CLIENT, SERVE = 0, 1
 OTHERS_N = 8
@@ -568,7 +571,7 @@ def _home(lab, name):
     return tempfile.mkdtemp(prefix=f"{name}.", dir=lab.dir)
 
 
-def _free_ports(address):
+def _free_port(address):
     """A port that is free for TCP and UDP; a namespace of our own, so it stays so."""
     with socket.socket() as s:
         s.bind((address, 0))
@@ -580,7 +583,7 @@ def transmission(lab, net, info_hash):
     only; who asks it is taken into its table at once."""
     home = _home(lab, "transmission")
     address = net.free_address(100)
-    port = _free_ports(address)
+    port = _free_port(address)
     with open(os.path.join(home, "settings.json"), "w", encoding="ascii") as f:
         f.write('{"bind-address-ipv4": "%s", "dht-enabled": true, "lpd-enabled": false, '
                 '"port-forwarding-enabled": false, "utp-enabled": false}' % address)
@@ -594,9 +597,8 @@ def transmission(lab, net, info_hash):
 def aria2(lab, net, info_hash):
     """It answers no get and no put, and is bound to no address."""
     home = _home(lab, "aria2")
-    address = "10.44.0.1"
-    port = _free_ports("0.0.0.0")
-    return Client(lab, "aria2", (address, port), [
+    port = _free_port("0.0.0.0")
+    return Client(lab, "aria2", (OFFICE, port), [
         "aria2c", "--no-conf", f"--dir={home}", "--enable-dht=true", "--enable-dht6=false",
         "--disable-ipv6=true", f"--dht-listen-port={port}", f"--listen-port={port}",
         f"--dht-entry-point={net.bootstrap}", f"--dht-file-path={home}/dht.dat",
@@ -609,7 +611,7 @@ def rtorrent(lab, net, info_hash):
     the DHT names: it reads all of them where the first one's length stands."""
     home = _home(lab, "rtorrent")
     address = net.free_address(101)
-    port = _free_ports(address)
+    port = _free_port(address)
     with open(os.path.join(home, "rc"), "w", encoding="ascii") as f:
         f.write(f"""system.daemon.set = true
 session.path.set = {home}

@@ -6,11 +6,10 @@ import socket
 
 from harness import (ERROR, SLOW, Lab, Skip, case, check, equal, finish, namespaces, skip_all,
                      until)
-from mainline import (K, MS, RPC_TIMEOUT_S, Key, Mainline, bencode, installed_clients,
+from mainline import (K, MS, OFFICE, RPC_TIMEOUT_S, Key, Mainline, bencode, installed_clients,
                       join_address, libtorrent, prefix_on_lo, run, value_near)
 
 NAME = "DHT among BitTorrent clients"
-OURS = "10.44.0.1" # what sockets that are bound to no address send from
 LONG_S = 60 # some look and announce only some time after their start
 
 
@@ -21,7 +20,7 @@ class Wanted:
     def __init__(self, ann):
         self.info_hash = os.urandom(20)
         self.listener = socket.socket()
-        self.listener.bind((OURS, 0))
+        self.listener.bind((OFFICE, 0))
         self.listener.listen()
         self.port = self.listener.getsockname()[1]
         ann.ok("dht", "announce", self.info_hash.hex(), "--port", self.port)
@@ -110,7 +109,7 @@ def main():
     if not tools:
         skip_all(NAME, "transmission-cli, aria2 and rtorrent are not installed")
     namespaces(NAME, "ip")
-    prefix_on_lo(f"{OURS}/16")
+    prefix_on_lo(f"{OFFICE}/16")
     with Lab() as lab:
         net = Mainline(lt, "private")
         ann = lab.node("ann", options=["--bootstrap", net.bootstrap]).start()
