@@ -180,7 +180,8 @@ static uint64_t self_gap(const struct dht *d, struct side *s)
 
 void keep_queried(struct dht *d, unsigned side, uint64_t now_ms)
 {
-    if (knows_few(&d->side[side]) && d->next_check_ms > now_ms + DHT_CHECK_FAST_MS) {
+    bool few = table_count(d->side[side].table) < DHT_FEW_NODES;
+    if (few && d->next_check_ms > now_ms + DHT_CHECK_FAST_MS) {
         d->next_check_ms = now_ms + DHT_CHECK_FAST_MS;
     }
 }

@@ -6,7 +6,7 @@
 
 enum {
     PLACES_STEP = 8,  /* by how many places a bucket grows */
-    CHECK_STEPS = 32, /* entries that one step of the walk looks at */
+    CHECK_STEPS = 96, /* entries that one step of the walk looks at: all of a few nodes */
     IP4_LEN = 4,
     IP6_LEN = 16,
     SUBNET4_LEN = 3,
@@ -425,6 +425,23 @@ void table_heard(struct table *t, const struct dht_id *id, const struct addr *a)
     }
 }
 
+/* Of the hearsay that waits for its answer the one that was asked first makes room: when
+ * it answers, it finds a place all the same. */
+static void drop_asked(const struct table *t, struct bucket *b)
+{
+    const struct entry *first = NULL;
+    for (size_t i = 0; i < b->n_spare; i++) {
+        const struct entry *e = at(t, b->spare, i);
+        if (e->seen_s == 0 && e->asked_s != 0 &&
+            (first == NULL || e->asked_s < first->asked_s)) {
+            first = e;
+        }
+    }
+    if (first != NULL) {
+        take_out(t, b->spare, &b->n_spare, first);
+    }
+}
+
 void table_queried(struct table *t, const struct dht_id *id, const struct addr *a,
                    uint64_t now_ms)
 {
@@ -434,6 +451,9 @@ void table_queried(struct table *t, const struct dht_id *id, const struct addr *
     }
     struct entry *e = find_in(t, b->place, b->n, id);
     if (e == NULL) {
+        if (b->n_spare == TABLE_SPARES && find_in(t, b->spare, b->n_spare, id) == NULL) {
+            drop_asked(t, b);
+        }
         table_heard(t, id, a);
     } else if (same_ip(t, e, a) && e->port == a->port && e->fails == 0) {
         e->seen_s = seconds(now_ms); /* BEP 5: it has answered once, and it is there */

@@ -72,7 +72,7 @@ void table_limit(struct table *t, bool narrow, uint16_t max);
 bool table_answered(struct table *t, const struct dht_id *id, const struct addr *a,
                     uint32_t rtt_ms, uint64_t now_ms);
 /* A node that is not read-only has sent us a query: one we know is alive, another becomes
- * hearsay. */
+ * hearsay, if need be instead of some that was asked and has not answered yet. */
 void table_queried(struct table *t, const struct dht_id *id, const struct addr *a,
                    uint64_t now_ms);
 /* Somebody has named a node that may be new: hearsay, when there is a place for it. */

@@ -351,6 +351,23 @@ Test(dht_liars, who_answers_with_errors_makes_room)
     net_free(n);
 }
 
+/* Few wait behind a bucket to be asked: where they wait long, others are not heard. */
+Test(dht_liars, while_few_are_known_who_asks_is_asked_soon)
+{
+    struct net *n = net_joined(30);
+    net_run(n, 60 * MIN);
+    for (uint8_t i = 0; i < 5; i++) {
+        struct fake *f = &n->f[n->n++];
+        dht_id_random(&net_env, &f->n.id);
+        f->n.addr = (struct addr){.family = 4, .ip = {22, i, 1, 1}, .port = 6881};
+        net_run(n, 17 * S);
+        query(n, &f->n.addr, &f->n.id, KRPC_PING);
+        net_run(n, DHT_CHECK_FAST_MS + RTT_MS);
+        cr_assert_eq(f->asked, 1);
+    }
+    net_free(n);
+}
+
 /* Eight nodes whose ids are all but ours. */
 Test(dht_liars, nodes_next_to_our_id_cost_little)
 {

@@ -362,6 +362,33 @@ Test(table, other_limits)
     table_free(t);
 }
 
+Test(table, who_asks_us_takes_the_turn_of_who_was_asked)
+{
+    struct table *t = table_new(&self, &v4);
+    struct dht_id id[TABLE_SPARES + 3];
+    struct table_node n;
+    for (unsigned i = 0; i < TABLE_SPARES + 3; i++) {
+        id[i] = id_in(5);
+    }
+    for (unsigned i = 0; i < TABLE_SPARES; i++) {
+        struct addr a = address(i);
+        table_heard(t, &id[i], &a);
+    }
+    struct addr a = address(TABLE_SPARES), b = address(TABLE_SPARES + 1),
+                c = address(TABLE_SPARES + 2), first = address(0);
+    table_queried(t, &id[TABLE_SPARES], &a, 0);
+    for (unsigned i = 0; i < TABLE_SPARES; i++) {
+        cr_assert(table_next_check(t, i * S, &n) && dht_id_eq(&n.id, &id[i]),
+                  "who was not asked yet keeps its turn");
+    }
+    table_heard(t, &id[TABLE_SPARES + 1], &b);
+    cr_assert_not(table_next_check(t, 5 * S, &n), "it was only named");
+    table_queried(t, &id[TABLE_SPARES + 2], &c, 5 * S);
+    cr_assert(table_next_check(t, 5 * S, &n) && dht_id_eq(&n.id, &id[TABLE_SPARES + 2]));
+    cr_assert(table_answered(t, &id[0], &first, 9, 6 * S), "it has answered after all");
+    table_free(t);
+}
+
 Test(table, questionable_nodes_are_checked_each_in_turn)
 {
     struct table *t = table_new(&self, &v4);
