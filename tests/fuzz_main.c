@@ -1,8 +1,9 @@
 /* Replays a fuzz target's corpus where libFuzzer is not at hand: each file as it is, cut
  * at every length and with every bit flipped. Long files are sampled evenly, so that the
- * work for each stays bounded. Every input lies in an allocation of exactly its size, so
- * that a sanitizer sees a read beyond it. */
+ * work for each stays bounded. Those of KEPT are replayed as they are. Every input lies
+ * in an allocation of exactly its size, so that a sanitizer sees a read beyond it. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static void replay(const uint8_t *data, size_t n)
     }
 }
 
-static int replay_file(const char *dir, const char *name)
+static int replay_file(const char *dir, const char *name, bool changed)
 {
     char path[4096];
     int len = snprintf(path, sizeof path, "%s/%s", dir, name);
@@ -67,7 +68,11 @@ static int replay_file(const char *dir, const char *name)
     if (data != NULL && f != NULL && st.st_size <= FILE_SIZE_MAX) {
         size_t n = fread(data, 1, FILE_SIZE_MAX, f);
         if (!ferror(f)) {
-            replay(data, n);
+            if (changed) {
+                replay(data, n);
+            } else {
+                feed(data, n, SIZE_MAX);
+            }
             rc = 1;
         }
     }
@@ -81,26 +86,34 @@ static int replay_file(const char *dir, const char *name)
     return rc;
 }
 
-int main(int argc, char **argv)
+/* How many files there are; -1 when one of them, or all, cannot be read. */
+static int replay_dir(const char *dir, bool changed)
 {
     struct dirent **names = NULL;
-    int n = argc == 2 ? scandir(argv[1], &names, NULL, alphasort) : -1;
-    if (n < 0) {
-        fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
-        return 2;
-    }
-    int files = 0, failed = 0;
+    int n = scandir(dir, &names, NULL, alphasort);
+    int files = 0, failed = n < 0;
     for (int i = 0; i < n; i++) {
-        int rc = replay_file(argv[1], names[i]->d_name);
+        int rc = replay_file(dir, names[i]->d_name, changed);
         files += rc > 0;
         failed += rc < 0;
         free(names[i]);
     }
     free(names);
-    feed((const uint8_t *)"", 0, SIZE_MAX);
-    printf("%d files, %zu inputs\n", files, inputs);
     if (files == 0) {
-        fprintf(stderr, "%s holds no file to replay\n", argv[1]);
+        fprintf(stderr, "%s holds no file to replay\n", dir);
     }
-    return files == 0 || failed > 0;
+    return failed > 0 || files == 0 ? -1 : files;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: %s DIRECTORY [KEPT]\n", argv[0]);
+        return 2;
+    }
+    int files = replay_dir(argv[1], true);
+    int kept = argc == 3 ? replay_dir(argv[2], false) : 0;
+    feed((const uint8_t *)"", 0, SIZE_MAX);
+    printf("%d files, %d kept, %zu inputs\n", files, kept, inputs);
+    return files < 0 || kept < 0;
 }
