@@ -460,14 +460,27 @@ void table_queried(struct table *t, const struct dht_id *id, const struct addr *
     }
 }
 
-/* The spare that was heard of last, of those that have answered. */
-static struct entry *best_spare(const struct table *t, const struct bucket *b)
+/* Whether the address of a spare is not that of a node in a place, but for the one whose
+ * place it would take: it may have answered with another id since. */
+static bool may_replace(const struct table *t, const struct entry *spare,
+                        const struct entry *old)
+{
+    struct addr a;
+    struct bucket *where;
+    entry_addr(t, spare, &a);
+    const struct entry *other = find_addr(t, &a, &where);
+    return other == NULL || other == old;
+}
+
+/* The spare that was heard of last, of those that have answered, to take old's place. */
+static struct entry *best_spare(const struct table *t, const struct bucket *b,
+                                const struct entry *old)
 {
     struct entry *best = NULL;
     for (size_t i = 0; i < b->n_spare; i++) {
         struct entry *e = at(t, b->spare, i);
         if (e->seen_s != 0 && e->fails == 0 &&
-            (best == NULL || e->seen_s > best->seen_s)) {
+            (best == NULL || e->seen_s > best->seen_s) && may_replace(t, e, old)) {
             best = e;
         }
     }
@@ -501,7 +514,7 @@ void table_failed(struct table *t, const struct dht_id *id, const struct addr *a
     if (e->fails < TABLE_FAILS_DROP) {
         e->fails++;
     }
-    struct entry *spare = e->fails < TABLE_FAILS_REPLACE ? NULL : best_spare(t, b);
+    struct entry *spare = e->fails < TABLE_FAILS_REPLACE ? NULL : best_spare(t, b, e);
     if (spare != NULL) {
         memcpy(e, spare, t->stride);
         take_out(t, b->spare, &b->n_spare, spare);

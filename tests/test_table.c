@@ -201,6 +201,28 @@ Test(table, one_entry_an_address)
     table_free(t);
 }
 
+Test(table, a_spare_whose_address_is_taken_takes_no_place)
+{
+    struct table *t = table_new(&self, &v4);
+    struct dht_id id = id_in(6), waiting = id_in(6), now = id_in(7);
+    struct addr a = address(1), w = address(2);
+    cr_assert(table_answered(t, &id, &a, 30, 0));
+    cr_assert_eq(fill(t, 6, 100, 7), 7);
+    cr_assert_not(table_answered(t, &waiting, &w, 30, 0), "full");
+    cr_assert(table_answered(t, &now, &w, 30, 0), "it has another id now");
+    for (int i = 0; i < TABLE_FAILS_DROP; i++) {
+        table_failed(t, &id, &a);
+    }
+    struct table_node got;
+    unsigned found = 0;
+    for (size_t pos = 0; table_next(t, &pos, &got);) {
+        found += addr_eq(&got.addr, &w);
+    }
+    cr_assert_eq(found, 1);
+    cr_assert_eq(table_count(t), 8, "the place stays empty");
+    table_free(t);
+}
+
 Test(table, an_id_stays_where_it_answers)
 {
     struct table *t = table_new(&self, &v4);
