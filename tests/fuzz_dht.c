@@ -258,9 +258,11 @@ static void check_done(struct begun *b, const struct dht_result *r)
     assert(r->n.closest <= 2 * LOOKUP_K && r->n.asked <= 2 * LOOKUP_ASKED_MAX);
     assert(b->kind == PING || r->n.answered <= r->n.asked);
     for (unsigned i = 0; i < r->n_closest; i++) {
-        struct met *m = meet(&r->closest[i].addr);
+        const struct addr *a = &r->closest[i].addr;
+        const struct met *m = b->kind == GET_AT ? NULL : meet(a); /* hearsay */
         assert(m == NULL || m->answered);
-        assert(i == 0 || b->kind == GET_AT ||
+        assert(addr_is_dialable(a) && (f.c.may_send == NULL || may_send(NULL, a)));
+        assert(i == 0 ||
                dht_id_cmp(&b->target, &r->closest[i - 1].id, &r->closest[i].id) <= 0);
     }
     b->alive = b->keeps;
@@ -282,7 +284,7 @@ static void check_value(struct begun *b, const struct dht_event *e)
         return;
     }
     assert(b->kind == GET_MUTABLE || b->kind == GET_AT);
-    assert(e->u.value.is_mutable && (!b->has_value || e->u.value.seq > b->seq));
+    assert(e->u.value.is_mutable);
     for (uint8_t i = 0; i < FORGE_ITEMS && !known; i++) {
         const struct item *made = forge_item(i);
         known = made->k != NULL && made->seq == e->u.value.seq && made->v.n == it.v.n &&
@@ -291,6 +293,7 @@ static void check_value(struct begun *b, const struct dht_event *e)
                 dht_id_eq(forge_target(i & FORGE_KIND_MASK), &b->target);
     }
     assert(known);
+    assert(e->u.value.seq > b->seq || (b->seq == 0 && !b->has_value));
     b->has_value = true;
     b->seq = e->u.value.seq;
 }
@@ -515,7 +518,8 @@ static int start_item(struct begun *b, const uint8_t a[STEP_LEN])
                                (a[3] & 1) != 0, f.now_ms, &b->op);
     case GET_AT:
         b->target = *forge_target(FORGE_SIGNED);
-        return dht_get_mutable_at(f.d, &at, forge_item(FORGE_SIGNED)->k, f.now_ms,
+        b->seq = a[3] >> 3 & 3;
+        return dht_get_mutable_at(f.d, &at, forge_item(FORGE_SIGNED)->k, b->seq, f.now_ms,
                                   &b->op);
     default:
         b->keeps = (a[3] & 1) != 0;
