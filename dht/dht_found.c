@@ -52,7 +52,8 @@ static void found_immutable(struct dht *d, struct op *op, unsigned side, uint16_
 {
     struct item it = {.v = m->v};
     if ((m->has & KRPC_V) == 0 || !item_is(&it, &op->target)) {
-        op->lacked[side] = op->lacked[side] || op->held[side] > 0;
+        bool should = op->held[side] > 0 && lookup_is_near(op->l[side], slot);
+        op->lacked[side] = op->lacked[side] || should;
         return;
     }
     lookup_has_copy(op->l[side], slot);

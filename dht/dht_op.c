@@ -358,12 +358,14 @@ static uint64_t retry_at(const struct dht *d, const struct addr *a, uint64_t now
     return now_ms + (wait > 0 ? wait : BUSY_MS);
 }
 
-static void pump_look(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
+/* Asks at most so many more. */
+static void pump_look(struct dht *d, struct op *op, unsigned side, unsigned most,
+                      uint64_t now_ms)
 {
     struct lookup *l = op->l[side];
     struct table_node who;
     uint16_t slot;
-    while (lookup_next(l, now_ms, &who, &slot)) {
+    for (unsigned n = 0; n < most && lookup_next(l, now_ms, &who, &slot); n++) {
         struct krpc_msg m;
         look_query(d, op, side, &m);
         if (op_query(d, op, CALL_LOOK, &who, slot, &m, now_ms) != 0) {
@@ -388,12 +390,12 @@ static void pump_store(struct dht *d, struct op *op, unsigned side, uint64_t now
 }
 
 /* An immutable value that was found is the same everywhere; what is left is to see
- * whether it is kept well. Those tell who were asked along with the first who had it:
- * nobody else is asked while none of them lacks it. */
-static bool is_asking_enough(const struct op *op, unsigned side)
+ * whether it is kept well. Those tell who were asked along with the first who had it, and
+ * then one after the other, as long as none of the closest lacks it. */
+static bool is_sampled(const struct op *op, unsigned side)
 {
     return op->kind == OP_GET && !op->item.is_mutable && op->held[side] > 0 &&
-           !op->lacked[side] && lookup_waits(op->l[side]);
+           !op->lacked[side];
 }
 
 /* Whether something is to be stored after the lookups; then it has begun. */
@@ -424,10 +426,11 @@ static bool begin_store(struct op *op, uint64_t now_ms)
 static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
 {
     if (op->phase == OP_LOOKS) {
-        if (is_asking_enough(op, side) || op_is_held_well(op, side)) {
-            return lookup_waits(op->l[side]);
+        bool waits = lookup_waits(op->l[side]), sampled = is_sampled(op, side);
+        if (op_is_held_well(op, side) || (sampled && waits)) {
+            return waits;
         }
-        pump_look(d, op, side, now_ms);
+        pump_look(d, op, side, sampled ? 1 : LOOKUP_ASKED_MAX, now_ms);
         return lookup_state(op->l[side], now_ms) == LOOKUP_RUNNING;
     }
     pump_store(d, op, side, now_ms);

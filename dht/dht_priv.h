@@ -104,7 +104,7 @@ struct op {
     struct dht_id at;
     struct lookup *l[SIDES];
     uint8_t held[SIDES]; /* answers that had the immutable value */
-    bool lacked[SIDES];  /* one that came after the first of them had it not */
+    bool lacked[SIDES];  /* one of the closest, after the first of them, had it not */
     uint64_t begun_ms;   /* this round; or created, while it waits */
     uint64_t next_ms;
     struct op_item item; /* to put, or the newest found */

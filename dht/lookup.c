@@ -428,6 +428,20 @@ bool lookup_waits(const struct lookup *l)
     return l->asked_now > 0;
 }
 
+bool lookup_is_near(const struct lookup *l, uint16_t slot)
+{
+    const struct node *node = node_const(l, slot);
+    size_t nearer = 0;
+    for (size_t i = 0; node != NULL && i < l->n; i++) {
+        const struct node *other = &l->node[l->order[i]];
+        if (other == node) {
+            return nearer < LOOKUP_K;
+        }
+        nearer += counts(l, other) ? 1 : 0;
+    }
+    return false;
+}
+
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
     struct set s = {.n = 0};

@@ -93,6 +93,8 @@ void lookup_failed(struct lookup *l, uint16_t slot);
 
 /* Whether somebody was asked who has not answered and is not slow yet. */
 bool lookup_waits(const struct lookup *l);
+/* Whether it is one of the closest LOOKUP_K, as far as is known now. */
+bool lookup_is_near(const struct lookup *l, uint16_t slot);
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms);
 /* Whether the closest k have answered, as far as is known now. */
 bool lookup_is_complete(const struct lookup *l);

@@ -380,6 +380,22 @@ Test(lookup, what_could_not_be_sent_is_sent_later)
 
 /* ---- storing ---- */
 
+Test(lookup, who_is_near_as_far_as_is_known)
+{
+    struct lookup *l = start(false, false);
+    uint16_t slots[16];
+    add(l, 0, 4, 10);
+    cr_assert_eq(ask(l, 0, slots), 4);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert(lookup_is_near(l, slots[i]), "%u", i);
+    }
+    add(l, 10, 8, 20);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_not(lookup_is_near(l, slots[i]), "%u", i);
+    }
+    lookup_free(l);
+}
+
 static struct lookup *with_tokens(unsigned n)
 {
     struct lookup *l = start(true, false);
