@@ -20,9 +20,11 @@ static const uint32_t scatter = 0x9e3779b1, gather = 0x0e8b2f51;
 struct parcel {
     struct parcel *next;
     uint64_t at_ms;
-    uint32_t to, life;             /* host; behind the last of them, guest */
-    uint32_t from_host, from_life; /* of a datagram */
-    size_t len;                    /* 0: it is time to wake */
+    uint32_t to, life; /* host; behind the last of them guests, then strangers */
+    struct addr from;  /* of a datagram, as it says */
+    uint8_t part;
+    bool forged;
+    size_t len; /* 0: it is time to wake */
     uint8_t bytes[];
 };
 
@@ -41,9 +43,19 @@ struct shard {
     pthread_t thread;
 };
 
+/* Numbered behind the hosts, and found by their address in places, which are twice as
+ * many at least; 0: free. */
+struct strangers {
+    struct addr *a;
+    uint64_t *random;
+    uint32_t *place;
+    uint32_t n, places;
+};
+
 struct dw {
     struct dw_config c;
     struct dw_host *host;
+    struct strangers strangers;
     struct shard shard[DW_SHARDS];
     uint64_t now_ms, random;
     uint16_t latency_ms[LATENCIES]; /* one way */
@@ -110,6 +122,94 @@ static bool addr_host(const struct dw *w, const struct addr *a, uint32_t *host,
     return addr_eq(&check, a);
 }
 
+/* Whose address it is, host or guest. */
+static bool addr_owner(const struct dw *w, const struct addr *a, uint32_t *to,
+                       uint32_t *life)
+{
+    struct addr check;
+    dw_guest_addr(a->ip[1], &check);
+    if (!addr_eq(a, &check)) {
+        return addr_host(w, a, to, life);
+    }
+    *to = w->c.hosts + a->ip[1];
+    *life = 0;
+    return true;
+}
+
+/* The number of a stranger, and back. */
+static uint32_t stranger(const struct dw *w, uint32_t i)
+{
+    return w->c.hosts + DW_GUESTS_MAX + i;
+}
+
+static uint32_t stranger_index(const struct dw *w, uint32_t who)
+{
+    return who - w->c.hosts - DW_GUESTS_MAX;
+}
+
+static uint32_t *stranger_place(const struct strangers *s, const struct addr *a)
+{
+    uint64_t state = (uint64_t)a->ip[0] << 40 | (uint64_t)a->ip[1] << 32 |
+                     (uint64_t)a->ip[2] << 24 | (uint64_t)a->ip[3] << 16 | a->port;
+    uint32_t i = (uint32_t)next_random(&state) & (s->places - 1);
+    while (s->place[i] != 0 && !addr_eq(&s->a[s->place[i] - 1], a)) {
+        i = (i + 1) & (s->places - 1);
+    }
+    return &s->place[i];
+}
+
+static void grow(struct strangers *s)
+{
+    uint32_t places = s->places == 0 ? 64 : 2 * s->places;
+    s->a = realloc(s->a, places / 2 * sizeof *s->a);
+    s->random = realloc(s->random, places / 2 * sizeof *s->random);
+    free(s->place);
+    s->place = calloc(places, sizeof *s->place);
+    assert(s->a != NULL && s->random != NULL && s->place != NULL);
+    s->places = places;
+    for (uint32_t i = 0; i < s->n; i++) {
+        *stranger_place(s, &s->a[i]) = i + 1;
+    }
+}
+
+uint32_t dw_stranger(struct dw *w, const struct addr *a)
+{
+    struct strangers *s = &w->strangers;
+    uint32_t host, life;
+    assert(!addr_host(w, a, &host, &life));
+    if (s->n == s->places / 2) {
+        grow(s);
+    }
+    uint32_t *place = stranger_place(s, a);
+    if (*place == 0) {
+        s->a[s->n] = *a;
+        s->random[s->n] = next_random(&w->random);
+        *place = ++s->n;
+    }
+    return stranger(w, *place - 1);
+}
+
+/* life: of a host. */
+static bool find(const struct dw *w, const struct addr *a, uint32_t *who, uint32_t *life)
+{
+    if (addr_owner(w, a, who, life)) {
+        return true;
+    }
+    if (w->strangers.n == 0 || *stranger_place(&w->strangers, a) == 0) {
+        return false;
+    }
+    *who = stranger(w, *stranger_place(&w->strangers, a) - 1);
+    *life = 0;
+    return true;
+}
+
+bool dw_find(const struct dw *w, const struct addr *a, uint32_t *who)
+{
+    uint32_t life;
+    return find(w, a, who, &life) && (*who >= w->c.hosts || (w->host[*who].d != NULL &&
+                                                             w->host[*who].life == life));
+}
+
 /* Quantiles of a log-normal distribution, halved: its median is the round trip's. */
 static void make_latencies(struct dw *w)
 {
@@ -129,20 +229,6 @@ static uint64_t latency(struct dw *w, uint32_t a, uint32_t b, uint64_t *random)
     uint64_t state = pair ^ w->c.seed;
     uint64_t ms = w->latency_ms[next_random(&state) % LATENCIES];
     return ms + next_random(random) % (ms / 8 + 1);
-}
-
-/* Whose address it is, host or guest. */
-static bool addr_owner(const struct dw *w, const struct addr *a, uint32_t *to,
-                       uint32_t *life)
-{
-    struct addr check;
-    dw_guest_addr(a->ip[1], &check);
-    if (!addr_eq(a, &check)) {
-        return addr_host(w, a, to, life);
-    }
-    *to = w->c.hosts + a->ip[1];
-    *life = 0;
-    return true;
 }
 
 /* ---- queues ---- */
@@ -167,7 +253,8 @@ static void queue(struct shard *s, struct parcel *it)
 /* All guests are of one shard: what reaches them is in the order of time. */
 static uint32_t shard_index(const struct dw *w, uint32_t host)
 {
-    return host < w->c.hosts ? host % DW_SHARDS : 0;
+    bool guest = host >= w->c.hosts && host < w->c.hosts + DW_GUESTS_MAX;
+    return guest ? 0 : host % DW_SHARDS;
 }
 
 static struct shard *shard_of(struct dw *w, uint32_t host)
@@ -205,29 +292,47 @@ static void plan(struct shard *s, uint32_t i)
     queue(s, it);
 }
 
-static void send_out(struct shard *s, uint32_t i, const struct dht_out *out)
+/* Where no host may send to, whoever told it to. */
+static bool is_forbidden(const struct addr *own, const struct addr *a)
+{
+    return !addr_is_dialable(a) || addr_is_private(a) || addr_eq(own, a);
+}
+
+static void transmit(struct shard *s, uint32_t who, const struct addr *from,
+                     const struct addr *dest, const uint8_t *p, size_t len)
 {
     struct dw *w = s->w;
-    struct dw_host *h = &w->host[i];
+    bool host = who < w->c.hosts;
+    uint64_t *random =
+        host ? &w->host[who].random : &w->strangers.random[stranger_index(w, who)];
     uint32_t to, life;
+    bool exists = find(w, dest, &to, &life);
     s->sums.datagrams++;
-    s->sums.bytes += out->len + DW_IP_HEADERS;
-    if (h->silent || !addr_owner(w, &out->dest, &to, &life) ||
-        unit(&h->random) < w->c.loss) {
+    s->sums.bytes += len + DW_IP_HEADERS;
+    s->sums.stray += host && !exists;
+    s->sums.forbidden += host && is_forbidden(&w->host[who].addr, dest);
+    if ((host && w->host[who].silent) || !exists || unit(random) < w->c.loss) {
         s->sums.lost++;
         return;
     }
-    struct parcel *it =
-        parcel_new(to, s->now_ms + latency(w, i, to, &h->random), out->len);
+    struct parcel *it = parcel_new(to, s->now_ms + latency(w, who, to, random), len);
     it->life = life;
-    it->from_host = i;
-    it->from_life = h->life;
-    memcpy(it->bytes, out->bytes, out->len);
+    it->from = *from;
+    it->part = host ? w->host[who].part : 0;
+    it->forged = !addr_eq(from, host ? &w->host[who].addr
+                                     : &w->strangers.a[stranger_index(w, who)]);
+    memcpy(it->bytes, p, len);
     if (shard_of(w, to) == s) {
         queue(s, it);
     } else {
         push(&s->outbox[shard_index(w, to)], it);
     }
+}
+
+void dw_send(struct dw *w, uint32_t who, const struct addr *from, const struct addr *to,
+             const uint8_t *p, size_t len)
+{
+    transmit(shard_of(w, who), who, from, to, p, len);
 }
 
 static void drain(struct shard *s, uint32_t i)
@@ -236,7 +341,7 @@ static void drain(struct shard *s, uint32_t i)
     struct dht_out out;
     struct dht_event e;
     while (dht_next_out(h->d, &out)) {
-        send_out(s, i, &out);
+        transmit(s, i, &h->addr, &out.dest, out.bytes, out.len);
     }
     while (dht_next_event(h->d, &e)) {
         s->sums.events++;
@@ -255,30 +360,42 @@ static bool is_query(const struct parcel *it)
     return it->len >= n && memcmp(it->bytes + it->len - n, end, n) == 0;
 }
 
-static void parcel_source(const struct dw *w, const struct parcel *it, struct addr *out)
+/* Shows a datagram to the caller; true: he keeps it. */
+static bool show(struct shard *s, const struct parcel *it, const struct addr *to)
 {
-    if (it->from_host < w->c.hosts) {
-        host_addr(w, it->from_host, it->from_life, out);
-    } else {
-        dw_guest_addr(it->from_host - w->c.hosts, out);
-    }
+    struct dw *w = s->w;
+    struct dw_arrival l = {
+        .from = it->from,
+        .to = *to,
+        .at = it->to,
+        .p = it->bytes,
+        .len = it->len,
+        .now_ms = s->now_ms,
+    };
+    return w->c.on_letter != NULL && w->c.on_letter(w->c.ctx, &l);
 }
 
 static void deliver(struct shard *s, const struct parcel *it)
 {
     struct dw *w = s->w;
+    if (it->to >= w->c.hosts) {
+        (void)show(s, it, &w->strangers.a[stranger_index(w, it->to)]);
+        return;
+    }
     struct dw_host *h = &w->host[it->to];
-    bool guest = it->from_host >= w->c.hosts;
-    uint8_t part = guest ? 0 : w->host[it->from_host].part;
-    if (h->d == NULL || h->life != it->life || h->silent || h->part != part ||
+    if (h->d == NULL || h->life != it->life || h->silent || h->part != it->part ||
         (h->read_only && is_query(it))) {
         s->sums.lost++;
         return;
     }
     s->mark = (s->mark ^ it->at_ms ^ it->to) * 0x100000001b3u + it->len;
-    struct addr source;
-    parcel_source(w, it, &source);
-    (void)dht_recv(h->d, &source, it->bytes, it->len, s->now_ms);
+    if (show(s, it, &h->addr)) {
+        return;
+    }
+    int rc = dht_recv(h->d, &it->from, it->bytes, it->len, s->now_ms);
+    bool answer = it->forged && !is_query(it);
+    s->sums.forged += answer;
+    s->sums.forged_taken += answer && rc == 0;
     if (dht_deadline(h->d) <= s->now_ms) {
         dht_tick(h->d, s->now_ms);
     }
@@ -303,7 +420,7 @@ static void run_step(struct shard *s, uint64_t until_ms)
             struct parcel *it = slot->first;
             slot->first = it->next;
             slot->last = it->next == NULL ? NULL : slot->last;
-            if (it->to >= s->w->c.hosts) {
+            if (it->to >= s->w->c.hosts && it->to < s->w->c.hosts + DW_GUESTS_MAX) {
                 push(&s->guests, it);
                 continue;
             }
@@ -390,6 +507,9 @@ void dw_free(struct dw *w)
     }
     (void)pthread_barrier_destroy(&w->begin);
     (void)pthread_barrier_destroy(&w->end);
+    free(w->strangers.a);
+    free(w->strangers.random);
+    free(w->strangers.place);
     free(w->host);
     free(w);
 }
@@ -537,14 +657,15 @@ void dw_guest_send(struct dw *w, uint32_t i, uint64_t at_ms, const struct addr *
 {
     uint32_t to, life, from = w->c.hosts + i;
     assert(i < DW_GUESTS_MAX && at_ms <= w->now_ms && at_ms + DW_STEP_MS >= w->now_ms);
-    if (!addr_owner(w, dest, &to, &life) || unit(&w->random) < w->c.loss) {
+    if (!find(w, dest, &to, &life) || unit(&w->random) < w->c.loss) {
         return;
     }
     uint64_t arrives = at_ms + latency(w, from, to, &w->random);
     struct parcel *it = parcel_new(to, arrives > w->now_ms ? arrives : w->now_ms, len);
     it->life = life;
-    it->from_host = from;
-    it->from_life = 0;
+    dw_guest_addr(i, &it->from);
+    it->part = 0;
+    it->forged = false;
     memcpy(it->bytes, p, len);
     queue(shard_of(w, to), it);
 }
@@ -561,7 +682,7 @@ bool dw_guest_next(struct dw *w, struct dw_letter *out)
     out->guest = it->to - w->c.hosts;
     out->at_ms = it->at_ms;
     out->len = it->len < sizeof out->bytes ? it->len : sizeof out->bytes;
-    parcel_source(w, it, &out->from);
+    out->from = it->from;
     memcpy(out->bytes, it->bytes, out->len);
     free(it);
     return true;
@@ -578,6 +699,10 @@ void dw_sums(const struct dw *w, struct dw_sums *out)
         out->bytes += s->bytes;
         out->lost += s->lost;
         out->events += s->events;
+        out->stray += s->stray;
+        out->forbidden += s->forbidden;
+        out->forged += s->forged;
+        out->forged_taken += s->forged_taken;
     }
 }
 

@@ -5,6 +5,10 @@
  * A host behind a NAT gets answers, but no queries. Guests are addresses of the caller's,
  * who sends and receives himself, between two steps.
  *
+ * Beside the hosts there may be strangers: addresses that are none of theirs, an
+ * attacker's or a victim's. What they do with a datagram is the caller's business, who
+ * may also read, and take away, what arrives at a host, and may send as anybody.
+ *
  * The hosts are divided into DW_SHARDS, each with its own queue, which run in threads of
  * their own for DW_STEP_MS at a time: no datagram arrives sooner. So the outcome depends
  * on the seed alone. Between two steps the caller may do as he likes. */
@@ -25,6 +29,15 @@ enum {
     DW_IP_HEADERS = 28, /* of IPv4 and UDP, counted with the bytes */
 };
 
+/* A datagram that has arrived. */
+struct dw_arrival {
+    struct addr from, to;
+    uint32_t at; /* a host, or what dw_stranger() gave */
+    const uint8_t *p;
+    size_t len;
+    uint64_t now_ms;
+};
+
 struct dw_config {
     uint32_t hosts;
     uint64_t seed;
@@ -37,6 +50,8 @@ struct dw_config {
     /* An event of a host, in one of the shards' threads. */
     void (*on_event)(void *ctx, uint32_t host, const struct dht_event *e,
                      uint64_t now_ms);
+    /* True: a host is not to see it. In one of the shards' threads; may be NULL. */
+    bool (*on_letter)(void *ctx, const struct dw_arrival *l);
 };
 
 struct dw_host {
@@ -60,6 +75,14 @@ struct dw_host *dw_host(struct dw *w, uint32_t i);
 uint32_t dw_count(const struct dw *w);
 /* Starts a host, or in place of the one there was another. */
 void dw_start(struct dw *w, uint32_t i);
+/* Somebody at an address that is no host's, in use or once used: his number. */
+uint32_t dw_stranger(struct dw *w, const struct addr *a);
+/* Who is at this address; false: nobody. */
+bool dw_find(const struct dw *w, const struct addr *a, uint32_t *who);
+/* Host or stranger `who` sends a datagram that seems to come from `from`. Between steps,
+ * or from within on_letter() for a datagram at who. */
+void dw_send(struct dw *w, uint32_t who, const struct addr *from, const struct addr *to,
+             const uint8_t *p, size_t len);
 /* Runs one step. */
 void dw_step(struct dw *w);
 /* Must be called when something was begun at a host. */
@@ -92,6 +115,10 @@ bool dw_guest_next(struct dw *w, struct dw_letter *out);
 struct dw_sums {
     uint64_t datagrams, bytes, lost, events;
     uint64_t births;
+    uint64_t stray;     /* of hosts, to addresses that are nobody's */
+    uint64_t forbidden; /* … that nobody can be at, that are local, or their own */
+    uint64_t forged, forged_taken; /* answers not from where they seem to come from, and
+                                    * those that a host believed */
 };
 void dw_sums(const struct dw *w, struct dw_sums *out);
 void dw_reset(struct dw *w);

@@ -1,9 +1,13 @@
 /* Many DHT nodes on one virtual network: they join, fill their tables, store items, and
  * look them up while hosts come and go and datagrams are lost.
  *
- *   sim_dht                    the runs of ./test: 1,000 nodes, fixed seeds and a fresh
- * one sim_dht --nodes N [--churn MIN] [--loss PCT] [--readonly PCT] [--dead PCT]
+ *   sim_dht                    the runs of ./test: 1,000 nodes, fixed seeds, a fresh one
+ *   sim_dht --nodes N [--churn MIN] [--loss PCT] [--readonly PCT] [--dead PCT]
  *           [--part PCT] [--lookups N] [--minutes MIN] [--seed S] [--threads 1|2]
+ *   sim_dht --attack NAME[:N] [--nodes N] [--nets N] [--bep42 0|1] [--spread 0|1]
+ *           [--loss PCT] [--seed S]
+ *   sim_dht --bounds NAME      the runs of ./test with that attack, and what must hold
+ *   sim_dht --help
  *
  * --churn is the median of a session, --dead kills that share just before the lookups,
  * --part cuts that share off for two minutes before them, --minutes is the time over
@@ -30,6 +34,7 @@
 
 #include <sodium.h>
 
+#include "dht_siege.h"
 #include "dht_world.h"
 
 enum {
@@ -52,6 +57,8 @@ struct options {
     uint32_t nodes, lookups, threads;
     double churn_min, loss, read_only, dead, part, minutes;
     uint64_t seed;
+    struct siege_options siege; /* name: NULL for none */
+    bool test;                  /* … with the bounds of ./test */
 };
 
 struct stored {
@@ -499,10 +506,26 @@ static void test(void)
     check(f.mark == again.mark, o.seed, "one seed, two outcomes");
 }
 
-static bool option(const char *name, const char *value, struct options *o)
+/* NAME or NAME:N. */
+static bool attack_option(const char *name, char *value, struct options *o)
+{
+    char *n = strchr(value, ':');
+    o->test = strcmp(name, "--bounds") == 0;
+    o->siege.name = value;
+    if (n != NULL) {
+        *n = 0;
+        o->siege.n = (uint32_t)strtoul(n + 1, NULL, 10);
+    }
+    return true;
+}
+
+static bool option(const char *name, char *value, struct options *o)
 {
     char *end;
     double v = strtod(value, &end);
+    if (strcmp(name, "--attack") == 0 || strcmp(name, "--bounds") == 0) {
+        return attack_option(name, value, o);
+    }
     if (*end != 0 || v < 0) {
         return false;
     }
@@ -526,10 +549,30 @@ static bool option(const char *name, const char *value, struct options *o)
         o->threads = (uint32_t)v;
     } else if (strcmp(name, "--minutes") == 0) {
         o->minutes = v;
+    } else if (strcmp(name, "--nets") == 0) {
+        o->siege.nets = (uint32_t)v;
+    } else if (strcmp(name, "--bep42") == 0) {
+        o->siege.odd = v == 0;
+    } else if (strcmp(name, "--spread") == 0) {
+        o->siege.spread = v != 0;
     } else {
         return false;
     }
     return true;
+}
+
+static int usage(void)
+{
+    printf("sim_dht                  the runs of ./test\n"
+           "sim_dht --nodes N ...    one run; see the head of tests/sim_dht.c\n"
+           "sim_dht --bounds NAME    the runs of ./test with that attack\n"
+           "sim_dht --attack NAME[:N] [--nodes N] [--nets N] [--bep42 0|1]\n"
+           "        [--spread 0|1] [--loss PCT] [--seed S]\n\n");
+    siege_help();
+    printf("\n--nets     /24s that the attacker of sybil and eclipse has (one each)\n"
+           "--bep42 0  their ids do not fit their addresses\n"
+           "--spread 1 they stand where honest nodes should, not all at the target\n");
+    return 2;
 }
 
 int main(int argc, char **argv)
@@ -541,9 +584,14 @@ int main(int argc, char **argv)
     }
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || !option(argv[i], argv[i + 1], &o) || o.nodes == 0) {
-            fprintf(stderr, "see the head of tests/sim_dht.c\n");
-            return 2;
+            return usage();
         }
+    }
+    if (o.siege.name != NULL) {
+        o.siege.nodes = o.nodes;
+        o.siege.seed = o.seed;
+        o.siege.loss = o.loss;
+        return (o.test ? siege_test(o.siege.name) : siege_run(&o.siege)) ? 0 : 1;
     }
     print_head();
     if (argc == 1) {
