@@ -10,7 +10,7 @@
 #include "dht/proved.h"
 #include "dht/token.h"
 
-enum { NET_GAP_PART = 10, NET_BURST_TIMES = 10, PEERS_BYTES = 700 };
+enum { NET_GAP_PART = 10, NET_BURST_TIMES = 10, PEERS_BYTES = 700, KEPT_PART = 4 };
 
 static const struct bucket_rate verify_rate = {SERVER_VERIFIES_BURST,
                                                SERVER_VERIFIES_PER_S, 1000};
@@ -23,7 +23,7 @@ struct server {
     struct shelf *shelf;
     struct limit each, nets, large;
     struct proved proved;
-    struct bucket bytes, verifies;
+    struct bucket bytes, open_bytes, verifies;
     struct server_stats stats;
 };
 
@@ -483,10 +483,20 @@ static bool may_ask(struct server *s, const struct addr *from, uint64_t now_ms)
            limit_take(&s->nets, net.b, sizeof net.b, now_ms);
 }
 
-static bool may_send(struct server *s, size_t len, uint64_t now_ms)
+/* A part of what is sent is kept for those who have proved themselves: whoever forges
+ * addresses can use up the rest. */
+static bool may_send(struct server *s, const struct addr *to, size_t len, uint64_t now_ms)
 {
-    const struct bucket_rate rate = {s->config.bytes_burst, s->config.bytes_per_s, 1000};
-    return s->config.bytes_per_s == 0 || bucket_take(&s->bytes, &rate, len, now_ms);
+    const uint64_t burst = s->config.bytes_burst, per_s = s->config.bytes_per_s;
+    const struct bucket_rate rate = {burst, per_s, 1000};
+    const struct bucket_rate open = {burst - burst / KEPT_PART, per_s - per_s / KEPT_PART,
+                                     1000};
+    if (per_s == 0) {
+        return true;
+    }
+    return (proved_has(&s->proved, to, now_ms) ||
+            bucket_take(&s->open_bytes, &open, len, now_ms)) &&
+           bucket_take(&s->bytes, &rate, len, now_ms);
 }
 
 size_t server_answer(struct server *s, const struct krpc_msg *query,
@@ -508,7 +518,7 @@ size_t server_answer(struct server *s, const struct krpc_msg *query,
     j.len_max = SERVER_SMALL_MAX;
     dispatch(&j);
     size_t len = krpc_encode(&j.r, out, j.len_max);
-    if (len == 0 || !may_send(s, len, now_ms)) {
+    if (len == 0 || !may_send(s, from, len, now_ms)) {
         s->stats.silent++;
         return 0;
     }
