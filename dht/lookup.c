@@ -7,6 +7,8 @@ enum {
     SUBNET4_LEN = 3,
     SUBNET6_LEN = 6,
     STORE_MAX = LOOKUP_K + LOOKUP_SPARES,
+    SET_MAX = STORE_MAX + LOOKUP_PICKS,
+    CROWD_MAX = 24, /* candidates closer than the closest honest one should be */
     /* A slot: the index, above it how often that place was taken anew. */
     INDEX_BITS = 6,
     GENERATIONS = 511,
@@ -38,6 +40,8 @@ struct node {
     uint8_t depth, tries, token_len;
     bool has_copy, spare, confirm, named_seq;
     bool fits; /* the id fits the address (BEP 42) */
+    bool shut; /* nobody answers at this address */
+    bool beside;
     uint16_t gen, teller;
     uint8_t *token; /* ours; NULL: none */
     uint64_t not_before_ms;
@@ -49,7 +53,8 @@ struct lookup {
     struct node node[LOOKUP_NODES_MAX];
     uint8_t order[LOOKUP_NODES_MAX]; /* indices, the closest first */
     uint8_t n;
-    uint8_t k; /* of the closest, how many are to answer */
+    uint8_t stores; /* how many are to store */
+    uint8_t k;      /* of the closest, how many are to answer */
     uint8_t asked_now, slow_now;
     uint16_t asked;
 };
@@ -123,8 +128,12 @@ static bool is_welcome(const struct lookup *l, const struct table_node *n,
         if ((id && addr) || ((id || addr) && other->state == NODE_ANSWERED)) {
             return false;
         }
-        near += other->teller == teller && other->state != NODE_FAILED &&
-                same_subnet(l, &other->n.addr, &n->addr);
+        if (other->teller == teller && same_subnet(l, &other->n.addr, &n->addr)) {
+            if (addr_eq_ip(&other->n.addr, &n->addr)) {
+                return false; /* a table has one entry an address */
+            }
+            near += other->state != NODE_FAILED;
+        }
     }
     return near < LOOKUP_SUBNET_MAX;
 }
@@ -164,7 +173,7 @@ static size_t last_told(const struct lookup *l, uint16_t teller, size_t place)
 static bool is_idle(const struct node *node)
 {
     return node->state == NODE_SLOW || node->state == NODE_FAILED ||
-           node->state == NODE_MOOT;
+           node->state == NODE_MOOT || node->shut;
 }
 
 /* The place in the order of who makes room for another at place: the farthest behind it
@@ -183,6 +192,29 @@ static size_t last_needed(const struct lookup *l, size_t place)
         }
     }
     return fresh == NOBODY || n_idle > LOOKUP_NODES_MAX / 2 ? idle : fresh;
+}
+
+/* How far an id is from the target, in units of the mean gap between honest ids. */
+static double gaps(const struct lookup *l, const struct dht_id *id)
+{
+    return dht_id_distance(&l->c.target, id) * (double)l->c.nodes;
+}
+
+/* The same, for a candidate with this id. Where more are closer to the target than the
+ * closest honest one should be than can be true, they push out one another only, not
+ * those who stand behind. */
+static size_t last_in_crowd(const struct lookup *l, size_t place, const struct dht_id *id)
+{
+    size_t fresh = NOBODY, crowd = 0;
+    if (l->c.nodes == 0 || gaps(l, id) >= 1) {
+        return last_needed(l, place);
+    }
+    while (crowd < l->n && gaps(l, &l->node[l->order[crowd]].n.id) < 1) {
+        const struct node *node = &l->node[l->order[crowd]];
+        fresh = node->state == NODE_NEW && crowd >= place ? crowd : fresh;
+        crowd++;
+    }
+    return crowd < CROWD_MAX ? last_needed(l, place) : fresh;
 }
 
 /* Takes out who stands at this place of the order; his index. What he answers later is
@@ -208,6 +240,30 @@ static uint8_t depth_below(const struct lookup *l, uint16_t teller)
     return node == NULL ? 1 : (uint8_t)(node->depth + 1);
 }
 
+/* Whether somebody was asked at this address and is silent: under another id nobody is
+ * there either, but who names it often would have us send there as often. */
+static bool is_shut(const struct lookup *l, const struct addr *a)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->node[i].shut && addr_eq(&l->node[i].n.addr, a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* index: of an unused node. */
+static void insert(struct lookup *l, size_t place, size_t index, const struct node *node)
+{
+    memmove(l->order + place + 1, l->order + place, l->n - place);
+    l->order[place] = (uint8_t)index;
+    l->n++;
+    uint16_t gen = l->node[index].gen;
+    l->node[index] = *node;
+    l->node[index].gen = gen;
+    l->node[index].fits = dht_id_fits(&node->n.id, &node->n.addr);
+}
+
 bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller)
 {
     if (!is_welcome(l, n, teller)) {
@@ -215,23 +271,38 @@ bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller)
     }
     size_t place = rank(l, &n->id), index = l->n;
     bool spent = is_spent(l, teller);
-    uint8_t depth = depth_below(l, teller);
+    struct node node = {.n = *n,
+                        .depth = depth_below(l, teller),
+                        .shut = is_shut(l, &n->addr),
+                        .teller = teller};
     if (spent || l->n == LOOKUP_NODES_MAX) {
-        size_t goes = spent ? last_told(l, teller, place) : last_needed(l, place);
+        size_t goes =
+            spent ? last_told(l, teller, place) : last_in_crowd(l, place, &n->id);
         if (goes == NOBODY) {
             return false;
         }
         place -= goes < place ? 1 : 0;
         index = take_out(l, goes);
     }
-    memmove(l->order + place + 1, l->order + place, l->n - place);
-    l->order[place] = (uint8_t)index;
-    l->n++;
-    l->node[index] = (struct node){.n = *n,
-                                   .depth = depth,
-                                   .fits = dht_id_fits(&n->id, &n->addr),
-                                   .gen = l->node[index].gen,
-                                   .teller = teller};
+    insert(l, place, index, &node);
+    return true;
+}
+
+bool lookup_add_beside(struct lookup *l, const struct table_node *n)
+{
+    size_t index = l->n;
+    struct node node = {.n = *n, .beside = true, .teller = LOOKUP_TABLE};
+    if (!is_welcome(l, n, LOOKUP_TABLE) || is_shut(l, &n->addr)) {
+        return false;
+    }
+    if (l->n == LOOKUP_NODES_MAX) {
+        size_t goes = last_needed(l, 0);
+        if (goes == NOBODY) {
+            return false;
+        }
+        index = take_out(l, goes);
+    }
+    insert(l, rank(l, &n->id), index, &node);
     return true;
 }
 
@@ -239,7 +310,7 @@ bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller)
 
 /* The candidates that may count among the closest, the closest first. */
 struct set {
-    const struct node *met[STORE_MAX];
+    const struct node *met[SET_MAX];
     size_t n;
 };
 
@@ -258,6 +329,7 @@ static bool counts(const struct lookup *l, const struct node *node)
 {
     switch ((enum node_state)node->state) {
     case NODE_NEW:
+        return !node->shut;
     case NODE_ASKED:
         return true;
     case NODE_ANSWERED:
@@ -312,6 +384,87 @@ static void choose(const struct lookup *l,
     }
 }
 
+/* Whether a node may be one more of those who stand as honest ids do, when there are n
+ * closer ones: by chance, of a thousand targets one has n + 1 ids closer than this (the
+ * quantiles of gamma distributions). The first three may stand anywhere. */
+static bool is_plausible(double gaps_away, size_t n)
+{
+    static const double least[LOOKUP_PICKS] = {0,    0,    0,    0.43, 0.74, 1.11,
+                                               1.52, 1.97, 2.45, 2.96, 3.49, 4.04,
+                                               4.61, 5.20, 5.79, 6.41};
+    return gaps_away >= least[n];
+}
+
+/* How many in s stand as honest ids do, if the network is `more` times as large as is
+ * known. */
+static size_t count_plausible(const struct lookup *l, const struct set *s, double more)
+{
+    size_t picks = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        picks += is_plausible(more * gaps(l, &s->met[i]->n.id), picks) ? 1 : 0;
+    }
+    return picks;
+}
+
+/* Whether some in s are closer than chance allows. Readers may err on the cheap side. */
+static bool is_crowd(const struct lookup *l, const struct set *s)
+{
+    return l->c.nodes > 0 && count_plausible(l, s, l->c.wary ? 1 : 1.25) < s->n;
+}
+
+/* When some of the closest in s are a crowd, those behind them who stand as honest ids do
+ * are taken, too. */
+static void pass_crowd(const struct lookup *l,
+                       bool (*which)(const struct lookup *, const struct node *),
+                       struct set *s)
+{
+    if (!is_crowd(l, s)) {
+        return;
+    }
+    const struct node *last = s->met[s->n - 1];
+    size_t picks = count_plausible(l, s, 1);
+    bool behind = false;
+    for (size_t i = 0; i < l->n && picks < LOOKUP_PICKS && s->n < SET_MAX; i++) {
+        const struct node *node = &l->node[l->order[i]];
+        if (behind && which(l, node) && is_plausible(gaps(l, &node->n.id), picks) &&
+            !shares_subnet(l, s, node)) {
+            s->met[s->n++] = node;
+            picks++;
+        }
+        behind = behind || node == last;
+    }
+}
+
+/* Those whose answers are wanted: the closest, and once they have answered, some behind a
+ * crowd, and those who are asked beside. */
+static void want(const struct lookup *l, size_t k, struct set *out)
+{
+    choose(l, counts, k, out);
+    for (size_t i = 0; i < out->n; i++) {
+        if (out->met[i]->state != NODE_ANSWERED) {
+            return;
+        }
+    }
+    pass_crowd(l, counts, out);
+    for (size_t i = 0; i < l->n && out->n < SET_MAX; i++) {
+        const struct node *node = &l->node[l->order[i]];
+        if (node->beside && (node->state == NODE_NEW || node->state == NODE_ASKED)) {
+            out->met[out->n++] = node;
+        }
+    }
+}
+
+/* Whether somebody is being asked there, under another id. */
+static bool is_busy(const struct lookup *l, const struct addr *a)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->node[i].state == NODE_ASKED && addr_eq(&l->node[i].n.addr, a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
                  uint16_t *slot)
 {
@@ -321,10 +474,11 @@ bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
         return false;
     }
     struct set s;
-    choose(l, counts, l->k, &s);
+    want(l, l->k, &s);
     for (size_t i = 0; i < s.n; i++) {
         const struct node *node = s.met[i];
-        if (node->state == NODE_NEW && node->not_before_ms <= now_ms) {
+        if (node->state == NODE_NEW && node->not_before_ms <= now_ms &&
+            !is_busy(l, &node->n.addr)) {
             *slot = slot_of(l, node);
             *who = node->n;
             l->node[node - l->node].state = NODE_ASKED;
@@ -400,6 +554,7 @@ bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *to
         return false;
     }
     node->state = NODE_ANSWERED;
+    node->shut = false;
     settle(l, node);
     keep_token(node, token);
     return true;
@@ -412,14 +567,27 @@ void lookup_slow(struct lookup *l, uint16_t slot)
         node->state = NODE_SLOW;
         l->asked_now--;
         l->slow_now++;
+        for (size_t i = 0; i < l->n; i++) {
+            l->node[i].shut =
+                l->node[i].shut || addr_eq(&l->node[i].n.addr, &node->n.addr);
+        }
+    }
+}
+
+void lookup_lost(struct lookup *l, uint16_t slot)
+{
+    struct node *node = node_at(l, slot);
+    if (node != NULL && stop_waiting(l, node)) {
+        node->state = NODE_FAILED;
     }
 }
 
 void lookup_failed(struct lookup *l, uint16_t slot)
 {
-    struct node *node = node_at(l, slot);
-    if (node != NULL && stop_waiting(l, node)) {
-        node->state = NODE_FAILED;
+    const struct node *node = node_at(l, slot);
+    lookup_lost(l, slot);
+    for (size_t i = 0; node != NULL && i < l->n; i++) {
+        l->node[i].shut = l->node[i].shut && !addr_eq(&l->node[i].n.addr, &node->n.addr);
     }
 }
 
@@ -446,12 +614,12 @@ enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 {
     struct set s = {.n = 0};
     bool waits = false;
-    choose(l, counts, l->k, &s);
+    want(l, l->k, &s);
     for (size_t i = 0; i < s.n; i++) {
         waits = waits || s.met[i]->state != NODE_ANSWERED;
     }
     bool out_of_queries = l->asked >= LOOKUP_ASKED_MAX && l->asked_now == 0;
-    if (s.n == l->k && !waits) {
+    if (s.n >= l->k && !waits) {
         return LOOKUP_COMPLETE;
     }
     if (now_ms >= l->end_ms) {
@@ -465,13 +633,20 @@ enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 bool lookup_is_complete(const struct lookup *l)
 {
     struct set s;
-    choose(l, counts, LOOKUP_K, &s);
+    want(l, LOOKUP_K, &s);
     for (size_t i = 0; i < s.n; i++) {
         if (s.met[i]->state != NODE_ANSWERED) {
             return false;
         }
     }
-    return s.n == LOOKUP_K;
+    return s.n >= LOOKUP_K;
+}
+
+bool lookup_is_crowded(const struct lookup *l)
+{
+    struct set s;
+    choose(l, has_answered, LOOKUP_K, &s);
+    return is_crowd(l, &s);
 }
 
 bool lookup_widen(struct lookup *l)
@@ -522,6 +697,7 @@ void lookup_count(const struct lookup *l, struct lookup_counts *out)
         const struct node *node = &l->node[l->order[i]];
         if (node->state == NODE_ANSWERED) {
             out->answered++;
+            out->beside = (uint16_t)(out->beside + node->beside);
             out->depth = node->depth > out->depth ? node->depth : out->depth;
         }
         bool silent = is_silent(l, node);
@@ -549,10 +725,13 @@ size_t lookup_closest(const struct lookup *l, struct table_node *out, size_t max
 
 /* ---- storing ---- */
 
-static void store_at(struct lookup *l, size_t max, bool spare)
+static size_t store_at(struct lookup *l, size_t max, bool spare)
 {
     struct set s;
     choose(l, has_answered, max, &s);
+    if (!spare) {
+        pass_crowd(l, has_answered, &s);
+    }
     for (size_t i = 0; i < s.n; i++) {
         struct node *chosen = &l->node[s.met[i] - l->node];
         if (chosen->token != NULL && chosen->store == STORE_NONE) {
@@ -560,13 +739,15 @@ static void store_at(struct lookup *l, size_t max, bool spare)
             chosen->spare = spare;
         }
     }
+    return s.n;
 }
 
 void lookup_store(struct lookup *l, uint64_t now_ms)
 {
     l->store_end_ms = now_ms + LOOKUP_STORE_MS;
-    store_at(l, LOOKUP_K, false);
-    store_at(l, STORE_MAX, true);
+    size_t n = store_at(l, LOOKUP_K, false);
+    l->stores = (uint8_t)(n > LOOKUP_K ? n : LOOKUP_K);
+    (void)store_at(l, STORE_MAX, true);
 }
 
 static size_t store_count(const struct lookup *l, enum store_state state)
@@ -581,7 +762,7 @@ static size_t store_count(const struct lookup *l, enum store_state state)
 bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
                        uint16_t *slot, struct krpc_view *token)
 {
-    if (store_count(l, STORE_ASKED) + store_count(l, STORE_DONE) >= LOOKUP_K) {
+    if (store_count(l, STORE_ASKED) + store_count(l, STORE_DONE) >= l->stores) {
         return false;
     }
     struct node *next = NULL;
@@ -661,7 +842,7 @@ bool lookup_names_seq(const struct lookup *l, uint16_t slot)
 
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms)
 {
-    if (now_ms >= l->store_end_ms || store_count(l, STORE_DONE) >= LOOKUP_K) {
+    if (now_ms >= l->store_end_ms || store_count(l, STORE_DONE) >= l->stores) {
         return true;
     }
     return store_count(l, STORE_ASKED) + store_count(l, STORE_WAITS) == 0;
@@ -692,6 +873,7 @@ void lookup_count_copies(const struct lookup *l, size_t *have, size_t *lack)
     struct set s;
     *have = *lack = 0;
     choose(l, has_answered, LOOKUP_K, &s);
+    pass_crowd(l, has_answered, &s);
     for (size_t i = 0; i < s.n; i++) {
         *have += s.met[i]->has_copy ? 1 : 0;
         *lack += s.met[i]->has_copy ? 0 : 1;

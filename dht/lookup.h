@@ -13,6 +13,12 @@
  * addresses cannot surround a target; and at most k / 2 whose id does not fit their
  * address (BEP 42), as long as there are others.
  *
+ * Where the network's size is known, ids that stand closer to the target than chance
+ * allows are not trusted alone: whoever can choose his ids stands in the middle, where
+ * the closest k are his. Then the lookup goes on, after those k, to the closest that
+ * stand as far apart as honest ids do, until there are LOOKUP_PICKS of that kind, and
+ * what is stored is stored there as well.
+ *
  * What a node says of others is hearsay: it never keeps away anybody else, and at most k
  * of what one node says is looked at. A slot names a candidate for as long as it is
  * remembered; once it has made room for a closer one, what is said of it is ignored. */
@@ -32,7 +38,8 @@ enum {
     LOOKUP_K = 8,
     LOOKUP_ALPHA = 4,
     LOOKUP_ALPHA_MAX = 8,
-    LOOKUP_SPARES = 4,      /* more than k that a value may be stored at */
+    LOOKUP_SPARES = 4, /* more than k that a value may be stored at */
+    LOOKUP_PICKS = 16, /* that stand as honest ids do, where others crowd the target */
     LOOKUP_NODES_MAX = 64,  /* candidates that are remembered */
     LOOKUP_SUBNET_MAX = 2,  /* … of one subnet, that one teller has named */
     LOOKUP_ASKED_MAX = 160, /* queries of one lookup */
@@ -43,7 +50,9 @@ enum {
 
 struct lookup_config {
     struct dht_id target;
-    bool tokens;      /* only nodes that give a token count */
+    uint64_t nodes; /* of the network, about; 0: not known */
+    bool wary;      /* rather too careful of ids that crowd the target: before storing */
+    bool tokens;    /* only nodes that give a token count */
     bool private_too; /* for tests: no limit for the subnets of private addresses */
 };
 
@@ -57,6 +66,7 @@ enum lookup_state {
 struct lookup_counts {
     uint16_t asked;       /* queries sent */
     uint16_t answered;    /* nodes */
+    uint16_t beside;      /* … of them, those that were asked beside */
     uint16_t closest;     /* nodes that count among the closest k */
     uint16_t silent;      /* nodes that have not answered */
     uint16_t silent_near; /* … and are closer than the last of the closest */
@@ -78,6 +88,10 @@ size_t lookup_memory(void);
 enum { LOOKUP_TABLE = 0xffff, LOOKUP_OTHER = 0x8000 };
 bool lookup_add(struct lookup *l, const struct table_node *n, uint16_t teller);
 
+/* Somebody we know, wherever he stands, who is to be asked as well: those nearer to the
+ * target may all be of one kind, and keep quiet about others. */
+bool lookup_add_beside(struct lookup *l, const struct table_node *n);
+
 /* Whom to ask now, if anybody. The slot names the node in the calls below. */
 bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
                  uint16_t *slot);
@@ -88,7 +102,9 @@ void lookup_postpone(struct lookup *l, uint16_t slot, uint64_t at_ms);
  * answered before. */
 bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *token);
 void lookup_slow(struct lookup *l, uint16_t slot);
-/* It has not answered at all, or with an error. */
+/* It has not answered at all. Nobody is asked any more at its address. */
+void lookup_lost(struct lookup *l, uint16_t slot);
+/* It has answered with an error, or is somebody else. */
 void lookup_failed(struct lookup *l, uint16_t slot);
 
 /* Whether somebody was asked who has not answered and is not slow yet. */
@@ -98,6 +114,8 @@ bool lookup_is_near(const struct lookup *l, uint16_t slot);
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms);
 /* Whether the closest k have answered, as far as is known now. */
 bool lookup_is_complete(const struct lookup *l);
+/* Whether some of the closest that have answered are closer than chance allows. */
+bool lookup_is_crowded(const struct lookup *l);
 /* It goes on until LOOKUP_SPARES more have answered. False: it has done so before. */
 bool lookup_widen(struct lookup *l);
 /* When lookup_next(), lookup_store_next() or the state may change with time alone. */
@@ -111,7 +129,8 @@ size_t lookup_closest(const struct lookup *l, struct table_node *out, size_t max
 
 /* ---- storing, after the lookup ---- */
 
-/* Begins: the closest k with a token, and spares for those who fail. */
+/* Begins: the closest k with a token, those beyond a crowd, and spares for those who
+ * fail. */
 void lookup_store(struct lookup *l, uint64_t now_ms);
 /* Where to store now, if anywhere. The token lives until the next call. */
 bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
@@ -138,7 +157,7 @@ size_t lookup_copies(const struct lookup *l); /* that were stored */
 /* A node that gave back the value that is to be stored needs no other copy. */
 void lookup_has_copy(struct lookup *l, uint16_t slot);
 void lookup_no_copies(struct lookup *l); /* there is a newer value */
-/* How many of the closest k have a copy, and how many have not. */
+/* How many of the closest k (and beyond a crowd) have a copy, and how many have not. */
 void lookup_count_copies(const struct lookup *l, size_t *have, size_t *lack);
 
 #endif

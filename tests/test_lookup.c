@@ -317,6 +317,7 @@ Test(lookup, what_is_told_keeps_nobody_away)
     for (uint16_t i = 0; i < 5; i++) {
         lookup_failed(l, i == 4 ? 15 : i);
     }
+    cr_assert_eq(ask(l, 0, slots), 1, "somebody else was at its address");
     cr_assert(lookup_answered(l, 4, NULL));
     cr_assert_eq(lookup_closest(l, closest, 16), 1);
     cr_assert(dht_id_eq(&closest[0].id, &real.id));
@@ -324,6 +325,54 @@ Test(lookup, what_is_told_keeps_nobody_away)
     lookup_count(l, &n);
     cr_assert_eq(n.silent, 2, "of the others, two were never there");
     cr_assert_not(lookup_add(l, &(struct table_node){.id = real.id}, 5), "it is known");
+    lookup_free(l);
+}
+
+/* The same address under other ids, by others and later ones; at most one port of it by
+ * one teller. */
+Test(lookup, a_silent_address_is_asked_once)
+{
+    struct lookup *l = start(false, false);
+    struct table_node victim = node(7, 20), other_port = node(7, 21);
+    uint16_t slots[16], more[16];
+    cr_assert(lookup_add(l, &victim, 1));
+    other_port.addr.port = 2;
+    cr_assert_not(lookup_add(l, &other_port, 1));
+    for (uint16_t teller = 2; teller < 8; teller++) {
+        victim.id = node(0, 20).id;
+        cr_assert(lookup_add(l, &victim, teller));
+    }
+    cr_assert_eq(ask(l, 0, slots), 1);
+    lookup_slow(l, slots[0]);
+    victim.id = node(0, 20).id;
+    cr_assert(lookup_add(l, &victim, 9));
+    cr_assert_eq(ask(l, 0, more), 0);
+    lookup_lost(l, slots[0]);
+    cr_assert_eq(ask(l, 0, more), 0);
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_EXHAUSTED);
+    lookup_free(l);
+}
+
+Test(lookup, somebody_far_is_asked_beside)
+{
+    struct lookup *l = start(true, false);
+    struct table_node far = node(500, 0), near = node(501, 30);
+    struct lookup_counts n;
+    uint16_t slots[16];
+    add(l, 0, LOOKUP_NODES_MAX, 9);
+    answer_all(l, &token);
+    cr_assert(lookup_is_complete(l));
+    cr_assert(lookup_add_beside(l, &far));
+    cr_assert_not(lookup_add_beside(l, &far), "known");
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_RUNNING);
+    cr_assert_eq(ask(l, 0, slots), 1);
+    cr_assert(lookup_answered(l, slots[0], &token));
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    cr_assert(lookup_add(l, &near, slots[0]), "what he tells counts");
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_RUNNING);
+    lookup_count(l, &n);
+    cr_assert_eq(n.beside, 1);
+    cr_assert_eq(n.answered, LOOKUP_K + 1);
     lookup_free(l);
 }
 
@@ -357,6 +406,86 @@ Test(lookup, half_of_the_closest_have_fitting_ids)
     }
     cr_assert_eq(fit, 4);
     lookup_free(l);
+}
+
+/* ---- a crowd around the target ---- */
+
+/* The one of so many nodes that stands at this many mean gaps from the target. */
+static struct table_node at_gap(unsigned i, double gaps, double nodes)
+{
+    struct table_node n = node(i, 0);
+    uint64_t far = (uint64_t)(gaps / nodes * 18446744073709551615.0);
+    for (int j = 0; j < 8; j++) {
+        n.id.b[j] = target.b[j] ^ (uint8_t)(far >> (56 - 8 * j));
+    }
+    return n;
+}
+
+/* Honest nodes, one a gap, behind a crowd in a tenth of the first; all answer. */
+static struct lookup *crowded(unsigned crowd, uint64_t known, bool wary)
+{
+    struct lookup_config c = {
+        .target = target, .nodes = known, .tokens = true, .wary = wary};
+    struct lookup *l = lookup_new(&c, 0);
+    for (unsigned i = 0; i < 24; i++) {
+        struct table_node t = at_gap(i, i + 0.5, 1000);
+        cr_assert(lookup_add(l, &t, LOOKUP_TABLE));
+    }
+    for (unsigned i = 0; i < crowd; i++) {
+        struct table_node t = at_gap(100 + i, 0.1 * (i + 1) / crowd, 1000);
+        (void)lookup_add(l, &t, LOOKUP_TABLE);
+    }
+    answer_all(l, &token);
+    cr_assert(lookup_is_complete(l));
+    cr_assert_eq(lookup_state(l, 0), LOOKUP_COMPLETE);
+    return l;
+}
+
+static unsigned store_all(struct lookup *l, unsigned *honest)
+{
+    struct table_node who;
+    struct krpc_view t;
+    uint16_t slot;
+    unsigned n = 0;
+    *honest = 0;
+    lookup_store(l, 0);
+    for (; lookup_store_next(l, 0, &who, &slot, &t); n++) {
+        lookup_store_result(l, slot, LOOKUP_STORED);
+        *honest += who.addr.ip[2] < 100;
+    }
+    cr_assert(lookup_store_done(l, 0));
+    return n;
+}
+
+static void expect_asked(unsigned crowd, uint64_t known, unsigned asked, unsigned honest)
+{
+    struct lookup *l = crowded(crowd, known, false);
+    struct lookup_counts n;
+    unsigned good;
+    lookup_count(l, &n);
+    cr_assert_eq(n.asked, asked, "%u", n.asked);
+    cr_assert_eq(lookup_is_crowded(l), asked > LOOKUP_K);
+    cr_assert_eq(store_all(l, &good), asked, "stored at all of them");
+    cr_assert_eq(good, honest, "%u", good);
+    lookup_free(l);
+}
+
+Test(lookup, behind_a_crowd_others_are_asked)
+{
+    expect_asked(0, 1000, 8, 8);
+    expect_asked(20, 0, 8, 0); /* the size is not known */
+    expect_asked(20, 1000, 8 + 13, 13);
+    expect_asked(8, 1000, 8 + 13, 13);
+    expect_asked(60, 1000, 8 + 13, 13); /* more than may be remembered */
+}
+
+Test(lookup, who_stores_is_careful_sooner)
+{
+    for (int wary = 0; wary < 2; wary++) {
+        struct lookup *l = crowded(3, 800, wary == 1);
+        cr_assert_eq(lookup_is_crowded(l), wary == 1);
+        lookup_free(l);
+    }
 }
 
 Test(lookup, what_could_not_be_sent_is_sent_later)
