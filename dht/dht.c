@@ -403,7 +403,7 @@ void dht_stats(const struct dht *d, struct dht_stats *out)
             out->id[i] = s->id;
             out->seen[i] = s->seen;
             out->nodes[i] = table_count(s->table);
-            uint64_t about = keep_estimate(s), known = out->nodes[i];
+            uint64_t about = doubt_size(s), known = out->nodes[i];
             out->estimate[i] = about > 0 && about < known ? known : about;
         }
     }

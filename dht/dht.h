@@ -164,10 +164,11 @@ enum dht_outcome {
 struct dht_result {
     enum dht_outcome outcome;
     struct lookup_counts n;
-    /* Put and announce: nodes that say that they have stored it, of 8 in each family
-     * (whether they keep it, only a get from elsewhere tells). Get: those of the closest
-     * 8 that gave the newest value, or named its seq; unproved where they sent no value,
-     * so that a repair may pass over a node that only says it has it. */
+    /* Put and announce: nodes that say that they have stored it, of 8 in each family,
+     * or of up to 24 where ids crowd the target (whether they keep it, only a get from
+     * elsewhere tells). Get: those of the closest 8 that gave the newest value, or named
+     * its seq; unproved where they sent no value, so that a repair may pass over a node
+     * that only says it has it. */
     uint8_t copies;
     int64_t code; /* of the last error that somebody sent when he was to store */
     int64_t seq;  /* the highest that anybody named, unproved; 0: none */

@@ -306,12 +306,6 @@ static uint64_t check_side(struct dht *d, unsigned side, uint64_t now_ms)
                                             : DHT_CHECK_FILL_MS;
 }
 
-uint64_t keep_estimate(const struct side *s)
-{
-    double n = s->distance > 0 ? LOOKUP_K / s->distance : 0;
-    return n < (double)(1ull << 62) ? (uint64_t)n : 1ull << 62;
-}
-
 /* One lookup at a time. */
 static void refresh_side(struct dht *d, unsigned side, uint64_t now_ms)
 {
@@ -327,7 +321,7 @@ static void refresh_side(struct dht *d, unsigned side, uint64_t now_ms)
     if (d->leaf || s->self_op != 0 || op_by_handle(d, s->refresh_op) != NULL) {
         return;
     }
-    table_expect(s->table, keep_estimate(s));
+    table_expect(s->table, doubt_size_slow(s));
     if (table_next_refresh(s->table, d->env, now_ms, &target)) {
         const struct op *op = look(d, side, &target, now_ms);
         s->refresh_op = op == NULL ? 0 : op->handle;

@@ -9,8 +9,6 @@ enum {
     INDEX_BITS = 16,
     BUSY_MS = 100, /* before another try when too much is under way */
     KEEP_RETRIES_MAX = 6,
-    SURE_ANSWERS = 3, /* without which only who knows nobody else is sure */
-    DEAF_MS = 60000, /* without an answer: a family of which few could be asked is gone */
 };
 
 /* ---- the list of operations ---- */
@@ -112,53 +110,6 @@ static void wake(struct dht *d, struct op *op, uint64_t at_ms)
 
 /* ---- the end of a round ---- */
 
-/* Whether the answers of a side show that there is nothing. Where as many are silent as
- * have answered, the silent ones may have it. */
-static bool is_sure(const struct lookup *l)
-{
-    struct lookup_counts n;
-    lookup_count(l, &n);
-    return lookup_is_complete(l) ? n.answered > n.silent_near : n.closest > n.silent;
-}
-
-/* Whether a family is out of order, a route gone for example: none of its nodes answers
- * anything. Then it is as if we were not in it. */
-static bool is_deaf(const struct side *s, const struct op *op,
-                    const struct lookup_counts *n, uint64_t now_ms)
-{
-    uint64_t since = n->asked >= LOOKUP_K ? op->begun_ms
-                     : now_ms > DEAF_MS   ? now_ms - DEAF_MS
-                                          : 0;
-    return n->answered == 0 && s->heard_ms < since;
-}
-
-/* Whether nothing was found because there is nothing: every family in which nodes are
- * known, and of which any answers, is sure, and it is not one liar or two who say so. */
-static bool is_absent(const struct dht *d, const struct op *op, uint64_t now_ms)
-{
-    bool any = false, all = true;
-    for (unsigned i = 0; i < SIDES; i++) {
-        const struct table *t = d->side[i].table;
-        struct lookup_counts n;
-        if (t == NULL || table_count(t) == 0) {
-            continue;
-        }
-        if (op->l[i] == NULL) {
-            return false;
-        }
-        lookup_count(op->l[i], &n);
-        if (is_deaf(&d->side[i], op, &n, now_ms)) {
-            continue;
-        }
-        if (!is_sure(op->l[i])) {
-            return false;
-        }
-        any = true;
-        all = all && n.asked >= table_count(t);
-    }
-    return any && (all || op->result.n.answered >= SURE_ANSWERS);
-}
-
 static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t now_ms)
 {
     bool stores = op->kind == OP_PUT || op->kind == OP_ANNOUNCE;
@@ -175,7 +126,7 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
     if (op->alone) {
         return r->n.closest > 0 ? DHT_NOT_FOUND : DHT_NOT_ASKED;
     }
-    return is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
+    return doubt_is_absent(d, op, now_ms) ? DHT_NOT_FOUND : DHT_NOT_ASKED;
 }
 
 void op_add_closest(struct op *op, const struct krpc_node *n)
@@ -216,19 +167,6 @@ static void count_side(struct op *op, const struct lookup *l)
     }
 }
 
-/* How dense the ids are tells how many nodes there are. */
-static void estimate(struct dht *d, unsigned side, const struct op *op, uint64_t now_ms)
-{
-    struct side *s = &d->side[side];
-    struct table_node closest[LOOKUP_K];
-    if (lookup_state(op->l[side], now_ms) != LOOKUP_COMPLETE ||
-        lookup_closest(op->l[side], closest, LOOKUP_K) < LOOKUP_K) {
-        return;
-    }
-    double distance = dht_id_distance(&op->target, &closest[LOOKUP_K - 1].id);
-    s->distance = s->distance > 0 ? (7 * s->distance + distance) / 8 : distance;
-}
-
 static uint64_t keep_gap_ms(const struct dht *d, const struct op *op, bool reached)
 {
     uint64_t gap = op->kind == OP_PUT ? DHT_KEEP_ITEM_MS : DHT_KEEP_PEER_MS;
@@ -244,7 +182,7 @@ static void op_finish(struct dht *d, struct op *op, uint64_t now_ms)
     for (unsigned i = 0; i < SIDES; i++) {
         if (op->l[i] != NULL) {
             count_side(op, op->l[i]);
-            estimate(d, i, op, now_ms);
+            doubt_note_size(d, i, op, now_ms);
         }
     }
     if (op->kind != OP_PING) {
@@ -437,20 +375,27 @@ static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_
     return !lookup_store_done(op->l[side], now_ms);
 }
 
-/* Whether some more are asked, since too many of the closest are silent to be sure that
- * there is nothing. */
-static bool widen(struct op *op)
+void op_seed(const struct dht *d, struct op *op, unsigned side)
 {
-    bool any = false;
-    if (op->found || op->alone || (op->kind != OP_GET && op->kind != OP_PEERS)) {
-        return false;
-    }
-    for (unsigned i = 0; i < SIDES; i++) {
-        struct lookup *l = op->l[i];
-        if (l != NULL && lookup_is_complete(l) && !is_sure(l) && lookup_widen(l)) {
-            any = true;
+    struct table_node seeds[SEEDS];
+    size_t n = table_closest(d->side[side].table, &op->target, seeds, SEEDS);
+    for (size_t i = 0; i < n; i++) {
+        if (dht_may_send(d, &seeds[i].addr)) {
+            (void)lookup_add(op->l[side], &seeds[i], LOOKUP_TABLE);
         }
     }
+}
+
+/* Whether some more are asked, since too few of those who were to store have done so. */
+static bool store_more(struct op *op)
+{
+    bool any = false;
+    for (unsigned i = 0; i < SIDES; i++) {
+        struct lookup *l = op->l[i];
+        bool lacks = l != NULL && !op_is_held_well(op, i) && lookup_copies(l) < LOOKUP_K;
+        any = (lacks && lookup_widen(l)) || any;
+    }
+    op->phase = any ? OP_LOOKS : op->phase;
     return any;
 }
 
@@ -479,7 +424,10 @@ static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
             wake(d, op, next);
             return;
         }
-        if (op->phase == OP_LOOKS && widen(op)) {
+        if (op->phase == OP_LOOKS && (doubt_asks(d, op) || doubt_widens(op))) {
+            continue;
+        }
+        if (op->phase == OP_STORES && store_more(op)) {
             continue;
         }
         if (op->phase != OP_LOOKS || !begin_store(op, now_ms)) {
@@ -573,7 +521,7 @@ void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now
     if (call->kind == CALL_STORE) {
         lookup_store_result(l, call->slot, lost ? LOOKUP_LOST : LOOKUP_SLOW);
     } else if (lost) {
-        lookup_failed(l, call->slot);
+        lookup_lost(l, call->slot);
     } else {
         lookup_slow(l, call->slot);
     }
@@ -596,6 +544,8 @@ static void begin_side(struct dht *d, struct op *op, unsigned side, uint64_t now
 {
     struct lookup_config c = {
         .target = op->target,
+        .nodes = doubt_size(&d->side[side]),
+        .wary = op->kind == OP_PUT || op->kind == OP_ANNOUNCE,
         .tokens = op->kind != OP_FIND,
         .private_too = d->c.private_too,
     };
@@ -608,13 +558,7 @@ static void begin_side(struct dht *d, struct op *op, unsigned side, uint64_t now
         (void)lookup_add(op->l[side], &at, LOOKUP_TABLE);
         return;
     }
-    struct table_node seeds[SEEDS];
-    size_t n = table_closest(d->side[side].table, &op->target, seeds, SEEDS);
-    for (size_t i = 0; i < n; i++) {
-        if (dht_may_send(d, &seeds[i].addr)) {
-            (void)lookup_add(op->l[side], &seeds[i], LOOKUP_TABLE);
-        }
-    }
+    op_seed(d, op, side);
 }
 
 static void begin_ping(struct dht *d, struct op *op, uint64_t now_ms)
@@ -635,6 +579,7 @@ static void begin_ping(struct dht *d, struct op *op, uint64_t now_ms)
 static void op_begin(struct dht *d, struct op *op, uint64_t now_ms)
 {
     op->phase = OP_LOOKS;
+    op->doubted = false;
     op->begun_ms = now_ms;
     op->result = (struct dht_result){.seq = 0};
     d->ops_active++;

@@ -3,6 +3,7 @@
  *   dht.c        life, the five verbs, sending, what comes in
  *   dht_op.c     operations: their lookups, what is stored, how they end
  *   dht_found.c  what operations find in answers
+ *   dht_doubt.c  what a lookup's end is worth; how large the network is
  *   dht_begin.c  how operations are begun and cancelled
  *   dht_rival.c  whether a put would meet another value with its seq
  *   dht_keep.c   upkeep: first contact, checks, refreshing, our own id's neighbours
@@ -19,6 +20,7 @@ enum {
     SIDES = 2,      /* IPv4 and IPv6 */
     SEEDS = 32,     /* nodes of the table that a lookup begins with */
     HEARD_MAX = 32, /* nodes of one answer that are looked at */
+    FARS = 7,       /* targets of the user's that tell how large the network is */
     VOTE_CANDIDATES = 4,
     CONTACTS_BITS = 2048,
     LOST_ROW = 8, /* queries lost in a row that mean that we are cut off */
@@ -43,7 +45,11 @@ struct side {
     uint64_t next_self_ms, self_gap_ms; /* the next gap, while there are few nodes */
     uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
     uint32_t refresh_op;                /* … and the last one that refreshed a bucket */
-    double distance; /* smoothed, of the k-th closest to a target; 0: not known */
+    /* How far the k-th closest node is, as parts of the space; 0: not known. Smoothed
+     * over all lookups; of the last one of our own id; of the user's last ones. */
+    double distance;
+    float own_far, far[FARS];
+    uint8_t next_far;
 };
 
 /* Addresses to begin from. */
@@ -95,6 +101,7 @@ struct op {
     enum op_phase phase;
     bool internal; /* no events */
     bool keep, repair, found;
+    bool doubted;      /* some were asked beside, in this round */
     bool alone;        /* only the node at is asked */
     uint8_t only_side; /* + 1; 0: all */
     uint16_t port;     /* of an announcement */
@@ -197,6 +204,9 @@ void op_answered(struct dht *d, const struct rpc_call *call, const struct krpc_m
                  bool other, uint64_t now_ms);
 void op_late(struct dht *d, const struct rpc_call *call, bool lost, uint64_t now_ms);
 
+/* Makes candidates of the nodes near its target that the table has. */
+void op_seed(const struct dht *d, struct op *op, unsigned side);
+
 /* ---- dht_found.c ---- */
 
 /* One for the result's closest: nodes of all families, the closest first. */
@@ -233,8 +243,6 @@ void keep_self_done(struct dht *d, const struct op *op, uint64_t now_ms);
 /* Begins one, unless one runs. */
 void keep_self_look(struct dht *d, unsigned side, uint64_t now_ms);
 void keep_release(struct dht *d);
-/* How many nodes the network of a side has, about; 0: not known. */
-uint64_t keep_estimate(const struct side *s);
 /* Passes the usable nodes that an answer names to the table, and to op if it isn't NULL.
  */
 /* Whether from may name this address, of a node or a peer, or be told of it: not our own,
@@ -242,6 +250,20 @@ uint64_t keep_estimate(const struct side *s);
 bool keep_may_name(const struct dht *d, const struct addr *from, const struct addr *a);
 void keep_heard(struct dht *d, const struct addr *from, const struct krpc_msg *m,
                 struct op *op, uint16_t slot);
+
+/* ---- dht_doubt.c ---- */
+
+/* How many nodes the network of a side has, about; 0: not known. The slow one is hardest
+ * to move for who stands around our own id. */
+uint64_t doubt_size(const struct side *s);
+uint64_t doubt_size_slow(const struct side *s);
+/* A lookup has ended: how dense were the ids? */
+void doubt_note_size(struct dht *d, unsigned side, const struct op *op, uint64_t now_ms);
+/* Whether nothing was found because there is nothing. */
+bool doubt_is_absent(const struct dht *d, const struct op *op, uint64_t now_ms);
+/* Whether some others are asked before the lookups of this round end; both only once. */
+bool doubt_asks(const struct dht *d, struct op *op);
+bool doubt_widens(struct op *op);
 
 /* ---- dht_self.c ---- */
 
