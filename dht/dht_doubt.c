@@ -36,7 +36,7 @@ uint64_t doubt_size_slow(const struct side *s)
 uint64_t doubt_size(const struct side *s)
 {
     static const double median_k = 7.67;
-    float far[FARS + 1];
+    float far[FARS + 1] = {0};
     size_t n = 0;
     for (size_t i = 0; i <= FARS; i++) {
         float one = i < FARS ? s->far[i] : own_far(s);
