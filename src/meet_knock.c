@@ -36,8 +36,12 @@ void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool
         return;
     }
     memcpy(k->p, secret, sizeof k->p);
-    if (k->on) {
-        return; /* under way since another word of the same look-up */
+    uint64_t dial_ms = at_once ? 0 : wanted(p) ? MEET_DIAL_WANTED_MS : MEET_DIAL_MS;
+    if (k->on) { /* since another word of it; who is wanted by now waits no longer */
+        if (wanted(p) && k->done == 0 && k->timer.at_ms > now_ms + dial_ms) {
+            meet_timer(&m->knocks, &k->timer, now_ms + dial_ms);
+        }
+        return;
     }
     k->on = true;
     k->done = k->retries = 0;
@@ -46,7 +50,6 @@ void meet_knock_arm(struct meet *m, struct party *p, const uint8_t *secret, bool
     k->slot = env_uniform(m->env, BLIND_KNOCK_SLOTS);
     /* Where many have come at one moment, one knock would cover the other. */
     uint64_t spread = wanted(p) ? 0 : env_uniform(m->env, MEET_KNOCK_SPREAD_MS);
-    uint64_t dial_ms = at_once ? 0 : wanted(p) ? MEET_DIAL_WANTED_MS : MEET_DIAL_MS;
     meet_timer(&m->knocks, &k->timer, now_ms + dial_ms + spread);
 }
 

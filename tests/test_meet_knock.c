@@ -91,6 +91,40 @@ Test(meet_knock, who_can_be_dialled_is_knocked_at_later)
     done(l);
 }
 
+/* It was found when nobody waited for it, and its knock may take 30 s. */
+Test(meet_knock, who_is_wanted_meanwhile_is_knocked_at_sooner)
+{
+    struct lone *l = lone();
+    struct other o = befriend(l, 1);
+    struct wire_where there = where_of(77, WIRE_NAT_NONE);
+    uint8_t pub[32];
+    uint64_t late = 0;
+    other_pub(l, &o, 0, pub);
+    l->hold = true;
+    online(l);
+    size_t i = wait_for(l, MEET_GET, pub, 40 * S);
+    struct item it = word_of(l, &o, 0, 100, &there);
+    cr_assert_eq(give(l, l->log[i].out.id, &it), 0);
+    l->hold = false;
+    for (size_t j = 0; j < l->n; j++) {
+        answer(l, &l->log[j].out);
+    }
+    run(l, S);
+    clear(l);
+    l->hold = true;
+    meet_want(l->m, 1, true, l->now_ms);
+    i = wait_for(l, MEET_GET, pub, S);
+    it = word_of(l, &o, 0, 101, &there);
+    cr_assert_eq(give(l, l->log[i].out.id, &it), 0);
+    l->hold = false;
+    answer(l, &l->log[i].out);
+    for (late = l->now_ms; knocks(l, &o, 0) == 0;) {
+        run(l, 100);
+        cr_assert_leq(l->now_ms - late, MEET_DIAL_WANTED_MS + 200);
+    }
+    done(l);
+}
+
 Test(meet_knock, a_knock_stands_in_the_epoch_that_the_other_may_be_in)
 {
     struct lone *l = lone();
