@@ -364,7 +364,7 @@ static bool begin_store(struct op *op, uint64_t now_ms)
 static bool pump_side(struct dht *d, struct op *op, unsigned side, uint64_t now_ms)
 {
     if (op->phase == OP_LOOKS) {
-        bool waits = lookup_waits(op->l[side]), sampled = is_sampled(op, side);
+        bool waits = lookup_waits(op->l[side], now_ms), sampled = is_sampled(op, side);
         if (op_is_held_well(op, side) || (sampled && waits)) {
             return waits;
         }

@@ -591,9 +591,9 @@ void lookup_failed(struct lookup *l, uint16_t slot)
     }
 }
 
-bool lookup_waits(const struct lookup *l)
+bool lookup_waits(const struct lookup *l, uint64_t now_ms)
 {
-    return l->asked_now > 0;
+    return l->asked_now > 0 && now_ms < l->end_ms;
 }
 
 bool lookup_is_near(const struct lookup *l, uint16_t slot)

@@ -107,8 +107,9 @@ void lookup_lost(struct lookup *l, uint16_t slot);
 /* It has answered with an error, or is somebody else. */
 void lookup_failed(struct lookup *l, uint16_t slot);
 
-/* Whether somebody was asked who has not answered and is not slow yet. */
-bool lookup_waits(const struct lookup *l);
+/* Whether somebody was asked who has not answered and is not slow yet, and LOOKUP_MS have
+ * not passed. */
+bool lookup_waits(const struct lookup *l, uint64_t now_ms);
 /* Whether it is one of the closest LOOKUP_K, as far as is known now. */
 bool lookup_is_near(const struct lookup *l, uint16_t slot);
 enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms);

@@ -167,7 +167,9 @@ Test(lookup, it_ends_after_its_time)
     cr_assert_eq(ask(l, 0, slots), 3);
     cr_assert_eq(lookup_deadline(l, 0), LOOKUP_MS);
     cr_assert_eq(lookup_state(l, LOOKUP_MS - 1), LOOKUP_RUNNING);
+    cr_assert(lookup_waits(l, LOOKUP_MS - 1));
     cr_assert_eq(lookup_state(l, LOOKUP_MS), LOOKUP_LATE);
+    cr_assert_not(lookup_waits(l, LOOKUP_MS), "nobody is waited for");
     add(l, 10, 1, 9);
     cr_assert_eq(ask(l, LOOKUP_MS, slots), 0);
     lookup_free(l);
