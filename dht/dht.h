@@ -158,7 +158,8 @@ enum dht_outcome {
     DHT_NOT_FOUND, /* enough nodes were asked, none has it; a family that is out of order,
                     * nobody in it answering anything, was not asked */
     DHT_NOT_ASKED, /* too few nodes could be asked to know */
-    DHT_REFUSED,   /* nobody took it; code says why */
+    DHT_REFUSED, /* nobody took it, or more have what does not give way than took it; code
+                  * says why */
 };
 
 struct dht_result {

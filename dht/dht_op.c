@@ -118,7 +118,12 @@ static enum dht_outcome judge(const struct dht *d, const struct op *op, uint64_t
         return r->n.answered > 0 ? DHT_OK : DHT_NOT_ASKED;
     }
     if (stores) {
-        return r->copies > 0 ? DHT_OK : r->code != 0 ? DHT_REFUSED : DHT_NOT_ASKED;
+        size_t taken = 0;
+        for (unsigned i = 0; i < SIDES; i++) {
+            taken += op->l[i] != NULL ? lookup_taken(op->l[i]) : 0;
+        }
+        /* Who is new there takes anything. */
+        return r->copies > taken ? DHT_OK : r->code != 0 ? DHT_REFUSED : DHT_NOT_ASKED;
     }
     if (op->found) {
         return DHT_OK;
@@ -480,7 +485,8 @@ static void store_answered(struct op *op, const struct rpc_call *call,
         lookup_store_result(l, call->slot, LOOKUP_STORED);
     } else if (m->code != KRPC_E_CAS || !op->item.has_cas ||
                !lookup_store_confirm(l, call->slot)) {
-        lookup_store_result(l, call->slot, LOOKUP_REFUSED);
+        bool taken = m->code == KRPC_E_CAS || m->code == KRPC_E_SEQ;
+        lookup_store_result(l, call->slot, taken ? LOOKUP_TAKEN : LOOKUP_REFUSED);
         op->result.code = m->code;
     }
 }

@@ -32,6 +32,7 @@ enum store_state {
     STORE_ASKED,
     STORE_DONE,
     STORE_FAILED,
+    STORE_TAKEN,
 };
 
 struct node {
@@ -759,10 +760,16 @@ static size_t store_count(const struct lookup *l, enum store_state state)
     return n;
 }
 
+/* Places that need nobody else. */
+static size_t settled(const struct lookup *l)
+{
+    return store_count(l, STORE_DONE) + store_count(l, STORE_TAKEN);
+}
+
 bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
                        uint16_t *slot, struct krpc_view *token)
 {
-    if (store_count(l, STORE_ASKED) + store_count(l, STORE_DONE) >= l->stores) {
+    if (store_count(l, STORE_ASKED) + settled(l) >= l->stores) {
         return false;
     }
     struct node *next = NULL;
@@ -797,6 +804,9 @@ void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored res
         break;
     case LOOKUP_REFUSED:
         node->store = STORE_FAILED;
+        break;
+    case LOOKUP_TAKEN:
+        node->store = STORE_TAKEN;
         break;
     case LOOKUP_SLOW:
     case LOOKUP_LOST:
@@ -842,10 +852,15 @@ bool lookup_names_seq(const struct lookup *l, uint16_t slot)
 
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms)
 {
-    if (now_ms >= l->store_end_ms || store_count(l, STORE_DONE) >= l->stores) {
+    if (now_ms >= l->store_end_ms || settled(l) >= l->stores) {
         return true;
     }
     return store_count(l, STORE_ASKED) + store_count(l, STORE_WAITS) == 0;
+}
+
+size_t lookup_taken(const struct lookup *l)
+{
+    return store_count(l, STORE_TAKEN);
 }
 
 size_t lookup_copies(const struct lookup *l)

@@ -139,6 +139,8 @@ bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who
 enum lookup_stored {
     LOOKUP_STORED,  /* it says so */
     LOOKUP_REFUSED, /* an error */
+    LOOKUP_TAKEN,   /* something stands there that does not give way: no spare, which may
+                     * not know of it, is asked in its place */
     LOOKUP_SLOW, /* no answer yet: another try, which may come too late for the first */
     LOOKUP_LOST,
 };
@@ -155,6 +157,7 @@ void lookup_named_seq(struct lookup *l, uint16_t slot);
 bool lookup_names_seq(const struct lookup *l, uint16_t slot);
 bool lookup_store_done(const struct lookup *l, uint64_t now_ms);
 size_t lookup_copies(const struct lookup *l); /* that were stored */
+size_t lookup_taken(const struct lookup *l);  /* LOOKUP_TAKEN */
 /* A node that gave back the value that is to be stored needs no other copy. */
 void lookup_has_copy(struct lookup *l, uint16_t slot);
 void lookup_no_copies(struct lookup *l); /* there is a newer value */

@@ -552,6 +552,21 @@ static unsigned store(struct lookup *l, uint64_t now_ms, uint16_t slots[16])
     return n;
 }
 
+Test(lookup, what_stands_there_is_not_put_beside_it)
+{
+    struct lookup *l = with_tokens(12);
+    uint16_t slots[16];
+    cr_assert_eq(store(l, 0, slots), 8);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_not(lookup_store_done(l, 0));
+        lookup_store_result(l, slots[i], LOOKUP_TAKEN);
+    }
+    cr_assert_eq(lookup_taken(l), 8);
+    cr_assert_eq(store(l, 0, slots), 0, "no spare");
+    cr_assert(lookup_store_done(l, 0));
+    lookup_free(l);
+}
+
 Test(lookup, stored_at_eight)
 {
     struct lookup *l = with_tokens(9);
