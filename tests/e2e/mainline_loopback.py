@@ -123,7 +123,7 @@ def mutable_by_us(net, ann):
         equal(ann.json("dht", "get", "--key", key.public.hex(), "--salt", "turns")[0]["seq"], 3)
         old = put_mutable(ann, key, "3:old", "--salt", "turns", "--seq", 2, code=REFUSED)
         check("seq" in old.err, old)
-        bad = put_mutable(ann, key, "3:bad", "--salt", "turns", "--seq", 9, "--cas", 2,
+        bad = put_mutable(ann, key, "3:bad", "--salt", "turns", "--seq", 8, "--cas", 7, # nobody ever had it
                           code=REFUSED)
         check("cas" in bad.err, bad)
         put_mutable(ann, key, "4:good", "--salt", "turns", "--seq", 9, "--cas", 3)
