@@ -8,7 +8,7 @@ import time
 from harness import (LINNET, NOBODY, WAIT_S, Lab, case, check, delivered, finish, invite, namespaces,
                      pair, until)
 
-GONE_S = 90  # for both to notice that a link is over, to look each other up, and to dial
+GONE_S = 150  # both notice that a link is over, look each other up, dial or knock; perhaps twice
 
 
 def address(lab, host):
