@@ -444,7 +444,7 @@ static const struct cmd table[] = {
      "--bootstrap.\n"
      "HEX is a target of 40 digits, with --key a public key of 64. put prints the target "
      "to\n"
-     "get it by, or with --mutable the key; a value is a string of at most 1000 bytes, "
+     "get it by, or with --mutable the key; a value is a string of at most 996 bytes, "
      "or "
      "with\n"
      "--bencoded any bencoded value. The seed of an Ed25519 key is read from a "

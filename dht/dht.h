@@ -71,7 +71,8 @@ struct dht_config {
     bool family[2];      /* IPv4, IPv6: which are in use */
     bool read_only;      /* for good (mobile) */
     bool open;           /* never read-only: a server that others can reach */
-    bool leaf;           /* a small table: DHT_LEAF_NODES; else while it is read-only */
+    bool leaf;           /* a small table (DHT_LEAF_NODES) for good; else until others
+                          * reach it, unless read_only or open is set */
     bool private_too;    /* for tests: no limits for nodes of one private subnet */
     /* What may be sent to, beside what can be dialled at all; NULL: everything. */
     bool (*may_send)(void *ctx, const struct addr *a);
@@ -96,9 +97,9 @@ void dht_network_changed(struct dht *d, uint64_t now_ms);
 /* All: 0, ERR_ARG, ERR_LIMIT (also while too many events were not taken), ERR_NOMEM. */
 int dht_ping(struct dht *d, const struct addr *a, uint64_t now_ms, uint32_t *op);
 int dht_find(struct dht *d, const struct dht_id *target, uint64_t now_ms, uint32_t *op);
-/* An immutable item: ends with the first valid value. With repair it waits for the others
- * that were asked so far; when one of them lacks it, it goes on to see how many copies
- * there are, and stores it again where there are less than 8. */
+/* An immutable item: ends with the first valid value. With repair it goes on, one node at
+ * a time, until a second has it; when one of the closest lacks it, it asks all of them,
+ * and stores it again where it is missing. */
 int dht_get(struct dht *d, const struct dht_id *target, bool repair, uint64_t now_ms,
             uint32_t *op);
 /* A mutable item: every valid value newer than the ones before is an event at once; ends
@@ -158,8 +159,8 @@ enum dht_outcome {
     DHT_NOT_FOUND, /* enough nodes were asked, none has it; a family that is out of order,
                     * nobody in it answering anything, was not asked */
     DHT_NOT_ASKED, /* too few nodes could be asked to know */
-    DHT_REFUSED, /* nobody took it, or more have what does not give way than took it; code
-                  * says why */
+    DHT_REFUSED,   /* nobody took it, or no more nodes than have what does not give way;
+                    * code says why */
 };
 
 struct dht_result {

@@ -391,19 +391,6 @@ void op_seed(const struct dht *d, struct op *op, unsigned side)
     }
 }
 
-/* Whether some more are asked, since too few of those who were to store have done so. */
-static bool store_more(struct op *op)
-{
-    bool any = false;
-    for (unsigned i = 0; i < SIDES; i++) {
-        struct lookup *l = op->l[i];
-        bool lacks = l != NULL && !op_is_held_well(op, i) && lookup_copies(l) < LOOKUP_K;
-        any = (lacks && lookup_widen(l)) || any;
-    }
-    op->phase = any ? OP_LOOKS : op->phase;
-    return any;
-}
-
 /* Sends what can be sent; goes on to the next phase when this one is over. op may be
  * freed when this returns. */
 static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
@@ -430,9 +417,6 @@ static void op_pump(struct dht *d, struct op *op, uint64_t now_ms)
             return;
         }
         if (op->phase == OP_LOOKS && (doubt_asks(d, op) || doubt_widens(op))) {
-            continue;
-        }
-        if (op->phase == OP_STORES && store_more(op)) {
             continue;
         }
         if (op->phase != OP_LOOKS || !begin_store(op, now_ms)) {
@@ -485,7 +469,9 @@ static void store_answered(struct op *op, const struct rpc_call *call,
         lookup_store_result(l, call->slot, LOOKUP_STORED);
     } else if (m->code != KRPC_E_CAS || !op->item.has_cas ||
                !lookup_store_confirm(l, call->slot)) {
-        bool taken = m->code == KRPC_E_CAS || m->code == KRPC_E_SEQ;
+        /* Of an immutable item, and of peers, nothing else can stand there. */
+        bool taken = op->item.is_mutable && (m->code == KRPC_E_SEQ ||
+                                             (m->code == KRPC_E_CAS && op->item.has_cas));
         lookup_store_result(l, call->slot, taken ? LOOKUP_TAKEN : LOOKUP_REFUSED);
         op->result.code = m->code;
     }

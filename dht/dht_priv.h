@@ -121,9 +121,7 @@ struct op {
     struct event_node *done; /* its DHT_DONE, so that it is never lost */
 };
 
-/* What a query of ours was for; in rpc_call's kind, with the operation's round above it.
- */
-enum { CALL_ROUND_SHIFT = 8 };
+/* What a query of ours was for; in rpc_call's kind. */
 enum call_kind {
     CALL_CHECK, /* upkeep */
     CALL_HINT,  /* first contact */
@@ -243,11 +241,11 @@ void keep_self_done(struct dht *d, const struct op *op, uint64_t now_ms);
 /* Begins one, unless one runs. */
 void keep_self_look(struct dht *d, unsigned side, uint64_t now_ms);
 void keep_release(struct dht *d);
-/* Passes the usable nodes that an answer names to the table, and to op if it isn't NULL.
- */
 /* Whether from may name this address, of a node or a peer, or be told of it: not our own,
  * and a local one only when he is local himself. */
 bool keep_may_name(const struct dht *d, const struct addr *from, const struct addr *a);
+/* Passes the usable nodes that an answer names to the table, and to op if it isn't NULL.
+ */
 void keep_heard(struct dht *d, const struct addr *from, const struct krpc_msg *m,
                 struct op *op, uint16_t slot);
 

@@ -226,6 +226,7 @@ static size_t take_out(struct lookup *l, size_t place)
     struct node *gone = &l->node[index];
     memmove(l->order + place, l->order + place + 1, (size_t)l->n - place - 1);
     l->n--;
+    l->asked_now = (uint8_t)(l->asked_now - (gone->state == NODE_ASKED ? 1 : 0));
     l->slow_now = (uint8_t)(l->slow_now - (gone->state == NODE_SLOW ? 1 : 0));
     free(gone->token);
     *gone = (struct node){.gen = (uint16_t)((gone->gen + 1) % GENERATIONS)};
@@ -436,20 +437,39 @@ static void pass_crowd(const struct lookup *l,
     }
 }
 
-/* Those whose answers are wanted: the closest, and once they have answered, some behind a
- * crowd, and those who are asked beside. */
-static void want(const struct lookup *l, size_t k, struct set *out)
+static bool have_answered(const struct set *s)
 {
-    choose(l, counts, k, out);
-    for (size_t i = 0; i < out->n; i++) {
-        if (out->met[i]->state != NODE_ANSWERED) {
-            return;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->met[i]->state != NODE_ANSWERED) {
+            return false;
         }
     }
+    return true;
+}
+
+/* Those that are near: the closest, and once they have answered, which is returned, some
+ * behind a crowd. */
+static bool want_near(const struct lookup *l, size_t k, struct set *out)
+{
+    choose(l, counts, k, out);
+    if (!have_answered(out)) {
+        return false;
+    }
     pass_crowd(l, counts, out);
+    return true;
+}
+
+/* Those whose answers are wanted: once the closest have answered, those who are asked
+ * beside, too. */
+static void want(const struct lookup *l, size_t k, struct set *out)
+{
+    if (!want_near(l, k, out)) {
+        return;
+    }
     for (size_t i = 0; i < l->n && out->n < SET_MAX; i++) {
         const struct node *node = &l->node[l->order[i]];
-        if (node->beside && (node->state == NODE_NEW || node->state == NODE_ASKED)) {
+        if (node->beside && counts(l, node) &&
+            (node->state == NODE_NEW || node->state == NODE_ASKED)) {
             out->met[out->n++] = node;
         }
     }
@@ -634,13 +654,7 @@ enum lookup_state lookup_state(const struct lookup *l, uint64_t now_ms)
 bool lookup_is_complete(const struct lookup *l)
 {
     struct set s;
-    want(l, LOOKUP_K, &s);
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.met[i]->state != NODE_ANSWERED) {
-            return false;
-        }
-    }
-    return s.n >= LOOKUP_K;
+    return want_near(l, LOOKUP_K, &s) && have_answered(&s) && s.n >= LOOKUP_K;
 }
 
 bool lookup_is_crowded(const struct lookup *l)

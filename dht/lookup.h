@@ -7,7 +7,8 @@
  * its answer still counts, and while any are slow, up to as many more are asked, at most
  * LOOKUP_ALPHA_MAX. The lookup is complete when the closest LOOKUP_K that answer have
  * answered (with a token where one is wanted: not every implementation knows every
- * query), and over when nobody is left to ask or LOOKUP_MS have passed.
+ * query), and over when nobody is left to ask, LOOKUP_ASKED_MAX were, or LOOKUP_MS have
+ * passed.
  *
  * Of one /24 (IPv6: /48) one node counts among the closest, so that an owner of few
  * addresses cannot surround a target; and at most k / 2 whose id does not fit their
@@ -101,8 +102,9 @@ void lookup_postpone(struct lookup *l, uint16_t slot, uint64_t at_ms);
 /* It has answered. token (may be empty) is copied. False: it was not asked, or has
  * answered before. */
 bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *token);
+/* Its first deadline has passed. Nobody else is asked at its address until it answers. */
 void lookup_slow(struct lookup *l, uint16_t slot);
-/* It has not answered at all. Nobody is asked any more at its address. */
+/* It has not answered at all. */
 void lookup_lost(struct lookup *l, uint16_t slot);
 /* It has answered with an error, or is somebody else. */
 void lookup_failed(struct lookup *l, uint16_t slot);

@@ -8,8 +8,9 @@
  * themselves (by a token, or by an answer to a query of ours: server_proved()), to others
  * SERVER_LARGE_BURST at once and then one each SERVER_LARGE_GAP_MS. Every address (IPv6:
  * every /64) gets SERVER_BURST answers at once and then one each SERVER_GAP_MS, its
- * network ten times as much; all together share a budget of bytes. Beyond that there is
- * silence. Nobody is banned, since nobody can be told from who forges his address.
+ * network ten times as much; all together share a budget of bytes, a quarter of which is
+ * kept for addresses that have proved themselves. Beyond that there is silence. Nobody is
+ * banned, since nobody can be told from who forges his address.
  *
  * A put costs the verification of a signature only when its token is good. */
 #ifndef LINNET_DHT_SERVER_H

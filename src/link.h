@@ -17,8 +17,8 @@
  *
  * A link owns the handshake, the framing, padding, classes, keepalive, rekey, the new
  * handshake in place, and CLOSE. It does not know what frames above type 15 mean.
- * Candidates (whose first record we would answer) are lent to it by the node as a
- * keyring. Nothing is allocated for the session, and no event is given, before the
+ * Candidates (whose first record or call we would answer) are lent to it by the node as
+ * a keyring. Nothing is allocated for the session, and no event is given, before the
  * dialler has proved itself.
  *
  * Shape: recv, tick, deadline, next_out, next_event. */

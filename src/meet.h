@@ -19,10 +19,10 @@
  *                     doubling to 4 h.
  *   knocks            who was found and is not reached is knocked at: at once when
  *                     address translation stands before it (within 20 s when it is not
- *                     wanted), else 3 s later, or 10 s when it is not wanted; then after
- *                     75 to 94 s, doubling, five times in all.
+ *                     wanted), else 3 s later, or 10 to 30 s when it is not wanted; then
+ *                     after 75 to 94 s, doubling, five times in all.
  * Own slots are polled every 5 s for 2 min after we have come online, the network has
- * changed or an invite was made, else every 60 s.
+ * changed, an invite was made or a knock was heard, else every 54 to 66 s.
  *
  * Epochs follow the wall clock. A reader near the beginning or end of an epoch looks at
  * the neighbour as well, and who knocks writes there as well, so that clocks may differ

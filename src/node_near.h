@@ -1,10 +1,11 @@
 /* The nodes of the DHT that are nearest to keys that are polled, so that a poll asks one
  * node instead of looking the key up.
  *
- * They come from look-ups, and are kept up by the polls themselves: who is asked names
- * the nodes nearest to the key that it knows. What it names is hearsay: it is asked next,
- * and has a place only when it has answered; it must be nearer than the farthest that has
- * one, be in a subnet of its own, and have an id that fits its address (BEP 42), so that
+ * They come from look-ups and puts, and are kept up by the polls themselves: who is asked
+ * names the nodes nearest to the key that it knows. What it names is hearsay: it is asked
+ * next, and has a place only when it has answered; it must be nearer than the farthest
+ * that has one, be in a subnet of its own, and have an id that fits its address (BEP 42),
+ * so that
  * a liar gains no more by naming others than by having those addresses. All the same the
  * key is looked up again after NEAR_MS, and when less than NEAR_FEW are left.
  *

@@ -530,24 +530,40 @@ Test(dht, why_nobody_takes_it_is_told)
     net_free(n);
 }
 
+/* A put where all of the closest but so many refuse it, since something stands there. */
+static void put_refused(const struct item *it, unsigned lack, enum dht_outcome outcome,
+                        unsigned copies)
+{
+    struct net *n = net_joined(40);
+    struct dht_id target;
+    uint32_t op;
+    item_target(it, &target);
+    for (unsigned i = lack; i < 8; i++) {
+        net_closest(n, &target, i)->refuses = true;
+    }
+    cr_assert_eq(dht_put(n->d, it, NULL, false, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, outcome, "%u lack it", lack);
+    cr_assert_eq(n->done.u.done.copies, copies, "%u", n->done.u.done.copies);
+    cr_assert_eq(n->done.u.done.code, KRPC_E_SEQ);
+    net_free(n);
+}
+
 Test(dht, who_lacks_what_stands_elsewhere_does_not_decide)
 {
-    for (unsigned lack = 3; lack <= 5; lack += 2) {
-        struct net *n = net_joined(40);
-        struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
-        struct dht_id target;
-        uint32_t op;
-        item_target(&it, &target);
-        for (unsigned i = lack; i < 8; i++) {
-            net_closest(n, &target, i)->refuses = true;
-        }
-        cr_assert_eq(dht_put(n->d, &it, NULL, false, n->now_ms, &op), 0);
-        net_until_done(n);
-        cr_assert_eq(n->done.u.done.outcome, lack == 3 ? DHT_REFUSED : DHT_OK);
-        cr_assert_eq(n->done.u.done.copies, lack);
-        cr_assert_eq(n->done.u.done.code, KRPC_E_SEQ);
-        net_free(n);
-    }
+    uint8_t k[32], sig[64];
+    struct item_key key = fake_key(1);
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}, .seq = 7};
+    fake_sign(&it, &key, k, sig);
+    put_refused(&it, 3, DHT_REFUSED, 3);
+    put_refused(&it, 5, DHT_OK, 5);
+}
+
+/* Nothing else than an immutable item can stand there: who says so lies. */
+Test(dht, an_immutable_item_meets_no_other)
+{
+    struct item it = {.v = {(const uint8_t *)"2:hi", 4}};
+    put_refused(&it, 3, DHT_OK, 3);
 }
 
 Test(dht, what_is_kept_is_stored_every_hour)
