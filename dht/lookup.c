@@ -1,4 +1,4 @@
-#include "dht/lookup.h"
+#include "dht/lookup_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,8 +6,6 @@
 enum {
     SUBNET4_LEN = 3,
     SUBNET6_LEN = 6,
-    STORE_MAX = LOOKUP_K + LOOKUP_SPARES,
-    SET_MAX = STORE_MAX + LOOKUP_PICKS,
     CROWD_MAX = 24, /* candidates closer than the closest honest one should be */
     /* A slot: the index, above it how often that place was taken anew. */
     INDEX_BITS = 6,
@@ -16,49 +14,6 @@ enum {
 };
 _Static_assert(1 << INDEX_BITS == LOOKUP_NODES_MAX, "an index fits exactly");
 _Static_assert((GENERATIONS << INDEX_BITS) <= LOOKUP_OTHER, "the bits are apart");
-
-enum node_state {
-    NODE_NEW,
-    NODE_ASKED,
-    NODE_SLOW,
-    NODE_ANSWERED,
-    NODE_FAILED,
-    NODE_MOOT, /* another one has answered with this id, or at this address */
-};
-
-enum store_state {
-    STORE_NONE, /* not one of those to store at */
-    STORE_WAITS,
-    STORE_ASKED,
-    STORE_DONE,
-    STORE_FAILED,
-    STORE_TAKEN,
-};
-
-struct node {
-    struct table_node n;
-    uint8_t state, store; /* enum node_state, store_state */
-    uint8_t depth, tries, token_len;
-    bool has_copy, spare, confirm, named_seq;
-    bool fits; /* the id fits the address (BEP 42) */
-    bool shut; /* nobody answers at this address */
-    bool beside;
-    uint16_t gen, teller;
-    uint8_t *token; /* ours; NULL: none */
-    uint64_t not_before_ms;
-};
-
-struct lookup {
-    struct lookup_config c;
-    uint64_t end_ms, store_end_ms;
-    struct node node[LOOKUP_NODES_MAX];
-    uint8_t order[LOOKUP_NODES_MAX]; /* indices, the closest first */
-    uint8_t n;
-    uint8_t stores; /* how many are to store */
-    uint8_t k;      /* of the closest, how many are to answer */
-    uint8_t asked_now, slow_now;
-    uint16_t asked;
-};
 
 struct lookup *lookup_new(const struct lookup_config *c, uint64_t now_ms)
 {
@@ -87,21 +42,21 @@ size_t lookup_memory(void)
     return sizeof(struct lookup);
 }
 
-static uint16_t slot_of(const struct lookup *l, const struct node *node)
+uint16_t lookup_slot(const struct lookup *l, const struct node *node)
 {
     return (uint16_t)(node->gen << INDEX_BITS | (node - l->node));
 }
 
-static const struct node *node_const(const struct lookup *l, uint16_t slot)
+const struct node *lookup_node_const(const struct lookup *l, uint16_t slot)
 {
     size_t i = slot & (LOOKUP_NODES_MAX - 1);
-    return i < l->n && slot_of(l, &l->node[i]) == slot ? &l->node[i] : NULL;
+    return i < l->n && lookup_slot(l, &l->node[i]) == slot ? &l->node[i] : NULL;
 }
 
 /* NULL: it has made room for another. */
-static struct node *node_at(struct lookup *l, uint16_t slot)
+struct node *lookup_node_at(struct lookup *l, uint16_t slot)
 {
-    const struct node *node = node_const(l, slot);
+    const struct node *node = lookup_node_const(l, slot);
     return node == NULL ? NULL : &l->node[node - l->node];
 }
 
@@ -238,7 +193,8 @@ static uint8_t depth_below(const struct lookup *l, uint16_t teller)
     if (teller == LOOKUP_TABLE) {
         return 0;
     }
-    const struct node *node = (teller & LOOKUP_OTHER) != 0 ? NULL : node_const(l, teller);
+    const struct node *node =
+        (teller & LOOKUP_OTHER) != 0 ? NULL : lookup_node_const(l, teller);
     return node == NULL ? 1 : (uint8_t)(node->depth + 1);
 }
 
@@ -310,12 +266,6 @@ bool lookup_add_beside(struct lookup *l, const struct table_node *n)
 
 /* ---- asking ---- */
 
-/* The candidates that may count among the closest, the closest first. */
-struct set {
-    const struct node *met[SET_MAX];
-    size_t n;
-};
-
 static bool shares_subnet(const struct lookup *l, const struct set *s,
                           const struct node *node)
 {
@@ -344,7 +294,7 @@ static bool counts(const struct lookup *l, const struct node *node)
     return false;
 }
 
-static bool has_answered(const struct lookup *l, const struct node *node)
+bool lookup_has_answered(const struct lookup *l, const struct node *node)
 {
     return node->state == NODE_ANSWERED && counts(l, node);
 }
@@ -370,7 +320,7 @@ static void take(const struct lookup *l,
 /* At most max of those for whom which() is true. Who shares its subnet with a closer one
  * is passed over, and so is, while others are there, whose id does not fit its address,
  * once there are k / 2 of the kind: who chooses his ids does not choose all of k. */
-static void choose(const struct lookup *l,
+void lookup_choose(const struct lookup *l,
                    bool (*which)(const struct lookup *, const struct node *), size_t max,
                    struct set *out)
 {
@@ -416,7 +366,7 @@ static bool is_crowd(const struct lookup *l, const struct set *s)
 
 /* When some of the closest in s are a crowd, those behind them who stand as honest ids do
  * are taken, too. */
-static void pass_crowd(const struct lookup *l,
+void lookup_pass_crowd(const struct lookup *l,
                        bool (*which)(const struct lookup *, const struct node *),
                        struct set *s)
 {
@@ -451,11 +401,11 @@ static bool have_answered(const struct set *s)
  * behind a crowd. */
 static bool want_near(const struct lookup *l, size_t k, struct set *out)
 {
-    choose(l, counts, k, out);
+    lookup_choose(l, counts, k, out);
     if (!have_answered(out)) {
         return false;
     }
-    pass_crowd(l, counts, out);
+    lookup_pass_crowd(l, counts, out);
     return true;
 }
 
@@ -500,7 +450,7 @@ bool lookup_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
         const struct node *node = s.met[i];
         if (node->state == NODE_NEW && node->not_before_ms <= now_ms &&
             !is_busy(l, &node->n.addr)) {
-            *slot = slot_of(l, node);
+            *slot = lookup_slot(l, node);
             *who = node->n;
             l->node[node - l->node].state = NODE_ASKED;
             l->asked_now++;
@@ -527,7 +477,7 @@ static bool stop_waiting(struct lookup *l, struct node *node)
 
 void lookup_postpone(struct lookup *l, uint16_t slot, uint64_t at_ms)
 {
-    struct node *node = node_at(l, slot);
+    struct node *node = lookup_node_at(l, slot);
     if (node == NULL) {
         return;
     }
@@ -570,7 +520,7 @@ static void settle(struct lookup *l, const struct node *node)
 
 bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *token)
 {
-    struct node *node = node_at(l, slot);
+    struct node *node = lookup_node_at(l, slot);
     if (node == NULL || !stop_waiting(l, node)) {
         return false;
     }
@@ -583,7 +533,7 @@ bool lookup_answered(struct lookup *l, uint16_t slot, const struct krpc_view *to
 
 void lookup_slow(struct lookup *l, uint16_t slot)
 {
-    struct node *node = node_at(l, slot);
+    struct node *node = lookup_node_at(l, slot);
     if (node != NULL && node->state == NODE_ASKED) {
         node->state = NODE_SLOW;
         l->asked_now--;
@@ -597,7 +547,7 @@ void lookup_slow(struct lookup *l, uint16_t slot)
 
 void lookup_lost(struct lookup *l, uint16_t slot)
 {
-    struct node *node = node_at(l, slot);
+    struct node *node = lookup_node_at(l, slot);
     if (node != NULL && stop_waiting(l, node)) {
         node->state = NODE_FAILED;
     }
@@ -605,7 +555,7 @@ void lookup_lost(struct lookup *l, uint16_t slot)
 
 void lookup_failed(struct lookup *l, uint16_t slot)
 {
-    const struct node *node = node_at(l, slot);
+    const struct node *node = lookup_node_at(l, slot);
     lookup_lost(l, slot);
     for (size_t i = 0; node != NULL && i < l->n; i++) {
         l->node[i].shut = l->node[i].shut && !addr_eq(&l->node[i].n.addr, &node->n.addr);
@@ -619,7 +569,7 @@ bool lookup_waits(const struct lookup *l, uint64_t now_ms)
 
 bool lookup_is_near(const struct lookup *l, uint16_t slot)
 {
-    const struct node *node = node_const(l, slot);
+    const struct node *node = lookup_node_const(l, slot);
     size_t nearer = 0;
     for (size_t i = 0; node != NULL && i < l->n; i++) {
         const struct node *other = &l->node[l->order[i]];
@@ -660,7 +610,7 @@ bool lookup_is_complete(const struct lookup *l)
 bool lookup_is_crowded(const struct lookup *l)
 {
     struct set s;
-    choose(l, has_answered, LOOKUP_K, &s);
+    lookup_choose(l, lookup_has_answered, LOOKUP_K, &s);
     return is_crowd(l, &s);
 }
 
@@ -704,7 +654,7 @@ void lookup_count(const struct lookup *l, struct lookup_counts *out)
 {
     struct set s;
     *out = (struct lookup_counts){.asked = l->asked};
-    choose(l, has_answered, LOOKUP_K, &s);
+    lookup_choose(l, lookup_has_answered, LOOKUP_K, &s);
     out->closest = (uint16_t)s.n;
     const struct node *last = s.n == LOOKUP_K ? s.met[s.n - 1] : NULL;
     bool nearer = true;
@@ -724,187 +674,16 @@ void lookup_count(const struct lookup *l, struct lookup_counts *out)
 
 uint8_t lookup_depth(const struct lookup *l, uint16_t slot)
 {
-    const struct node *node = node_const(l, slot);
+    const struct node *node = lookup_node_const(l, slot);
     return node == NULL ? 0 : node->depth;
 }
 
 size_t lookup_closest(const struct lookup *l, struct table_node *out, size_t max)
 {
     struct set s;
-    choose(l, has_answered, max < STORE_MAX ? max : STORE_MAX, &s);
+    lookup_choose(l, lookup_has_answered, max < STORE_MAX ? max : STORE_MAX, &s);
     for (size_t i = 0; i < s.n; i++) {
         out[i] = s.met[i]->n;
     }
     return s.n;
-}
-
-/* ---- storing ---- */
-
-static size_t store_at(struct lookup *l, size_t max, bool spare)
-{
-    struct set s;
-    choose(l, has_answered, max, &s);
-    if (!spare) {
-        pass_crowd(l, has_answered, &s);
-    }
-    for (size_t i = 0; i < s.n; i++) {
-        struct node *chosen = &l->node[s.met[i] - l->node];
-        if (chosen->token != NULL && chosen->store == STORE_NONE) {
-            chosen->store = chosen->has_copy ? STORE_DONE : STORE_WAITS;
-            chosen->spare = spare;
-        }
-    }
-    return s.n;
-}
-
-void lookup_store(struct lookup *l, uint64_t now_ms)
-{
-    l->store_end_ms = now_ms + LOOKUP_STORE_MS;
-    size_t n = store_at(l, LOOKUP_K, false);
-    l->stores = (uint8_t)(n > LOOKUP_K ? n : LOOKUP_K);
-    (void)store_at(l, STORE_MAX, true);
-}
-
-static size_t store_count(const struct lookup *l, enum store_state state)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        n += l->node[i].store == state;
-    }
-    return n;
-}
-
-/* Places that need nobody else. */
-static size_t settled(const struct lookup *l)
-{
-    return store_count(l, STORE_DONE) + store_count(l, STORE_TAKEN);
-}
-
-bool lookup_store_next(struct lookup *l, uint64_t now_ms, struct table_node *who,
-                       uint16_t *slot, struct krpc_view *token)
-{
-    if (store_count(l, STORE_ASKED) + settled(l) >= l->stores) {
-        return false;
-    }
-    struct node *next = NULL;
-    for (size_t i = 0; i < l->n && (next == NULL || next->spare); i++) {
-        struct node *node = &l->node[l->order[i]];
-        bool waits = node->store == STORE_WAITS && node->not_before_ms <= now_ms;
-        if (waits && (next == NULL || !node->spare)) {
-            next = node;
-        }
-    }
-    if (next == NULL) {
-        return false;
-    }
-    next->store = STORE_ASKED;
-    next->tries++;
-    l->asked++;
-    *who = next->n;
-    *slot = slot_of(l, next);
-    *token = (struct krpc_view){next->token, next->token_len};
-    return true;
-}
-
-void lookup_store_result(struct lookup *l, uint16_t slot, enum lookup_stored result)
-{
-    struct node *node = node_at(l, slot);
-    if (node == NULL || node->store == STORE_NONE || node->store == STORE_DONE) {
-        return;
-    }
-    switch (result) {
-    case LOOKUP_STORED:
-        node->store = STORE_DONE;
-        break;
-    case LOOKUP_REFUSED:
-        node->store = STORE_FAILED;
-        break;
-    case LOOKUP_TAKEN:
-        node->store = STORE_TAKEN;
-        break;
-    case LOOKUP_SLOW:
-    case LOOKUP_LOST:
-        if (node->store == STORE_ASKED) {
-            node->store = node->tries < LOOKUP_STORE_TRIES ? STORE_WAITS : STORE_FAILED;
-        }
-        break;
-    }
-}
-
-bool lookup_store_confirm(struct lookup *l, uint16_t slot)
-{
-    struct node *node = node_at(l, slot);
-    if (node == NULL || node->confirm || node->tries < LOOKUP_STORE_TRIES ||
-        (node->store != STORE_ASKED && node->store != STORE_FAILED)) {
-        return false;
-    }
-    node->confirm = true;
-    node->named_seq = true;
-    node->store = STORE_WAITS;
-    return true;
-}
-
-bool lookup_store_confirms(const struct lookup *l, uint16_t slot)
-{
-    const struct node *node = node_const(l, slot);
-    return node != NULL && node->confirm;
-}
-
-void lookup_named_seq(struct lookup *l, uint16_t slot)
-{
-    struct node *node = node_at(l, slot);
-    if (node != NULL) {
-        node->named_seq = true;
-    }
-}
-
-bool lookup_names_seq(const struct lookup *l, uint16_t slot)
-{
-    const struct node *node = node_const(l, slot);
-    return node != NULL && node->named_seq;
-}
-
-bool lookup_store_done(const struct lookup *l, uint64_t now_ms)
-{
-    if (now_ms >= l->store_end_ms || settled(l) >= l->stores) {
-        return true;
-    }
-    return store_count(l, STORE_ASKED) + store_count(l, STORE_WAITS) == 0;
-}
-
-size_t lookup_taken(const struct lookup *l)
-{
-    return store_count(l, STORE_TAKEN);
-}
-
-size_t lookup_copies(const struct lookup *l)
-{
-    return store_count(l, STORE_DONE);
-}
-
-void lookup_has_copy(struct lookup *l, uint16_t slot)
-{
-    struct node *node = node_at(l, slot);
-    if (node != NULL) {
-        node->has_copy = true;
-    }
-}
-
-void lookup_no_copies(struct lookup *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        l->node[i].has_copy = false;
-    }
-}
-
-void lookup_count_copies(const struct lookup *l, size_t *have, size_t *lack)
-{
-    struct set s;
-    *have = *lack = 0;
-    choose(l, has_answered, LOOKUP_K, &s);
-    pass_crowd(l, has_answered, &s);
-    for (size_t i = 0; i < s.n; i++) {
-        *have += s.met[i]->has_copy ? 1 : 0;
-        *lack += s.met[i]->has_copy ? 0 : 1;
-    }
 }
