@@ -13,7 +13,8 @@
  * on the address that they see, it takes an id that fits it (DHT_SELF). It is read-only
  * (BEP 43) until a query came from somebody it had not written to; from time to time it
  * tries not to be, for a few minutes, since nobody asks a node that says it is. Until
- * then it is a leaf: its table is small, and checked half as often.
+ * then it is a leaf: its table is small, and checked half as often. After a change of
+ * address it becomes one again only when it has tried in vain.
  *
  * Operations run until DHT_DONE; what is published with keep runs until dht_cancel(),
  * with a DHT_DONE after each round. */

@@ -243,7 +243,7 @@ void self_network_changed(struct dht *d, uint64_t now_ms)
     if (decides(d)) {
         bool was_open = d->open_ms != 0;
         d->trial_end_ms = 0;
-        set_open(d, 0);
+        d->open_ms = 0; /* the table stays as it is until a trial tells */
         d->next_trial_ms = now_ms;
         set_read_only(d, true, was_open);
     }
@@ -267,6 +267,7 @@ void self_tick(struct dht *d, uint64_t now_ms)
     }
     if (d->trial_end_ms != 0 && now_ms >= d->trial_end_ms) {
         d->trial_end_ms = 0;
+        set_open(d, 0);
         set_read_only(d, true, false);
         d->next_trial_ms = now_ms + trial_gap(d);
     }

@@ -177,6 +177,30 @@ Test(dht_self, the_table_is_small_while_nobody_gets_in)
     net_free(n);
 }
 
+/* An address changes often, and who was reached most likely is again. */
+Test(dht_self, a_change_of_address_alone_does_not_empty_the_table)
+{
+    struct dht_config c = {.family = {true, false}};
+    struct net *n = net_new(60, &c);
+    struct addr stranger = {.family = 4, .ip = {77, 7, 7, 7}, .port = 7};
+    struct addr another = {.family = 4, .ip = {78, 8, 8, 8}, .port = 8};
+    net_run(n, 30 * MIN);
+    query_from(n, &stranger);
+    net_run(n, 90 * MIN);
+    cr_assert_geq(net_nodes(n), 55, "all of them");
+    dht_network_changed(n->d, n->now_ms);
+    cr_assert_geq(net_nodes(n), 55);
+    net_run(n, 4 * MIN);
+    cr_assert_geq(net_nodes(n), 55, "while it tries");
+    query_from(n, &another);
+    net_run(n, 20 * MIN);
+    cr_assert_geq(net_nodes(n), 55, "somebody has come");
+    dht_network_changed(n->d, n->now_ms);
+    net_run(n, DHT_TRIAL_MS + MIN);
+    cr_assert(net_nodes(n) >= 20 && net_nodes(n) <= 40, "nobody has");
+    net_free(n);
+}
+
 Test(dht_self, read_only_for_good)
 {
     struct dht_config c = {.family = {true, false}, .read_only = true, .leaf = true};
