@@ -243,6 +243,17 @@ static void call_answered(struct dht *d, const struct rpc_call *call,
     }
 }
 
+/* Whether nobody has answered for a while, in any family. A few dead nodes in a row,
+ * which one liar can name, do not suffice. */
+static bool was_away(const struct dht *d, uint64_t now_ms)
+{
+    uint64_t heard_ms = 0;
+    for (unsigned i = 0; i < SIDES; i++) {
+        heard_ms = d->side[i].heard_ms > heard_ms ? d->side[i].heard_ms : heard_ms;
+    }
+    return d->lost_row == LOST_ROW && now_ms >= heard_ms + AWAY_MS;
+}
+
 /* An answer: r, or an error. Who answers an error is alive, but has not said who he is.
  */
 static int recv_answer(struct dht *d, const struct addr *from, const struct krpc_msg *m,
@@ -253,7 +264,7 @@ static int recv_answer(struct dht *d, const struct addr *from, const struct krpc
         return ERR_STATE;
     }
     struct side *s = &d->side[side_of(from)];
-    if (d->lost_row == LOST_ROW && d->ready) {
+    if (d->ready && was_away(d, now_ms)) {
         (void)dht_event_add(d, DHT_READY, 0);
     }
     d->lost_row = 0;

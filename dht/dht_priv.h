@@ -24,6 +24,7 @@ enum {
     VOTE_CANDIDATES = 4,
     CONTACTS_BITS = 2048,
     LOST_ROW = 8, /* queries lost in a row that mean that we are cut off */
+    AWAY_MS = 60000, /* without any answer, then: so long that an end of it is told */
 };
 
 /* What the votes say of our address. Voters are told apart by their /16 or /32. */

@@ -351,6 +351,29 @@ Test(dht_liars, who_answers_with_errors_makes_room)
     net_free(n);
 }
 
+/* Eight dead nodes in a row are not the end of the network, nor is who answers after them
+ * its return. */
+Test(dht_liars, a_row_of_dead_nodes_is_no_way_back)
+{
+    struct net *n = net_joined(40);
+    struct addr dead = {.family = 4, .ip = {40, 1, 1, 0}, .port = 9};
+    uint32_t op;
+    cr_assert_eq(dht_ping(n->d, &n->f[3].n.addr, n->now_ms, &op), 0);
+    net_until_done(n);
+    for (uint8_t i = 0; i < 12; i++) {
+        dead.ip[3] = i;
+        cr_assert_eq(dht_ping(n->d, &dead, n->now_ms, &op), 0);
+    }
+    while (n->n_done < 1 + 12) {
+        net_run(n, 100);
+    }
+    cr_assert_eq(dht_ping(n->d, &n->f[3].n.addr, n->now_ms, &op), 0);
+    net_until_done(n);
+    cr_assert_eq(n->done.u.done.outcome, DHT_OK);
+    cr_assert_eq(n->n_ready, 1);
+    net_free(n);
+}
+
 /* Few wait behind a bucket to be asked: where they wait long, others are not heard. */
 Test(dht_liars, while_few_are_known_who_asks_is_asked_soon)
 {
