@@ -15,14 +15,16 @@ static uint64_t nodes_of(double nodes)
     return nodes < (double)(1ull << 62) ? (uint64_t)nodes : 1ull << 62;
 }
 
+/* Around our own id. Not by the table alone: the first nodes that it has stand anywhere,
+ * and beside so few all others would look like a crowd. */
 static float own_far(const struct side *s)
 {
     struct table_node near[LOOKUP_K];
-    if (table_closest(s->table, &s->id, near, LOOKUP_K) < LOOKUP_K) {
+    if (s->own_far <= 0 || table_closest(s->table, &s->id, near, LOOKUP_K) < LOOKUP_K) {
         return s->own_far;
     }
     float far = (float)dht_id_distance(&s->id, &near[LOOKUP_K - 1].id);
-    return s->own_far > 0 && s->own_far < far ? s->own_far : far;
+    return s->own_far < far ? s->own_far : far;
 }
 
 uint64_t doubt_size_slow(const struct side *s)
