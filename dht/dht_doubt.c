@@ -1,5 +1,7 @@
 /* What is not believed at once: that there is nothing, that nobody else is near, and that
  * so many have come to stand around one target by chance. */
+#include <string.h>
+
 #include "dht/dht_priv.h"
 
 enum {
@@ -33,11 +35,9 @@ uint64_t doubt_size_slow(const struct side *s)
 }
 
 /* The median of what was seen at some targets and around our own id, so that who stands
- * around a few of them does not matter. Of n nodes, half the time the k-th is not farther
- * than median_k / n. */
-uint64_t doubt_size(const struct side *s)
+ * around a few of them does not matter; 0: nothing was seen. */
+static float median_far(const struct side *s)
 {
-    static const double median_k = 7.67;
     float far[FARS + 1] = {0};
     size_t n = 0;
     for (size_t i = 0; i <= FARS; i++) {
@@ -51,11 +51,46 @@ uint64_t doubt_size(const struct side *s)
         }
         far[at] = one;
     }
-    return nodes_of(n == 0 ? 0 : median_k / (double)far[n / 2]);
+    return n == 0 ? 0 : far[n / 2];
+}
+
+/* Of n nodes, half the time the k-th is not farther than median_k / n. */
+uint64_t doubt_size(const struct side *s)
+{
+    static const double median_k = 7.67;
+    double far = (double)median_far(s);
+    return nodes_of(far > 0 ? median_k / far : 0);
+}
+
+/* One entry a target: who stands around one has one voice, however often it is looked
+ * up. */
+static void note_far(struct side *s, const struct dht_id *target, float far)
+{
+    uint32_t of;
+    size_t at = 0;
+    memcpy(&of, target->b, sizeof of);
+    while (at < FARS && (s->far[at] <= 0 || s->far_of[at] != of)) {
+        at++;
+    }
+    if (at == FARS) {
+        at = s->next_far;
+        s->next_far = (uint8_t)((s->next_far + 1) % FARS);
+    }
+    s->far[at] = far;
+    s->far_of[at] = of;
+}
+
+/* What is noted for a target with a crowd, where the ids tell nothing; 0: nothing. The
+ * network may have grown, which shows around our own id; but a crowd may stand there,
+ * too, so that this counts for twice as many nodes at most. */
+static float crowded_far(const struct side *s)
+{
+    float own = own_far(s), least = median_far(s) / 2;
+    return own > 0 && own < least ? least : own;
 }
 
 /* How dense the ids are tells how many nodes there are; not where somebody may have
- * chosen them: there, what is seen around our own id counts once more. */
+ * chosen them. */
 void doubt_note_size(struct dht *d, unsigned side, const struct op *op, uint64_t now_ms)
 {
     struct side *s = &d->side[side];
@@ -70,8 +105,10 @@ void doubt_note_size(struct dht *d, unsigned side, const struct op *op, uint64_t
     if (op->handle == s->self_op) {
         s->own_far = (float)distance;
     } else if (!op->internal) {
-        s->far[s->next_far] = lookup_is_crowded(l) ? own_far(s) : (float)distance;
-        s->next_far = (uint8_t)((s->next_far + 1) % FARS);
+        float far = lookup_is_crowded(l) ? crowded_far(s) : (float)distance;
+        if (far > 0) {
+            note_far(s, &op->target, far);
+        }
     }
 }
 

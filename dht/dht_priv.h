@@ -23,7 +23,7 @@ enum {
     FARS = 7,       /* targets of the user's that tell how large the network is */
     VOTE_CANDIDATES = 4,
     CONTACTS_BITS = 2048,
-    LOST_ROW = 8, /* queries lost in a row that mean that we are cut off */
+    LOST_ROW = 8,    /* queries lost in a row that mean that we are cut off */
     AWAY_MS = 60000, /* without any answer, then: so long that an end of it is told */
 };
 
@@ -47,9 +47,11 @@ struct side {
     uint32_t self_op;                   /* the lookup of our own id that runs; 0: none */
     uint32_t refresh_op;                /* … and the last one that refreshed a bucket */
     /* How far the k-th closest node is, as parts of the space; 0: not known. Smoothed
-     * over all lookups; of the last one of our own id; of the user's last ones. */
+     * over all lookups; of the last one of our own id; at the user's last targets, which
+     * are told apart by their first bits. */
     double distance;
     float own_far, far[FARS];
+    uint32_t far_of[FARS];
     uint8_t next_far;
 };
 

@@ -76,6 +76,86 @@ static void note_even(struct dht *d, const struct dht_id *target, double nodes, 
     note(d, target, far, self);
 }
 
+static void note_somewhere(struct dht *d, double nodes)
+{
+    struct dht_id target;
+    dht_id_random(&env, &target);
+    note_even(d, &target, nodes, false);
+}
+
+static struct dht *among(double nodes)
+{
+    struct dht *d = start();
+    note_even(d, &d->side[0].id, nodes, true);
+    for (unsigned i = 0; i < FARS; i++) {
+        note_somewhere(d, nodes);
+    }
+    cr_assert(size(d) > 0.9 * nodes && size(d) < 1.1 * nodes, "%u", (unsigned)size(d));
+    return d;
+}
+
+/* Eight who stand just so close to a target that it may be chance, by what is known. */
+static void note_close(struct dht *d, const struct dht_id *target)
+{
+    static const double gaps[LOOKUP_K] = {.1, .2, .3, .44, .75, 1.12, 1.53, 1.98};
+    double far[LOOKUP_K];
+    for (unsigned i = 0; i < LOOKUP_K; i++) {
+        far[i] = gaps[i] / (double)size(d);
+    }
+    note(d, target, far, false);
+}
+
+Test(dht_doubt, one_target_has_one_voice)
+{
+    struct dht *d = among(1000);
+    struct dht_id target;
+    dht_id_random(&env, &target);
+    for (unsigned i = 0; i < 40; i++) {
+        note_close(d, &target);
+        cr_assert_lt(size(d), 1500, "%u: %u", i, (unsigned)size(d));
+    }
+    for (unsigned i = 0; i < FARS; i++) { /* beside others, too */
+        note_somewhere(d, 1000);
+        note_close(d, &target);
+        cr_assert_lt(size(d), 1500, "%u: %u", i, (unsigned)size(d));
+    }
+    end(d);
+}
+
+Test(dht_doubt, a_crowd_is_not_counted)
+{
+    struct dht *d = among(1000);
+    for (unsigned i = 0; i < 3 * FARS; i++) {
+        note_somewhere(d, 1e6);
+        cr_assert_lt(size(d), 1500, "%u: %u", i, (unsigned)size(d));
+    }
+    end(d);
+}
+
+/* Who stands around our own id as well has to do so at many targets. */
+Test(dht_doubt, a_crowd_at_our_own_id_counts_little_by_little)
+{
+    struct dht *d = among(1000);
+    note_even(d, &d->side[0].id, 1e6, true);
+    cr_assert_lt(size(d), 1500);
+    for (unsigned i = 0; i < FARS; i++) {
+        note_somewhere(d, 1e6);
+    }
+    cr_assert_lt(size(d), 5000, "%u", (unsigned)size(d));
+    end(d);
+}
+
+Test(dht_doubt, a_network_that_grows_is_seen)
+{
+    struct dht *d = among(100);
+    note_even(d, &d->side[0].id, 1000, true);
+    for (unsigned i = 0; i < 5 * FARS; i++) {
+        note_somewhere(d, 1000);
+    }
+    cr_assert_gt(size(d), 900, "%u", (unsigned)size(d));
+    end(d);
+}
+
 Test(dht_doubt, the_first_few_nodes_tell_nothing)
 {
     struct dht *d = start();
