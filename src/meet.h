@@ -192,11 +192,12 @@ bool meet_next_out(struct meet *m, struct meet_out *out);
  * ERR_FORMAT, ERR_STALE (known, or older than what is). */
 int meet_value(struct meet *m, uint32_t id, uint64_t seq, const uint8_t *v, size_t len,
                const uint8_t sig[BLIND_SIG], uint64_t now_ms);
-/* The request has ended: the nodes it was for answered (PUT: at least one has stored it,
- * or has something newer), or could not be asked. newest_seq: of PUT, the highest that a
- * node has named, proved or not, or 0. */
+/* The request has ended: the nodes it was for answered (PUT: at least one has stored it),
+ * or could not be asked. rival_seq: of PUT, 0, or nothing was stored since another value
+ * stands there with this seq, which is that of the put or higher, and proved: a seq that
+ * a node only names is none. */
 enum meet_end { MEET_ANSWERED = 1, MEET_UNASKED };
-void meet_done(struct meet *m, uint32_t id, enum meet_end end, uint64_t newest_seq,
+void meet_done(struct meet *m, uint32_t id, enum meet_end end, uint64_t rival_seq,
                uint64_t now_ms);
 
 /* ---- what comes of it ---- */

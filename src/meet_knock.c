@@ -150,7 +150,7 @@ void meet_knock_done(struct meet *m, struct req *r, enum meet_end end, uint64_t 
     struct knocking *k = &p->knock;
     uint64_t seq = r->out.seq, epoch = r->epoch, time_ms;
     meet_req_drop(m, r);
-    bool taken = end == MEET_ANSWERED && newest > seq;
+    bool taken = end == MEET_ANSWERED && newest >= seq;
     if (p->reached || (!taken && end == MEET_ANSWERED) || k->retries >= RETRIES) {
         return;
     }

@@ -46,7 +46,7 @@ struct print {
     uint64_t epoch, seq; /* seq: of the last put */
     uint64_t at_ms;      /* when it is to be put, or looked at */
     unsigned fails, missed;
-    unsigned passed; /* how often nodes named a higher seq, which was passed */
+    unsigned passed; /* how often another value stood there, whose seq was passed */
 };
 struct pub {
     struct deadline timer;

@@ -261,10 +261,27 @@ static struct print *print_for(struct pub *u, const struct req *r)
     return v->set && v->epoch == r->epoch ? v : NULL;
 }
 
-/* No seq of ours in that epoch can be so high, whatever nodes say. */
+/* No seq of ours in that epoch can be so high; who reads a place for single contacts can
+ * write there, too. */
 static uint64_t seq_limit(const struct pub *u, const struct print *v)
 {
     return (v->epoch + 1) * BLIND_EPOCH_S - u->offset + SEQ_AHEAD_S;
+}
+
+/* What stands there was put before our clock was set back, or elsewhere at the same
+ * moment, and is passed. Where that does not help it is put ever more rarely. */
+static void rival(struct meet *m, const struct pub *u, struct print *v, uint64_t seq,
+                  uint64_t now_ms)
+{
+    v->stored = false;
+    if (seq < seq_limit(u, v) && v->passed < PASSED_MAX) {
+        v->seq = seq;
+        v->passed++;
+        v->at_ms = now_ms;
+    } else {
+        v->at_ms =
+            now_ms + meet_backoff(m, MEET_RETRY_MAX_MS, v->fails++, MEET_REFRESH_MS);
+    }
 }
 
 void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t newest,
@@ -277,11 +294,8 @@ void meet_pub_done(struct meet *m, struct req *r, enum meet_end end, uint64_t ne
     if (v != NULL && end == MEET_UNASKED) {
         v->at_ms =
             now_ms + meet_backoff(m, MEET_RETRY_MIN_MS, v->fails++, MEET_RETRY_MAX_MS);
-    } else if (v != NULL && newest > seq && newest < seq_limit(u, v) &&
-               v->passed < PASSED_MAX) {
-        v->seq = newest; /* put before our clock was set back */
-        v->passed++;
-        v->at_ms = now_ms;
+    } else if (v != NULL && newest >= seq) {
+        rival(m, u, v, newest, now_ms);
     } else if (v != NULL) {
         stored(m, u, v, now_ms);
     }

@@ -201,11 +201,11 @@ void meet_req_end(struct meet *m, struct req *r, enum meet_end end, uint64_t new
     }
 }
 
-void meet_done(struct meet *m, uint32_t id, enum meet_end end, uint64_t newest_seq,
+void meet_done(struct meet *m, uint32_t id, enum meet_end end, uint64_t rival_seq,
                uint64_t now_ms)
 {
     struct req *r = meet_req_get(m, id);
     if (r != NULL) {
-        meet_req_end(m, r, end, newest_seq, now_ms);
+        meet_req_end(m, r, end, rival_seq, now_ms);
     }
 }

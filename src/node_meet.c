@@ -457,16 +457,16 @@ static void ask(struct node *n, const struct meet_out *o, uint64_t now_ms)
     }
 }
 
-/* A put that is refused because something newer stands there has reached its nodes. */
-static enum meet_end end_of(const struct running *r, const struct dht_result *d)
+/* A put that is refused has stored nothing, whatever its nodes say: only a value that
+ * stands there, and proves it, is an answer. */
+static enum meet_end end_of(const struct dht_result *d)
 {
     switch (d->outcome) {
     case DHT_OK:
     case DHT_NOT_FOUND:
         return MEET_ANSWERED;
     case DHT_REFUSED:
-        return d->code == KRPC_E_SEQ || d->seq > (int64_t)r->seq ? MEET_ANSWERED
-                                                                 : MEET_UNASKED;
+        return d->rival ? MEET_ANSWERED : MEET_UNASKED;
     case DHT_NOT_ASKED:
         return MEET_UNASKED;
     }
@@ -498,14 +498,14 @@ static void done(struct node *n, struct running *r, const struct dht_result *d,
                  uint64_t now_ms)
 {
     struct running was = *r;
-    enum meet_end end = end_of(r, d);
-    uint64_t newest = was.kind == MEET_PUT && d->seq > 0 ? (uint64_t)d->seq : 0;
+    enum meet_end end = end_of(d);
+    bool rival = was.kind == MEET_PUT && d->rival && d->rival_seq > 0;
 
     if (learn(n, r, d, now_ms)) {
         return;
     }
     r->op = 0;
-    meet_done(n->meeting->meet, was.id, end, newest, now_ms);
+    meet_done(n->meeting->meet, was.id, end, rival ? (uint64_t)d->rival_seq : 0, now_ms);
 }
 
 bool node_meet_told(struct node *n, const struct dht_event *e, uint64_t now_ms)

@@ -36,8 +36,8 @@ struct lone {
     uint8_t device[32], p[32], seed[32], a[32];
     bool hold;
     enum meet_end puts, gets;
-    uint64_t newest; /* told of puts */
-    bool liar;       /* tells of each put that there is something newer */
+    uint64_t newest; /* told of puts: what stands there */
+    bool beaten;     /* of each put: something newer stands there */
     bool there;      /* looks at own places find what was put */
     struct entry *log;
     size_t n;
@@ -127,7 +127,7 @@ static const struct meet_out *last_put(const struct lone *l, const uint8_t pub[3
 static inline void answer(struct lone *l, const struct meet_out *out)
 {
     if (out->kind == MEET_PUT) {
-        uint64_t newest = l->liar ? out->seq + 1 : l->newest;
+        uint64_t newest = l->beaten ? out->seq + 1 : l->newest;
         meet_done(l->m, out->id, l->puts, newest, l->now_ms);
         return;
     }

@@ -266,11 +266,9 @@ static void check_put(struct mw_world *w, const struct meet_out *out)
 static uint64_t store(struct mw_world *w, const struct meet_out *out)
 {
     struct mw_item *it = find(w, out->pub);
-    if (it != NULL && it->seq > out->seq) {
+    bool same = it != NULL && memcmp(it->v, out->v, sizeof it->v) == 0;
+    if (it != NULL && (it->seq > out->seq || (it->seq == out->seq && !same))) {
         return it->seq;
-    }
-    if (it != NULL && it->seq == out->seq && memcmp(it->v, out->v, sizeof it->v) != 0) {
-        return 0;
     }
     it = map_get(&w->items, out->pub); /* also an expired one */
     if (it == NULL) {

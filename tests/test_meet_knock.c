@@ -163,6 +163,12 @@ Test(meet_knock, a_slot_that_is_taken_is_left_for_another)
     i = wait_for(l, MEET_PUT, NULL, S);
     cr_assert(is_knock(l, &o, 0, &l->log[i].out));
     cr_assert_gt(l->log[i].out.seq, first.seq + 500);
+    struct meet_out second = l->log[i].out;
+    clear(l); /* by one who knocks in the same millisecond */
+    meet_done(l->m, second.id, MEET_ANSWERED, second.seq, l->now_ms);
+    i = wait_for(l, MEET_PUT, NULL, S);
+    cr_assert(is_knock(l, &o, 0, &l->log[i].out));
+    cr_assert_gt(l->log[i].out.seq, second.seq);
     /* One that cannot be passed: a few tries, no storm. */
     for (unsigned tries = 0; tries < 20; tries++) {
         for (i = 0; i < l->n; i++) {

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "dht/dht_priv.h"
+#include "node_priv.h"
 #include "node_world.h"
 
 enum {
@@ -620,4 +622,90 @@ Test(node_meet, nothing_is_left_before_its_seq_is_kept)
     nw_commit(w, ADA);
     nw_run(w, SETTLED_MS);
     cr_assert(node_meet_stats(node(ADA), &s) && s.published);
+}
+
+/* The put that a node has begun, when it has. */
+static struct op *put_by(int i)
+{
+    struct dht *d = node(i)->dht;
+    w->latency_ms = LATENCY_MS;
+    for (int ms = 0; ms < SETTLED_MS; ms++) {
+        for (size_t at = 0; at < d->ops_cap; at++) {
+            if (d->ops[at] != NULL && d->ops[at]->kind == OP_PUT) {
+                return d->ops[at];
+            }
+        }
+        nw_run(w, 1);
+    }
+    cr_assert_fail("nothing is put");
+    return NULL;
+}
+
+/* One of the nodes near the key names a seq that nobody has used. */
+enum { LIE_BIT = 62 };
+
+/* Its put ends so, with that lie; returns its seq. rival: how far above it the seq of
+ * what stands there is, or -1. */
+static int64_t refuse_put(int i, int64_t rival)
+{
+    struct op *op = put_by(i);
+    int64_t seq = op->item.seq;
+    struct dht_event e = {.type = DHT_DONE, .op = op->handle};
+    e.u.done = (struct dht_result){.outcome = DHT_REFUSED,
+                                   .code = KRPC_E_SEQ,
+                                   .seq = INT64_C(1) << LIE_BIT,
+                                   .rival = rival >= 0,
+                                   .rival_seq = rival >= 0 ? seq + rival : 0};
+    cr_assert(node_meet_told(node(i), &e, w->now_ms));
+    dht_cancel(node(i)->dht, e.op);
+    nw_drain(w, i);
+    return seq;
+}
+
+static bool published(int i)
+{
+    struct meet_stats s;
+    return node_meet_stats(node(i), &s) && s.published;
+}
+
+/* Its clock was set back, or another one has written in the same second. */
+Test(node_meet, what_stands_where_we_put_is_passed_whatever_a_node_says_of_it)
+{
+    static const int64_t above[] = {1000, 0};
+    for (size_t i = 0; i < 2; i++) {
+        w->n[ADA].vlan = (uint8_t)(110 + i);
+        nw_move(w, ADA, w->n[ADA].vlan);
+        int64_t seq = refuse_put(ADA, above[i]);
+        cr_assert_not(published(ADA));
+        cr_assert_eq(put_by(ADA)->item.seq, seq + above[i] + 1);
+        nw_run(w, SETTLED_MS);
+        cr_assert(published(ADA));
+    }
+}
+
+Test(node_meet, a_put_that_was_refused_is_not_taken_for_one_that_was_stored)
+{
+    w->n[ADA].vlan = 110;
+    nw_move(w, ADA, 110);
+    int64_t seq = refuse_put(ADA, -1);
+    nw_run(w, MEET_RETRY_MIN_MS / 2);
+    cr_assert_not(published(ADA));
+    nw_run(w, MEET_RETRY_MIN_MS);
+    cr_assert(published(ADA));
+    cr_assert_lt((int64_t)seq_of(ADA), seq + SETTLED_MS / 1000, "it followed the lie");
+}
+
+/* Nobody is in her way: one node lies. */
+Test(node_meet, a_put_that_was_stored_is_not_made_again_for_what_a_node_says)
+{
+    struct meet_stats before, after;
+    w->n[ADA].vlan = 110;
+    nw_move(w, ADA, 110);
+    struct op *op = put_by(ADA);
+    op->result.seq = op->item.seq + 1000;
+    cr_assert(node_meet_stats(node(ADA), &before));
+    nw_run(w, SETTLED_MS / 2);
+    cr_assert(node_meet_stats(node(ADA), &after));
+    cr_assert(after.published);
+    cr_assert_eq(after.puts, before.puts);
 }
