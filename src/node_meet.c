@@ -411,10 +411,11 @@ static int begin_put(struct node *n, const struct meet_out *o, uint64_t now_ms,
     return dht_put(n->dht, &it, NULL, false, now_ms, op);
 }
 
-/* Asks one node, of those that are known to be near; else it is a look-up. */
+/* Asks one node, of those that are known to be near, after a silent one only of those
+ * that have answered before; else it is a look-up. */
 static int begin_poll(struct node *n, struct running *r, uint64_t now_ms)
 {
-    if (!near_next(&n->meeting->near, r->pub, now_ms, &r->at)) {
+    if (!near_next(&n->meeting->near, r->pub, r->polled == 0, now_ms, &r->at)) {
         return dht_get_mutable(n->dht, r->pub, NULL, 0, false, now_ms, &r->op);
     }
     r->polled++;

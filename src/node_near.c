@@ -52,8 +52,8 @@ void near_found(struct near *m, const uint8_t pub[BLIND_PUB], const struct krpc_
     }
 }
 
-bool near_next(struct near *m, const uint8_t pub[BLIND_PUB], uint64_t now_ms,
-               struct krpc_node *out)
+bool near_next(struct near *m, const uint8_t pub[BLIND_PUB], bool hearsay,
+               uint64_t now_ms, struct krpc_node *out)
 {
     struct near_key *k = find(m, pub);
 
@@ -61,7 +61,7 @@ bool near_next(struct near *m, const uint8_t pub[BLIND_PUB], uint64_t now_ms,
         return false;
     }
     k->used_ms = now_ms > 0 ? now_ms : 1;
-    if (k->n_named > 0) {
+    if (hearsay && k->n_named > 0) {
         *out = k->named[--k->n_named];
         return true;
     }

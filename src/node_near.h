@@ -2,15 +2,16 @@
  * node instead of looking the key up.
  *
  * They come from look-ups and puts, and are kept up by the polls themselves: who is asked
- * names the nodes nearest to the key that it knows. What it names is hearsay: it is asked
- * next, and has a place only when it has answered; it must be nearer than the farthest
- * that has one, be in a subnet of its own, and have an id that fits its address (BEP 42),
- * so that
- * a liar gains no more by naming others than by having those addresses. All the same the
- * key is looked up again after NEAR_MS, and when less than NEAR_FEW are left.
+ * names the nodes nearest to the key that it knows. What it names is hearsay: one of it
+ * is the first that the next poll asks, and has a place only when it has answered; it
+ * must be nearer than the farthest that has one, be in a subnet of its own, and have an
+ * id that fits its address (BEP 42), so that a liar gains no more by naming others than
+ * by having those addresses. All the same the key is looked up again after NEAR_MS, and
+ * when less than NEAR_FEW are left.
  *
- * Who does not answer twice in a row has no place any more and is not asked again until
- * the next look-up. */
+ * Who does not answer twice in a row has no place any more; hearsay that does not answer
+ * is gone at once. Of both the last NEAR_SILENT are passed over when they are named again
+ * before the next look-up. */
 #ifndef LINNET_NODE_NEAR_H
 #define LINNET_NODE_NEAR_H
 
@@ -28,7 +29,7 @@ enum {
     NEAR_FEW = 3,
     NEAR_FAILS = 2,
     NEAR_NAMED = 4,  /* that wait to be asked */
-    NEAR_SILENT = 8, /* that are not asked again */
+    NEAR_SILENT = 8, /* that are remembered */
 };
 
 struct near_node {
@@ -53,9 +54,11 @@ struct near {
     struct near_key key[NEAR_KEYS];
 };
 
-/* Whom to poll now, another one each time. False: the key is to be looked up. */
-bool near_next(struct near *m, const uint8_t pub[BLIND_PUB], uint64_t now_ms,
-               struct krpc_node *out);
+/* Whom to poll now, another one each time; hearsay: it may be one who was named only,
+ * who may be as silent as all others that the same liar has named. False: the key is to
+ * be looked up. */
+bool near_next(struct near *m, const uint8_t pub[BLIND_PUB], bool hearsay,
+               uint64_t now_ms, struct krpc_node *out);
 /* A look-up of the key, or a put there, has ended at these nodes. */
 void near_found(struct near *m, const uint8_t pub[BLIND_PUB], const struct krpc_node *v,
                 size_t n, uint64_t now_ms);

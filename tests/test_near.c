@@ -60,7 +60,7 @@ static size_t next(struct near *m)
 {
     struct krpc_node at;
     size_t i = 0;
-    if (!near_next(m, pub, 2000, &at)) {
+    if (!near_next(m, pub, true, 2000, &at)) {
         return NODES;
     }
     while (i < NODES && !addr_eq(&node[i].addr, &at.addr)) {
@@ -87,14 +87,14 @@ Test(near, nothing_is_known_at_first_and_after_two_hours)
 {
     struct near *m = calloc(1, sizeof *m);
     struct krpc_node at;
-    cr_assert_not(near_next(m, pub, 1000, &at));
+    cr_assert_not(near_next(m, pub, true, 1000, &at));
     near_found(m, pub, node, 0, 1000);
-    cr_assert_not(near_next(m, pub, 1000, &at));
+    cr_assert_not(near_next(m, pub, true, 1000, &at));
     near_found(m, pub, node, 8, 1000);
-    cr_assert(near_next(m, pub, 1000 + NEAR_MS - 1, &at));
-    cr_assert_not(near_next(m, pub, 1000 + NEAR_MS, &at));
+    cr_assert(near_next(m, pub, true, 1000 + NEAR_MS - 1, &at));
+    cr_assert_not(near_next(m, pub, true, 1000 + NEAR_MS, &at));
     near_found(m, pub, node, NEAR_FEW - 1, 1000);
-    cr_assert_not(near_next(m, pub, 1000, &at), "too few");
+    cr_assert_not(near_next(m, pub, true, 1000, &at), "too few");
     free(m);
 }
 
@@ -115,6 +115,19 @@ Test(near, a_nearer_one_that_is_named_is_asked_next_and_takes_the_place_of_the_f
     cr_assert_eq(asked(m, 8), 0x1fe, "it has not answered yet");
     near_answered(m, pub, &node[0], NULL, 0);
     cr_assert_eq(asked(m, 8), 0xff);
+    free(m);
+}
+
+Test(near, who_is_only_named_is_left_for_another_poll)
+{
+    struct near *m = near_new(8, 8);
+    struct krpc_node at;
+    near_answered(m, pub, &node[8], node, 2);
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert(near_next(m, pub, false, 2000, &at));
+        cr_assert_lt(dht_id_cmp(&target, &node[7].id, &at.id), 0, "it has no place");
+    }
+    cr_assert_eq(asked(m, 2), 0x03);
     free(m);
 }
 
@@ -189,11 +202,11 @@ Test(near, the_key_of_no_use_for_longest_makes_room)
         near_found(m, key, node, 8, 1000);
     }
     const uint8_t first[BLIND_PUB] = {100, 0}, second[BLIND_PUB] = {100, 1};
-    cr_assert(near_next(m, first, 2000, &at));
+    cr_assert(near_next(m, first, true, 2000, &at));
     near_found(m, pub, node, 8, 2000);
-    cr_assert(near_next(m, pub, 2000, &at));
-    cr_assert(near_next(m, first, 2000, &at));
-    cr_assert_not(near_next(m, second, 2000, &at));
+    cr_assert(near_next(m, pub, true, 2000, &at));
+    cr_assert(near_next(m, first, true, 2000, &at));
+    cr_assert_not(near_next(m, second, true, 2000, &at));
     near_answered(m, second, &node[0], node, 8); /* of no consequence */
     near_silent(m, second, &node[0]);
     free(m);

@@ -624,21 +624,29 @@ Test(node_meet, nothing_is_left_before_its_seq_is_kept)
     cr_assert(node_meet_stats(node(ADA), &s) && s.published);
 }
 
-/* The put that a node has begun, when it has. */
-static struct op *put_by(int i)
+/* A put that a node has begun, or a poll, at one node, of that target or (NULL) of any,
+ * when it has. */
+static struct op *begun_by(int i, bool poll, const struct dht_id *target)
 {
     struct dht *d = node(i)->dht;
     w->latency_ms = LATENCY_MS;
-    for (int ms = 0; ms < SETTLED_MS; ms++) {
+    for (int ms = 0; ms < 2 * SETTLED_MS; ms++) {
         for (size_t at = 0; at < d->ops_cap; at++) {
-            if (d->ops[at] != NULL && d->ops[at]->kind == OP_PUT) {
-                return d->ops[at];
+            struct op *op = d->ops[at];
+            if (op != NULL && (poll ? op->alone : op->kind == OP_PUT) &&
+                (target == NULL || dht_id_eq(&op->target, target))) {
+                return op;
             }
         }
         nw_run(w, 1);
     }
-    cr_assert_fail("nothing is put");
+    cr_assert_fail("nothing is begun");
     return NULL;
+}
+
+static struct op *put_by(int i)
+{
+    return begun_by(i, false, NULL);
 }
 
 /* One of the nodes near the key names a seq that nobody has used. */
@@ -708,4 +716,51 @@ Test(node_meet, a_put_that_was_stored_is_not_made_again_for_what_a_node_says)
     cr_assert(node_meet_stats(node(ADA), &after));
     cr_assert(after.published);
     cr_assert_eq(after.puts, before.puts);
+}
+
+/* Addresses where nobody is. */
+enum { NOWHERE = 99 };
+
+/* A poll is answered by one who names four of them as the nearest; returns its target. */
+static struct dht_id name_nobodies(int i)
+{
+    struct op *op = begun_by(i, true, NULL);
+    struct dht_id target = op->target;
+    struct dht_event e = {.type = DHT_DONE, .op = op->handle};
+    struct dht_result *d = &e.u.done;
+    d->outcome = DHT_NOT_FOUND;
+    for (; d->n_closest < 4; d->n_closest++) {
+        struct krpc_node *n = &d->closest[d->n_closest];
+        n->id = target;
+        n->id.b[DHT_ID_LEN - 1] ^= d->n_closest;
+        n->addr = nw_addr_of(w, i);
+        n->addr.ip[1] = NOWHERE;
+        n->addr.ip[3] = d->n_closest;
+    }
+    cr_assert(node_meet_told(node(i), &e, w->now_ms));
+    dht_cancel(node(i)->dht, e.op);
+    nw_drain(w, i);
+    return target;
+}
+
+/* Each of the next polls asks one of them, and then somebody who is known to be there. */
+Test(node_meet, one_who_names_nobodies_does_not_make_polls_fail)
+{
+    enum { TEN_MIN_MS = 600000 };
+    uint32_t bob, ada;
+    pair(ADA, BOB, &bob, &ada);
+    nw_lose(w, ADA);
+    nw_run(w, TEN_MIN_MS); /* he polls slowly by now */
+    struct dht_id target = name_nobodies(BOB);
+    for (int i = 0; i < 4; i++) {
+        const struct op *op = begun_by(BOB, true, &target);
+        cr_assert_eq(op->addr.ip[1], NOWHERE);
+        uint32_t handle = op->handle;
+        while (op->handle == handle) {
+            nw_run(w, 1);
+            op = begun_by(BOB, true, &target);
+        }
+        cr_assert_neq(op->addr.ip[1], NOWHERE);
+        nw_run(w, SOON_MS);
+    }
 }
