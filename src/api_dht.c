@@ -66,23 +66,28 @@ static void ask(struct app *a, struct api_req *r)
     }
 }
 
-/* The seq of what stands where a put was refused; without a value that proves it, the
- * highest that nodes named. */
+/* The seq of what stands where a put was refused; without a value that proves it, what
+ * nodes name is only told as such: one of them may name any. */
 static void fail_seq(struct api_req *r, const struct dht_result *d)
 {
     const struct work *w = r->work;
-    int64_t stands = d->rival ? d->rival_seq : d->seq;
-    if (stands == w->seq) {
+    if (d->rival && d->rival_seq == w->seq) {
         api_fail(r, CODE_REFUSED,
                  "It was not stored: another value has seq %lld already. Read it: linnet "
                  "dht get --key. A put with a higher --seq, or with none, replaces it.",
-                 (long long)stands);
-    } else if (stands > w->seq) {
+                 (long long)d->rival_seq);
+    } else if (d->rival) {
         api_fail(r, CODE_REFUSED,
                  "It was not stored: what is there has the higher seq %lld. Read it: "
                  "linnet dht get --key. A put with a higher --seq, or with none, "
                  "replaces it.",
-                 (long long)stands);
+                 (long long)d->rival_seq);
+    } else if (d->seq >= w->seq) {
+        api_fail(r, CODE_REFUSED,
+                 "Nobody took it: nodes say that what is stored has a higher seq, or "
+                 "another value with the same, but show none. Some name seq %lld, which "
+                 "need not be true. Read it again: linnet dht get --key.",
+                 (long long)d->seq);
     } else {
         api_fail(r, CODE_REFUSED,
                  "Nobody took it: what is stored has a higher seq, or another value "

@@ -260,6 +260,13 @@ def mutable(t):
                                                       else t.fabric.answer(p, q))
             said = t.put(key, "eight", "--salt", "news", "--seq", "8", code=REFUSED)
             check(word in said, said)
+    with t.case("refused for its seq by nodes that show no value: what one names is told as such"):
+        for p in t.fabric.peers:
+            p.script = lambda q, p=p: (error(q, 302) if q.method == "put" else t.fabric.answer(
+                p, q, **({"seq": 2 ** 62} if q.method == "get" and p is closest[5] else {})))
+        said = t.put(key, "eight", "--salt", "news", "--seq", "8", code=REFUSED)
+        check(f"Some name seq {2 ** 62}, which need not be true" in said, said)
+        check("what is there has" not in said, said)
 
 
 def odd_answers(t):
