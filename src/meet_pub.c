@@ -191,6 +191,13 @@ static bool take_rate(struct meet *m, const struct pub *u, uint64_t now_ms)
     return bucket_take(b, &other_rate, 1, now_ms);
 }
 
+/* Whether what was put may be about to expire, as after a time without the DHT: then it
+ * does not do to see it there. */
+static bool is_old(const struct pub *u, uint64_t now_ms)
+{
+    return u->put_ms == 0 || now_ms - u->put_ms >= MEET_REFRESH_MS;
+}
+
 static void pub_due(struct meet *m, struct pub *u, uint64_t now_ms)
 {
     uint64_t wait_ms;
@@ -199,6 +206,7 @@ static void pub_due(struct meet *m, struct pub *u, uint64_t now_ms)
         return;
     }
     struct print *v = next_print(m, u, now_ms, &wait_ms);
+    v->mends = v->mends && !is_old(u, now_ms);
     if (v->at_ms > now_ms) {
         meet_pub_plan(m, u, now_ms);
     } else if (v->looks || v->mends) {

@@ -319,6 +319,25 @@ Test(meet, another_address_after_a_time_without_network_is_put_at_once)
     done(l);
 }
 
+/* It may be about to expire. */
+Test(meet, after_a_time_without_network_it_does_not_do_to_see_our_word_there)
+{
+    struct lone *l = lone();
+    uint8_t own[32];
+    own_pub(l, 0, own);
+    l->there = true;
+    online(l);
+    run(l, MINUTE);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 1);
+    meet_set_online(l->m, false, l->now_ms);
+    run(l, 100 * MINUTE);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 1);
+    meet_set_online(l->m, true, l->now_ms);
+    run(l, 2 * S);
+    cr_assert_eq(count_pub(l, MEET_PUT, own), 2);
+    done(l);
+}
+
 /* Between two runs nothing is known but what was kept. */
 static struct lone *restarted(struct lone *l, uint64_t kept)
 {
