@@ -83,14 +83,15 @@ static void note_somewhere(struct dht *d, double nodes)
     note_even(d, &target, nodes, false);
 }
 
-static struct dht *among(double nodes)
+static struct dht *among(unsigned nodes)
 {
     struct dht *d = start();
     note_even(d, &d->side[0].id, nodes, true);
     for (unsigned i = 0; i < FARS; i++) {
         note_somewhere(d, nodes);
     }
-    cr_assert(size(d) > 900 && size(d) < 1100, "%u", (unsigned)size(d));
+    cr_assert(10 * size(d) > 9 * nodes && 10 * size(d) < 11 * nodes, "%u",
+              (unsigned)size(d));
     return d;
 }
 
