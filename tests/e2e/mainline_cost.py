@@ -7,7 +7,7 @@ import time
 
 from harness import ERROR, ApiError, Lab, case, check, equal, finish, until
 from mainline import (K, MS, RPC_TIMEOUT_S, Endpoint, Key, Mainline, bencode,
-                      immutable_target, libtorrent, run)
+                      immutable_target, libtorrent, run, stored)
 
 LOOKUPS = 24
 
@@ -63,7 +63,7 @@ def silent(net, ann):
         equal(them.begin_put(value), target)
         waits = mute.asked["get"]
         put = ann.json("dht", "put", "--bencoded", bencode(value))[0]
-        equal((put["target"], put["copies"]), (target.hex(), K))
+        equal((put["target"], stored(put)), (target.hex(), K))
         check(mute.asked["get"] > waits, "who is silent was not asked")
         equal(ann.ok("dht", "get", target.hex()).raw, value + b"\n")
         check(not them.expect("dht_put_alert", timeout=0), "it was in nobody's way")

@@ -6,7 +6,7 @@ import os
 
 from harness import REFUSED, Lab, case, check, equal, finish, until
 from mainline import (K, Key, Mainline, Serve, bencode, distance, immutable_target, join_address,
-                      libtorrent, run, stores_and_gives)
+                      libtorrent, run, stores_and_gives, stored)
 
 BAD_SIG, BAD_CAS, OLD_SEQ = 206, 301, 302  # BEP 44
 TARGETS = 10
@@ -112,7 +112,7 @@ def mutable_by_us(net, ann):
             key, v = Key(os.urandom(32)), bencode(value)
             row = ann.api.call("dht.put", mutable=True, seed=key.seed.hex(), bencoded=v.hex(),
                                salt_hex="00ff")
-            equal((row["seq"], row["key"], row["copies"]), (1, key.public.hex(), K))
+            equal((row["seq"], row["key"], stored(row)), (1, key.public.hex(), K))
             read_by_others(net, None, key, v, 1, b"\x00\xff")
     with case("who puts next reads what the other has put; seq and cas are obeyed"):
         key, salt = Key(os.urandom(32)), b"turns"
@@ -146,7 +146,7 @@ def peers(lab, net, ann):
         until(found, "the announcement is found")
     with case("announced by ours, found by libtorrent: any port, and the node's own"):
         info_hash = os.urandom(20)
-        equal(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]["copies"], K)
+        equal(stored(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]), K)
         net.pick().finds_peer(info_hash, "127.0.0.1:4321")
         info_hash = os.urandom(20)
         ann.ok("dht", "announce", info_hash.hex())

@@ -5,7 +5,7 @@ import os
 
 from harness import Lab, case, check, equal, finish, namespaces, until
 from mainline import (K, Key, Mainline, Serve, bencode, id_fits, join_address, libtorrent,
-                      prefix_on_lo, run, stores_and_gives)
+                      prefix_on_lo, run, stores_and_gives, stored)
 
 NAME = "DHT in a public network"
 OURS = "45.0.0.1" # what sockets that are bound to no address send from
@@ -39,7 +39,7 @@ def items(net, ann):
     equal((row["value"], row["seq"]), ("theirs", 1))
     mine = ann.api.call("dht.put", mutable=True, seed=key.seed.hex(), value="ours",
                         salt_hex=b"s".hex())
-    equal((mine["seq"], mine["copies"]), (2, K))
+    equal((mine["seq"], stored(mine)), (2, K))
     first = net.pick()
     for node in (first, net.pick(first)):
         got = node.get_mutable(key, b"s")
@@ -49,7 +49,7 @@ def items(net, ann):
 
 def peers(lab, net, ann):
     info_hash, who = os.urandom(20), net.pick()
-    equal(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]["copies"], K)
+    equal(stored(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]), K)
     net.pick(who).finds_peer(info_hash, f"{OURS}:4321")
     who.announce(info_hash, lab.dir)
     until(lambda: join_address(who.at) in ann.json("dht", "peers", info_hash.hex())[0]["peers"],

@@ -5,7 +5,7 @@ import subprocess
 
 from harness import Lab, case, check, equal, finish, namespaces, until
 from mainline import (K, Key, Mainline, Serve, bencode, id_fits, join_address, libtorrent, run,
-                      stores_and_gives)
+                      stores_and_gives, stored)
 
 NAME = "DHT over IPv6"
 OURS = "2a02:40::2" # what sockets that are bound to no address send from
@@ -49,7 +49,7 @@ def items(net, ann):
         check(net.pick().get(bytes.fromhex(target)), "libtorrent does not find it")
         row = ann.api.call("dht.put", mutable=True, seed=key.seed.hex(), value="ours",
                            salt_hex=b"s".hex())
-        equal((row["seq"], row["copies"]), (2, K))
+        equal((row["seq"], stored(row)), (2, K))
         got = net.pick().get_mutable(key, b"s")
         check(got is not None, "libtorrent does not find it")
         key.verify(got["sig"], b"4:ours", 2, b"s")
@@ -58,7 +58,7 @@ def items(net, ann):
 def peers(lab, net, ann):
     with case("peers, both ways"):
         info_hash, who = os.urandom(20), net.pick()
-        equal(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]["copies"], K)
+        equal(stored(ann.json("dht", "announce", info_hash.hex(), "--port", 4321)[0]), K)
         net.pick(who).finds_peer(info_hash, f"[{OURS}]:4321")
         who.announce(info_hash, lab.dir)
         until(lambda: join_address(who.at) in
